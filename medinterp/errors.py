@@ -1,0 +1,95 @@
+"""Every error that medinterp raises on purpose, in one tree.
+
+    MedInterpError
+    ├── FilmError                  the film cannot be used
+    │   ├── UnreadableFilmError        not an image, or broken                 (HTTP 400)
+    │   ├── UnsupportedFilmError       an image of a kind that is not read     (HTTP 415)
+    │   └── FilmTooLargeError          more bytes or pixels than the limit     (HTTP 413)
+    ├── PromptError                the prompt cannot be used                   (HTTP 422)
+    ├── RequestTooLargeError       prompt and report do not fit the model      (HTTP 422)
+    ├── ModelError                 the model cannot be used
+    │   ├── ModelNotFoundError         no such directory, hub id or licence
+    │   └── SelfTestError              loaded, but its rows are not to be trusted
+    ├── MethodError                a relevancy method cannot answer            (HTTP 422)
+    │   ├── UnknownMethodError         no method has that name
+    │   └── MissingEvidenceError       the trace lacks what the method needs
+    ├── SelectionError             no such word, phrase, finding or region     (HTTP 422)
+    ├── GenerationCancelled        the caller went away
+    └── StoreError                 the report store
+        ├── ReportNotFoundError        unknown, expired or deleted             (HTTP 404)
+        └── StoreFullError             no room for another report              (HTTP 507)
+"""
+
+from __future__ import annotations
+
+
+class MedInterpError(Exception):
+    """Base of every error raised on purpose; its text says what to do."""
+
+
+class FilmError(MedInterpError):
+    """The film cannot be used."""
+
+
+class UnreadableFilmError(FilmError):
+    """The bytes are not an image, or a broken one."""
+
+
+class UnsupportedFilmError(FilmError):
+    """The bytes are an image of a kind that is not read here."""
+
+
+class FilmTooLargeError(FilmError):
+    """The film has more bytes or pixels than the limit."""
+
+
+class PromptError(MedInterpError):
+    """The prompt is empty, too long or holds the model's control tokens."""
+
+
+class RequestTooLargeError(MedInterpError):
+    """Prompt and report together do not fit the model's context."""
+
+
+class ModelError(MedInterpError):
+    """The model cannot be used."""
+
+
+class ModelNotFoundError(ModelError):
+    """No such directory or hub id, or no access to it."""
+
+
+class SelfTestError(ModelError):
+    """The model was loaded, but what is captured from it is not what it computed."""
+
+
+class MethodError(MedInterpError):
+    """A relevancy method cannot answer."""
+
+
+class UnknownMethodError(MethodError):
+    """No method is registered under that name."""
+
+
+class MissingEvidenceError(MethodError):
+    """The trace lacks an array that the method needs; nothing is put in its place."""
+
+
+class SelectionError(MedInterpError):
+    """The report has no such word, phrase, finding or region."""
+
+
+class GenerationCancelled(MedInterpError):
+    """The caller went away before the report was finished."""
+
+
+class StoreError(MedInterpError):
+    """The report store cannot answer."""
+
+
+class ReportNotFoundError(StoreError):
+    """The report is unknown, has expired or was deleted."""
+
+
+class StoreFullError(StoreError):
+    """The store has no room for another report."""

@@ -1,0 +1,250 @@
+"""The nouns that travel between layers: film -> report -> trace -> maps -> view.
+
+Frozen dataclasses over numpy arrays. T report tokens, N = P + T positions in all (P of the
+prompt), L language layers, H query heads, an image grid of rows x columns cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+Float16Array = npt.NDArray[np.float16]
+Float32Array = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """One radiograph as it is looked at: upright, bright is dense, one channel.
+
+    pixels: uint8 or uint16 [height, width], full range of its dtype, source orientation applied.
+    media_type: "image/png", "image/jpeg" or "application/dicom".
+    sha256: hex digest of the bytes that were read.
+    notes: what was done to the source (e.g. "inverted: MONOCHROME1"), for provenance; no identity.
+    """
+
+    pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+    media_type: str
+    sha256: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def height(self) -> int:
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        return int(self.pixels.shape[1])
+
+
+@dataclass(frozen=True)
+class ImageSpan:
+    """Where one image's cells lie in the sequence: positions start .. stop-1, row-major grid."""
+
+    start: int
+    stop: int
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A token that could have stood here, with its log-probability (nats)."""
+
+    text: str
+    logprob: float
+
+
+@dataclass(frozen=True)
+class ReportToken:
+    """One generated token t.
+
+    index: t, 0-based; token_id: vocabulary id; start, end: character span in Report.text
+    (empty for a token that ends inside a character, or for a control token);
+    logprob: log p of this token where it was generated, nats.
+    """
+
+    index: int
+    token_id: int
+    start: int
+    end: int
+    logprob: float
+    alternatives: tuple[Alternative, ...] = ()
+
+
+@dataclass(frozen=True)
+class Word:
+    """A run of characters of the report that can be clicked, with the tokens that wrote it.
+
+    logprob: sum of its tokens' log-probabilities (log p of the word), nats.
+    image_mass: mean over its tokens, layers and heads of the attention on image cells, 0..1.
+    section: name of the section it stands in, or None.
+    """
+
+    index: int
+    text: str
+    start: int
+    end: int
+    token_indices: tuple[int, ...]
+    logprob: float
+    image_mass: float
+    section: str | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """A named part of the report: Report.text[start:end] is its body, heading left out."""
+
+    name: str
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A finding that the report mentions: its name, whether it is affirmed, and its words.
+
+    side: "left", "right", "bilateral" or None; zone: e.g. "upper", "mid", "lower", "apical" or None;
+    start, end: the character span of the finding's own name; word_indices: the words that name it.
+    """
+
+    index: int
+    name: str
+    present: bool
+    side: str | None
+    zone: str | None
+    start: int
+    end: int
+    word_indices: tuple[int, ...]
+    section: str | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the model wrote."""
+
+    text: str
+    tokens: tuple[ReportToken, ...]
+    words: tuple[Word, ...]
+    sections: tuple[Section, ...]
+    findings: tuple[Finding, ...]
+    complete: bool
+    """True when the model ended the report itself, False when the token limit cut it off."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Enough to make the same report again."""
+
+    model_id: str
+    model_revision: str
+    dtype: str
+    device: str
+    library_versions: Mapping[str, str]
+    film_sha256: tuple[str, ...]
+    prompt_sha256: str
+    prompt: str
+    seed: int | None
+    max_new_tokens: int
+    layer_types: tuple[str, ...]
+    sliding_window: int | None
+    notice: str | None = None
+    """A sentence that the model's maker wants shown beside every report."""
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionTrace:
+    """What the model did while it wrote the report, captured beside its own attention kernel.
+
+    image_attention: float16 [T, L, H, cells], softmax weights of row q_t on the image cells
+        (all images' cells one after the other, in the order of image_spans).
+    attention_mass: float32 [T, L, H, 4], row q_t's total weight on the image(s), the first token,
+        the rest of the prompt, and the report so far; sums to 1 within 1e-3.
+    layer_attention: float16 [L, N, N], head-mean of every layer, or None when not asked for.
+    value_norm: float32 [L, H, N], || W_O^h v_j || scaled by the layer's frozen post-attention
+        RMSNorm (methods.md), or None.
+    token_logprob: float32 [T], nats.
+    image_state: float32 [cells, d], the final (normalised) states at the image cells.
+    unembedding: float32 [T, d], output-embedding rows of the generated tokens.
+    image_spans: one for each image; prompt_length: P; query_position of token t is P - 1 + t.
+    """
+
+    image_attention: Float16Array
+    attention_mass: Float32Array
+    layer_attention: Float16Array | None
+    value_norm: Float32Array | None
+    token_logprob: Float32Array
+    image_state: Float32Array
+    unembedding: Float32Array
+    image_spans: tuple[ImageSpan, ...]
+    prompt_length: int
+    provenance: Provenance
+
+    @property
+    def report_length(self) -> int:
+        """T, the number of generated tokens."""
+        return int(self.image_attention.shape[0])
+
+    @property
+    def sequence_length(self) -> int:
+        """N = P + T."""
+        return self.prompt_length + self.report_length
+
+    def query_position(self, token: int) -> int:
+        """q_t: the row that predicted report token t."""
+        return self.prompt_length - 1 + token
+
+
+@dataclass(frozen=True, eq=False)
+class Generation:
+    """One film read by the model: the report and the trace of how it came about."""
+
+    report: Report
+    trace: AttentionTrace
+
+
+@dataclass(frozen=True, eq=False)
+class MapPack:
+    """One method's maps for every report token.
+
+    values: float16 [T, rows, columns], the method's own sign and mass, never rescaled.
+    signed: True when negative values mean "speaks against".
+    additive: True when a word's map is the sum over its tokens, False when it is the mean.
+    notes: what the reader must know (e.g. "uncalibrated").
+    """
+
+    method: str
+    values: Float16Array
+    signed: bool
+    additive: bool
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class RelevancyMap:
+    """One map for one selection of the report (a word, a phrase, a finding).
+
+    values: float32 [rows, columns]; token_indices: the tokens it speaks of.
+    """
+
+    method: str
+    values: Float32Array
+    token_indices: tuple[int, ...]
+    signed: bool
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """A report with its maps: what the facade returns and what the store keeps."""
+
+    film: Film
+    report: Report
+    packs: Mapping[str, MapPack]
+    provenance: Provenance
+    trace: AttentionTrace | None = field(default=None, repr=False)
