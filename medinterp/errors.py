@@ -15,9 +15,13 @@
     │   └── MissingEvidenceError       the trace lacks what the method needs
     ├── SelectionError             no such word, phrase, finding or region     (HTTP 422)
     ├── GenerationCancelled        the caller went away
-    └── StoreError                 the report store
-        ├── ReportNotFoundError        unknown, expired or deleted             (HTTP 404)
-        └── StoreFullError             no room for another report              (HTTP 507)
+    ├── StoreError                 the report store                        (HTTP 503)
+    │   ├── ReportNotFoundError        unknown, expired or deleted             (HTTP 404)
+    │   └── StoreFullError             no room for another report              (HTTP 507)
+    └── ServiceError               the service cannot answer now
+        ├── ServiceBusyError           every place is taken                    (HTTP 503)
+        ├── ServiceInterruptedError    a part of it went away on the way       (HTTP 503)
+        └── DeadlineExceededError      it took longer than the limit           (HTTP 504)
 """
 
 from __future__ import annotations
@@ -93,3 +97,19 @@ class ReportNotFoundError(StoreError):
 
 class StoreFullError(StoreError):
     """The store has no room for another report."""
+
+
+class ServiceError(MedInterpError):
+    """The service cannot answer now; the same request may succeed later."""
+
+
+class ServiceBusyError(ServiceError):
+    """Every place is taken and the queue is full."""
+
+
+class ServiceInterruptedError(ServiceError):
+    """A part of the service went away while it worked on the request."""
+
+
+class DeadlineExceededError(ServiceError):
+    """The request took longer than the limit."""

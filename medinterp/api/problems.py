@@ -1,0 +1,92 @@
+"""RFC 9457 problem documents: what every error of the API looks like."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from medinterp import errors
+
+MEDIA_TYPE = "application/problem+json"
+
+STATUS: Mapping[type[errors.MedInterpError], HTTPStatus] = {
+    errors.UnreadableFilmError: HTTPStatus.BAD_REQUEST,
+    errors.UnsupportedFilmError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.FilmTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.FilmError: HTTPStatus.BAD_REQUEST,
+    errors.PromptError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.RequestTooLargeError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.ModelError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.MethodError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.SelectionError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.GenerationCancelled: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.ReportNotFoundError: HTTPStatus.NOT_FOUND,
+    errors.StoreFullError: HTTPStatus.INSUFFICIENT_STORAGE,
+    errors.StoreError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.DeadlineExceededError: HTTPStatus.GATEWAY_TIMEOUT,
+    errors.ServiceError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.MedInterpError: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+"""The status of each error; a class that is missing has its parent's."""
+
+RETRY_AFTER_S = 2
+"""Recovery of a killed replica takes two to four seconds with the health checks of serve_config.yaml."""
+
+
+class Flaw(BaseModel):
+    """One thing that is wrong with the request: where, and what. Never the value itself."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    where: str
+    what: str
+
+
+class Problem(BaseModel):
+    """A problem document (RFC 9457, section 3)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: str = Field(description="urn:medinterp:problem:NAME, stable; NAME is the error's.")
+    title: str
+    status: int
+    detail: str
+    flaws: tuple[Flaw, ...] = ()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Retry-After where the same request may succeed later."""
+        busy = self.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
+        return {"Retry-After": str(RETRY_AFTER_S)} if busy else {}
+
+
+def status_of(kind: type[errors.MedInterpError]) -> HTTPStatus:
+    """The status of an error class: its own or its nearest parent's."""
+    return next(STATUS[parent] for parent in kind.__mro__ if parent in STATUS)
+
+
+def tree_class(error: errors.MedInterpError) -> type[errors.MedInterpError]:
+    """The error's class in medinterp.errors; another process may have wrapped it in one of its own."""
+    return next(parent for parent in type(error).__mro__ if parent.__module__ == errors.__name__)
+
+
+def problem_of(error: errors.MedInterpError) -> Problem:
+    """The problem document of an error raised on purpose; the error's own text is the detail."""
+    kind = tree_class(error)
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", kind.__name__.removesuffix("Error")).lower()
+    title = (kind.__doc__ or kind.__name__).strip().splitlines()[0]
+    return Problem(
+        type=f"urn:medinterp:problem:{name}",
+        title=title,
+        status=int(status_of(kind)),
+        detail=str(error) or title,
+    )
+
+
+def problem_of_status(status: int, detail: str | None = None, flaws: tuple[Flaw, ...] = ()) -> Problem:
+    """The problem document of a bare HTTP status, e.g. a path that does not exist."""
+    phrase = HTTPStatus(status).phrase
+    return Problem(type="about:blank", title=phrase, status=status, detail=detail or phrase, flaws=flaws)

@@ -1,0 +1,212 @@
+"""The one schema of the HTTP API: what JSON, msgpack and the event stream carry.
+
+Field names are those of medinterp.types, so that a model is made from a dataclass by its attributes.
+Character spans count Unicode code points of `report.text`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from medinterp.api.arrays import Array
+
+
+class Model(BaseModel):
+    """Base: read from dataclasses, unknown fields refused."""
+
+    model_config = ConfigDict(
+        from_attributes=True, extra="forbid", arbitrary_types_allowed=True, protected_namespaces=()
+    )
+
+
+class AlternativeModel(Model):
+    """A token that could have stood here."""
+
+    text: str
+    logprob: float = Field(description="Log-probability, nats.")
+
+
+class TokenModel(Model):
+    """One generated token."""
+
+    index: int
+    token_id: int
+    start: int
+    end: int
+    logprob: float = Field(description="Log-probability where it was generated, nats.")
+    alternatives: tuple[AlternativeModel, ...] = ()
+
+
+class WordModel(Model):
+    """A run of characters that can be clicked, with the tokens that wrote it."""
+
+    index: int
+    text: str
+    start: int
+    end: int
+    token_indices: tuple[int, ...]
+    logprob: float = Field(description="Sum over the word's tokens, nats.")
+    image_mass: float = Field(description="Mean attention on image cells, 0 to 1.")
+    section: str | None = None
+
+
+class SectionModel(Model):
+    """A named part of the report; the heading is not in `text`."""
+
+    name: str
+    start: int
+    end: int
+    text: str
+
+
+class FindingModel(Model):
+    """A finding that the report affirms or denies."""
+
+    index: int
+    name: str
+    present: bool
+    side: str | None = None
+    zone: str | None = None
+    start: int
+    end: int
+    word_indices: tuple[int, ...]
+    section: str | None = None
+
+
+class ReportModel(Model):
+    """What the model wrote."""
+
+    text: str
+    tokens: tuple[TokenModel, ...]
+    words: tuple[WordModel, ...]
+    sections: tuple[SectionModel, ...]
+    findings: tuple[FindingModel, ...]
+    complete: bool = Field(description="False when the token limit cut the report off.")
+
+
+class FilmModel(Model):
+    """The film that was read; its picture is at `/v1/reports/{id}/film.png`."""
+
+    width: int
+    height: int
+    media_type: str
+    sha256: str
+    notes: tuple[str, ...] = ()
+
+
+class ProvenanceModel(Model):
+    """Enough to make the same report again."""
+
+    model_id: str
+    model_revision: str
+    dtype: str
+    device: str
+    library_versions: dict[str, str]
+    film_sha256: tuple[str, ...]
+    prompt_sha256: str
+    prompt: str
+    seed: int | None
+    max_new_tokens: int
+    layer_types: tuple[str, ...]
+    sliding_window: int | None
+    notice: str | None = None
+
+
+class MapPackModel(Model):
+    """One method's maps for every token of the report."""
+
+    method: str
+    values: Array = Field(description="float16 [tokens, rows, columns], never rescaled.")
+    signed: bool
+    additive: bool = Field(description="A word's map is the sum over its tokens, else the mean.")
+    notes: tuple[str, ...] = ()
+
+
+class ExplanationModel(Model):
+    """A report with what explains it. `maps` is filled in msgpack, and in JSON left to `/maps`."""
+
+    id: str = Field(description="128 random bits: whoever has it can read the report.")
+    expires_at: datetime
+    film: FilmModel
+    report: ReportModel
+    methods: tuple[str, ...]
+    rows: int = Field(description="Rows of the grid of image cells.")
+    columns: int
+    provenance: ProvenanceModel
+    maps: dict[str, MapPackModel] | None = None
+
+
+class MapsModel(Model):
+    """All words' maps by one method, and the token maps that they come from."""
+
+    id: str
+    method: str
+    rows: int
+    columns: int
+    signed: bool
+    additive: bool
+    notes: tuple[str, ...] = ()
+    low: float = Field(description="Lower end of the scale that the whole report shares.")
+    high: float
+    words: Array = Field(description="float32 [words, rows, columns].")
+    tokens: Array = Field(description="float16 [tokens, rows, columns].")
+
+
+class MethodModel(Model):
+    """A method that turns the trace into maps."""
+
+    name: str
+    family: str
+    title: str
+    meaning: str
+    citation: str
+    needs: tuple[str, ...]
+    default: bool = Field(description="Run when a request names no methods.")
+
+
+class MethodsModel(Model):
+    """Every method that can be asked for."""
+
+    methods: tuple[MethodModel, ...]
+
+
+class LoadedModelModel(Model):
+    """The model that reads the films."""
+
+    id: str
+    revision: str
+    dtype: str
+    device: str
+    notice: str | None = Field(description="A sentence to show beside every report.")
+    default_prompt: str
+
+
+class LimitsModel(Model):
+    """What one request may ask for."""
+
+    max_upload_bytes: int
+    max_pixels: int
+    max_prompt_characters: int
+    max_new_tokens: int
+    default_max_new_tokens: int
+
+
+class ModelsModel(Model):
+    """The models that this service reads films with, and its limits."""
+
+    models: tuple[LoadedModelModel, ...]
+    limits: LimitsModel
+
+
+class HealthModel(Model):
+    """The service answers."""
+
+    status: str = "ok"
+
+
+class TextDelta(Model):
+    """Data of an event `text`: the characters that the report has grown by."""
+
+    delta: str
