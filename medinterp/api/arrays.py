@@ -43,13 +43,13 @@ def decode_array(value: Any) -> npt.NDArray[Any]:
         raise ValueError(f"arrays of {name!r} do not travel")
     if not isinstance(shape, list | tuple) or not all(isinstance(n, int) and n >= 0 for n in shape):
         raise ValueError("shape is a list of sizes")
+    if not isinstance(data, str | bytes):
+        raise ValueError("data is base64 text or bytes")  # noqa: TRY004 - Pydantic wants ValueError
     if isinstance(data, str):
         try:
             data = base64.b64decode(data, validate=True)
         except binascii.Error as error:
             raise ValueError("data is not base64") from error
-    if not isinstance(data, bytes):
-        raise ValueError("data is base64 text or bytes")
     dtype = np.dtype(name).newbyteorder("<")
     if len(data) != dtype.itemsize * math.prod(shape):
         raise ValueError(f"{len(data)} bytes are not {name} of shape {list(shape)}")

@@ -1,0 +1,29 @@
+"""Where reports are kept for their lifetime: SQLite on one machine, Redis on a cluster."""
+
+from __future__ import annotations
+
+from medinterp.api.store.protocol import ReportStore, StoredReport
+from medinterp.api.store.record import pack_record, unpack_record
+from medinterp.api.store.settings import RedisStoreSettings, SqliteStoreSettings, StoreSettings
+
+__all__ = [
+    "RedisStoreSettings",
+    "ReportStore",
+    "SqliteStoreSettings",
+    "StoreSettings",
+    "StoredReport",
+    "open_store",
+    "pack_record",
+    "unpack_record",
+]
+
+
+def open_store(settings: SqliteStoreSettings | RedisStoreSettings) -> ReportStore:
+    """Open the store that the settings describe. Raises StoreError when it cannot be used."""
+    if isinstance(settings, SqliteStoreSettings):
+        from medinterp.api.store.sqlite import SqliteStore
+
+        return SqliteStore(settings)
+    from medinterp.api.store.redis import RedisStore
+
+    return RedisStore(settings)

@@ -1,0 +1,45 @@
+"""What a report store does: keep one blob a report for a lifetime, and forget it on request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class StoredReport:
+    """A report as it was put: the record's bytes, and when it is forgotten (seconds since 1970)."""
+
+    blob: bytes = field(repr=False)
+    expires_at: float
+
+
+class ReportStore(Protocol):
+    """Safe to call from several threads; every process opens its own."""
+
+    def put(self, report_id: str, blob: bytes) -> float:
+        """Keep the blob and return when it is forgotten.
+
+        Raises StoreFullError when there is no room, StoreError when the store cannot be reached.
+        """
+        ...
+
+    def get(self, report_id: str) -> StoredReport:
+        """Return what was put. Raises ReportNotFoundError (unknown, expired, deleted) or StoreError."""
+        ...
+
+    def delete(self, report_id: str) -> None:
+        """Forget the report at once. Raises ReportNotFoundError or StoreError."""
+        ...
+
+    def purge(self) -> int:
+        """Remove what has expired and return how many reports that were. Raises StoreError."""
+        ...
+
+    def check(self) -> None:
+        """Return when the store can be reached; raise StoreError when not."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file or connection."""
+        ...

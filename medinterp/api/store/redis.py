@@ -1,0 +1,82 @@
+"""The report store of a cluster: Redis keys that expire by themselves."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+
+from medinterp.api.store.protocol import StoredReport
+from medinterp.api.store.settings import RedisStoreSettings
+from medinterp.errors import ReportNotFoundError, StoreError, StoreFullError
+
+_TIMEOUT_S = 5.0
+
+
+class RedisStore:
+    """Reports under `medinterp:report:ID`; the server's `maxmemory` is the size limit."""
+
+    def __init__(self, settings: RedisStoreSettings) -> None:
+        """Prepare a connection pool; nothing is sent yet."""
+        self._lifetime_ms = max(1, round(settings.lifetime_s * 1000))
+        self._client = redis.Redis.from_url(
+            settings.url,
+            password=os.environ.get(settings.password_env),
+            socket_timeout=_TIMEOUT_S,
+            socket_connect_timeout=_TIMEOUT_S,
+        )
+
+    def put(self, report_id: str, blob: bytes) -> float:
+        """Keep the blob until its time to live is over."""
+        with _errors():
+            self._client.set(_key(report_id), blob, px=self._lifetime_ms, nx=True)
+        return time.time() + self._lifetime_ms / 1000
+
+    def get(self, report_id: str) -> StoredReport:
+        """Return what was put, with the server's own idea of the time left."""
+        with _errors():
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.get(_key(report_id))
+            pipeline.pttl(_key(report_id))
+            blob, left_ms = pipeline.execute()
+        if blob is None:
+            raise ReportNotFoundError("no report has this id; it may have expired or been deleted")
+        return StoredReport(blob=blob, expires_at=time.time() + left_ms / 1000)
+
+    def delete(self, report_id: str) -> None:
+        """Forget the report at once."""
+        with _errors():
+            found = self._client.delete(_key(report_id))
+        if not found:
+            raise ReportNotFoundError("no report has this id; it may have expired or been deleted")
+
+    def purge(self) -> int:
+        """Nothing to do: Redis removes what has expired."""
+        return 0
+
+    def check(self) -> None:
+        """Return when the server answers."""
+        with _errors():
+            self._client.ping()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+
+def _key(report_id: str) -> str:
+    return f"medinterp:report:{report_id}"
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Redis's own errors leave as the tree's."""
+    try:
+        yield
+    except redis.exceptions.OutOfMemoryError as error:
+        raise StoreFullError("the Redis server that holds the reports is full (maxmemory)") from error
+    except redis.exceptions.RedisError as error:
+        raise StoreError(f"the Redis server that holds the reports cannot be used: {error}") from error

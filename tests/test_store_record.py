@@ -1,0 +1,53 @@
+"""The record of a report: everything comes back, and only what should."""
+
+from __future__ import annotations
+
+import msgpack
+import numpy as np
+import pytest
+
+from medinterp.api.store import pack_record, unpack_record
+from medinterp.errors import StoreError
+from medinterp.types import Film
+from tests.api_samples import sample_explanation
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_everything_comes_back(dtype: type[np.uint8 | np.uint16]) -> None:
+    pixels = np.random.default_rng(3).integers(0, np.iinfo(dtype).max, (31, 47), dtype=dtype)
+    explanation = sample_explanation(Film(pixels, "application/dicom", "12" * 32, ("inverted",)))
+    again = unpack_record(pack_record(explanation))
+    assert again.report == explanation.report
+    assert again.provenance == explanation.provenance
+    assert again.film.pixels.dtype == dtype
+    np.testing.assert_array_equal(again.film.pixels, pixels)
+    assert (again.film.media_type, again.film.sha256, again.film.notes) == (
+        "application/dicom",
+        "12" * 32,
+        ("inverted",),
+    )
+    assert again.packs.keys() == {"raw"}
+    np.testing.assert_array_equal(again.packs["raw"].values, explanation.packs["raw"].values)
+    assert again.packs["raw"].values.dtype == np.float16
+    assert again.packs["raw"].notes == ("last layer",)
+    assert again.trace is None
+
+
+def test_a_record_is_plain_msgpack() -> None:
+    plain = msgpack.unpackb(pack_record(sample_explanation()), raw=False, strict_map_key=True)
+    assert set(plain) == {"version", "film", "report", "maps", "provenance"}
+
+
+@pytest.mark.parametrize(
+    "blob", [b"", b"\x80\x04K\x01.", b"\xc1", msgpack.packb({"version": 2}), msgpack.packb([1, 2])]
+)
+def test_another_blob_is_refused(blob: bytes) -> None:
+    with pytest.raises(StoreError):
+        unpack_record(blob)
+
+
+def test_an_array_that_lies_about_its_shape_is_refused() -> None:
+    plain = msgpack.unpackb(pack_record(sample_explanation()), raw=False)
+    plain["maps"]["raw"]["values"]["shape"] = [8, 4, 5]
+    with pytest.raises(StoreError):
+        unpack_record(msgpack.packb(plain))

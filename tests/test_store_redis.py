@@ -1,0 +1,98 @@
+"""The Redis store, against a server of its own."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from medinterp.api.store import RedisStoreSettings, open_store
+from medinterp.errors import ReportNotFoundError, StoreError, StoreFullError
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    binary = shutil.which("redis-server")
+    if binary is None:
+        pytest.skip("redis-server is not installed")
+    directory: Path = tmp_path_factory.mktemp("redis")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
+    options += ["--maxmemory", "8mb", "--maxmemory-policy", "noeviction", "--requirepass", "secret"]
+    server = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL)
+    for _ in range(100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.05)
+    yield f"redis://127.0.0.1:{port}/0"
+    server.terminate()
+    server.wait()
+
+
+@pytest.fixture(autouse=True)
+def password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDINTERP_REDIS_PASSWORD", "secret")
+
+
+def test_put_get_delete(url: str) -> None:
+    store = open_store(RedisStoreSettings(kind="redis", url=url, lifetime_s=60))
+    store.check()
+    assert abs(store.put("a" * 32, b"blob") - time.time() - 60) < 2
+    assert store.get("a" * 32).blob == b"blob"
+    assert abs(store.get("a" * 32).expires_at - time.time() - 60) < 2
+    store.delete("a" * 32)
+    with pytest.raises(ReportNotFoundError):
+        store.get("a" * 32)
+    with pytest.raises(ReportNotFoundError):
+        store.delete("a" * 32)
+    assert store.purge() == 0
+    store.close()
+
+
+def test_it_expires_by_itself(url: str) -> None:
+    store = open_store(RedisStoreSettings(kind="redis", url=url, lifetime_s=0.05))
+    store.put("b" * 32, b"blob")
+    time.sleep(0.1)
+    with pytest.raises(ReportNotFoundError):
+        store.get("b" * 32)
+    store.close()
+
+
+def test_a_full_server_is_store_full(url: str) -> None:
+    store = open_store(RedisStoreSettings(kind="redis", url=url, lifetime_s=5))
+    with pytest.raises(StoreFullError):
+        for number in range(20):
+            store.put(f"{number:032x}", b"x" * 1_000_000)
+    for number in range(20):
+        try:
+            store.delete(f"{number:032x}")
+        except ReportNotFoundError:
+            break
+    store.close()
+
+
+def test_no_server_or_a_wrong_password_is_a_store_error(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDINTERP_REDIS_PASSWORD", "wrong")
+    store = open_store(RedisStoreSettings(kind="redis", url=url))
+    with pytest.raises(StoreError):
+        store.check()
+    store.close()
+    store = open_store(RedisStoreSettings(kind="redis", url="redis://127.0.0.1:1/0"))
+    with pytest.raises(StoreError):
+        store.get("a" * 32)
+    store.close()
+
+
+@pytest.mark.parametrize("url", ["http://x", "redis://:secret@host/0", "unix:///tmp/x"])
+def test_no_password_in_the_file(url: str) -> None:
+    with pytest.raises(ValidationError):
+        RedisStoreSettings(kind="redis", url=url)
