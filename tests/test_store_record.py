@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 
@@ -14,7 +14,7 @@ from tests.api_samples import sample_explanation
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_everything_comes_back(dtype: type[np.uint8 | np.uint16]) -> None:
-    pixels = np.random.default_rng(3).integers(0, np.iinfo(dtype).max, (31, 47), dtype=dtype)
+    pixels = np.random.default_rng(3).integers(0, np.iinfo(dtype).max, (31, 47)).astype(dtype)
     explanation = sample_explanation(Film(pixels, "application/dicom", "12" * 32, ("inverted",)))
     again = unpack_record(pack_record(explanation))
     assert again.report == explanation.report

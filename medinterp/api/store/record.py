@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 import cv2
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 import numpy as np
 import pydantic
 from pydantic import TypeAdapter
@@ -18,7 +18,7 @@ from medinterp.api.schema import MapPackModel, Model, ProvenanceModel, ReportMod
 from medinterp.errors import StoreError
 from medinterp.types import Explanation, Film, MapPack, Provenance, Report
 
-VERSION = 1
+VERSION: Literal[1] = 1
 _report = TypeAdapter(Report)
 _provenance = TypeAdapter(Provenance)
 

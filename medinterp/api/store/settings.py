@@ -16,9 +16,9 @@ class SqliteStoreSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["sqlite"] = "sqlite"
-    path: str = Field("~/.medinterp/store/reports.sqlite3", min_length=1)
-    lifetime_s: float = Field(3600.0, gt=0, le=30 * DAY_S)
-    max_bytes: int = Field(2**30, gt=0, description="All reports together.")
+    path: str = Field(default="~/.medinterp/store/reports.sqlite3", min_length=1)
+    lifetime_s: float = Field(default=3600.0, gt=0, le=30 * DAY_S)
+    max_bytes: int = Field(default=2**30, gt=0, description="All reports together.")
 
 
 class RedisStoreSettings(BaseModel):
@@ -28,8 +28,8 @@ class RedisStoreSettings(BaseModel):
 
     kind: Literal["redis"]
     url: str = Field(description="redis://HOST:PORT/DB or rediss://... (TLS)")
-    password_env: str = Field("MEDINTERP_REDIS_PASSWORD", min_length=1)
-    lifetime_s: float = Field(3600.0, gt=0, le=30 * DAY_S)
+    password_env: str = Field(default="MEDINTERP_REDIS_PASSWORD", min_length=1)
+    lifetime_s: float = Field(default=3600.0, gt=0, le=30 * DAY_S)
 
     @field_validator("url")
     @classmethod
