@@ -54,5 +54,5 @@ def encode(model: BaseModel, media_type: str) -> bytes:
         return model.model_dump_json().encode()
     if media_type != MSGPACK:
         raise ValueError(f"{media_type} is not an encoding of the schema")
-    packed: bytes = msgpack.packb(model.model_dump(mode="python"), use_bin_type=True, datetime=True)
+    packed: bytes = msgpack.packb(model.model_dump(mode="python"), use_bin_type=True)
     return packed

@@ -7,10 +7,14 @@ Character spans count Unicode code points of `report.text`.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from medinterp.api.arrays import Array
+
+Time = Annotated[datetime, PlainSerializer(lambda time: time.isoformat(timespec="seconds"), return_type=str)]
+"""A moment in UTC, ISO 8601 text in every encoding."""
 
 
 class Model(BaseModel):
@@ -128,7 +132,7 @@ class ExplanationModel(Model):
     """A report with what explains it. `maps` is filled in msgpack, and in JSON left to `/maps`."""
 
     id: str = Field(description="128 random bits: whoever has it can read the report.")
-    expires_at: datetime
+    expires_at: Time
     film: FilmModel
     report: ReportModel
     methods: tuple[str, ...]

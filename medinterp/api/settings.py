@@ -19,7 +19,6 @@ class Limits(BaseModel):
     max_prompt_characters: int = Field(default=8000, gt=0)
     max_new_tokens: int = Field(default=1024, gt=0)
     default_max_new_tokens: int = Field(default=512, gt=0)
-    max_picture_pixels: int = Field(default=8192, gt=0, description="The longer side of a picture.")
     timeout_s: float = Field(default=300.0, gt=0, description="From the upload to the report.")
 
     @model_validator(mode="after")

@@ -50,9 +50,7 @@ def pack_record(explanation: Explanation) -> bytes:
         raise StoreError("the film's pixels cannot be written as PNG")
     record = Record(
         version=VERSION,
-        film=FilmRecord(
-            png=png.tobytes(), media_type=film.media_type, sha256=film.sha256, notes=film.notes
-        ),
+        film=FilmRecord(png=png.tobytes(), media_type=film.media_type, sha256=film.sha256, notes=film.notes),
         report=ReportModel.model_validate(explanation.report),
         maps={name: MapPackModel.model_validate(pack) for name, pack in explanation.packs.items()},
         provenance=ProvenanceModel.model_validate(explanation.provenance),
@@ -69,7 +67,9 @@ def unpack_record(blob: bytes) -> Explanation:
     try:
         record = Record.model_validate(msgpack.unpackb(blob, raw=False))
     except (ValueError, msgpack.UnpackException, pydantic.ValidationError) as error:
-        raise StoreError(f"the stored report cannot be read by this version: {type(error).__name__}") from error
+        raise StoreError(
+            f"the stored report cannot be read by this version: {type(error).__name__}"
+        ) from error
     pixels = cv2.imdecode(np.frombuffer(record.film.png, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.ndim != 2 or pixels.dtype.name not in ("uint8", "uint16"):
         raise StoreError("the stored film cannot be read")

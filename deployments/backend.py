@@ -1,0 +1,127 @@
+"""The HTTP API's backend over Ray Serve handles: who asks whom, and what happens when one dies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from ray.serve.handle import DeploymentHandle
+
+from deployments.faults import translated
+from medinterp.api.backend import ExportFormat, PictureTask, ReadingTask
+from medinterp.api.schema import LoadedModelModel
+from medinterp.api.selection import Selection
+from medinterp.errors import ServiceBusyError, ServiceInterruptedError
+from medinterp.types import Explanation, Film
+
+CHECK_S = 5.0
+
+
+class ServeBackend:
+    """Asks the deployments. The trace never passes through here: only references to it do."""
+
+    def __init__(
+        self,
+        generation: DeploymentHandle[Any],
+        relevancy: DeploymentHandle[Any],
+        rendering: DeploymentHandle[Any],
+    ) -> None:
+        # Serve types its calls by neither their results nor their streaming.
+        self._generation: Any = generation.options(_by_reference=True)
+        self._aloud: Any = generation.options(_by_reference=True, stream=True)
+        self._relevancy: Any = relevancy.options(_by_reference=True)
+        self._rendering: Any = rendering.options(_by_reference=True)
+
+    async def model(self) -> LoadedModelModel:
+        """What model reads the films."""
+        facts: LoadedModelModel = await _answered(self._generation.model.remote())
+        return facts
+
+    async def read(self, film: Film, task: ReadingTask) -> Explanation:
+        """Read the film; once more when a replica died on the way."""
+        try:
+            return await self._read(film, task)
+        except ServiceInterruptedError:
+            return await self._read(film, task)
+
+    async def _read(self, film: Film, task: ReadingTask) -> Explanation:
+        writing = self._generation.write.remote(film, task)
+        explaining = self._relevancy.explain.remote(writing, task.methods)
+        try:
+            with translated():
+                report, packs, provenance = await explaining
+        except asyncio.CancelledError:
+            explaining.cancel()
+            writing.cancel()
+            raise
+        return Explanation(film, report, packs, provenance)
+
+    async def read_aloud(self, film: Film, task: ReadingTask) -> AsyncGenerator[str | Explanation]:
+        """The same with the text as it grows; once more when a replica died before the first word."""
+        silent = True
+        try:
+            async for item in self._read_aloud(film, task):
+                silent = False
+                yield item
+        except ServiceInterruptedError:
+            if not silent:
+                raise
+            async for item in self._read_aloud(film, task):
+                yield item
+
+    async def _read_aloud(self, film: Film, task: ReadingTask) -> AsyncGenerator[str | Explanation]:
+        writing = self._aloud.write_aloud.remote(film, task)
+        finished = False
+        try:
+            with translated():
+                async for item in writing:
+                    if isinstance(item, str):
+                        yield item
+                        continue
+                    explaining = self._relevancy.explain.remote(item["generation"], task.methods)
+                    report, packs, provenance = await explaining
+                    yield Explanation(film, report, packs, provenance)
+            finished = True
+        finally:
+            if not finished:
+                writing.cancel()
+
+    async def overlay(self, report_id: str, selection: Selection, task: PictureTask) -> bytes:
+        """A PNG of the film with a map."""
+        picture: bytes = await _answered(self._rendering.overlay.remote(report_id, selection, task))
+        return picture
+
+    async def film(self, report_id: str, size: int | None) -> bytes:
+        """A PNG of the film."""
+        picture: bytes = await _answered(self._rendering.film.remote(report_id, size))
+        return picture
+
+    async def export(self, report_id: str, form: ExportFormat) -> bytes:
+        """The report as one file."""
+        content: bytes = await _answered(self._rendering.export.remote(report_id, form))
+        return content
+
+    async def check(self) -> None:
+        """Ask every deployment for a sign of life."""
+        calls = (
+            self._generation.model.remote(),
+            self._relevancy.ping.remote(),
+            self._rendering.ping.remote(),
+        )
+        try:
+            async with asyncio.timeout(CHECK_S):
+                for call in calls:
+                    await _answered(call)
+        except TimeoutError as error:
+            raise ServiceBusyError(f"not every part answers within {CHECK_S:g} s") from error
+
+
+async def _answered(call: Any) -> Any:
+    """The call's result; cancelled with its caller."""
+    try:
+        with translated():
+            return await call
+    except asyncio.CancelledError:
+        call.cancel()
+        raise

@@ -1,0 +1,25 @@
+"""The relevancy deployment: turns the trace into maps and drops it."""
+
+from __future__ import annotations
+
+from medinterp.types import Generation, MapPack, Provenance, Report
+
+
+class RelevancyDeployment:
+    """Stateless; numpy only, torch is never loaded."""
+
+    def __init__(self) -> None:
+        """Import what computes the maps."""
+        from medinterp.relevancy import compute_maps
+
+        self._compute_maps = compute_maps
+
+    def explain(
+        self, generation: Generation, methods: tuple[str, ...]
+    ) -> tuple[Report, dict[str, MapPack], Provenance]:
+        """All requested maps of all tokens. The trace goes no further. Raises MethodError."""
+        packs = self._compute_maps(generation.trace, methods)
+        return generation.report, packs, generation.trace.provenance
+
+    def ping(self) -> None:
+        """Answer."""

@@ -1,0 +1,110 @@
+"""From the dataclasses of the library to the models of the schema."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+
+from medinterp.api.schema import (
+    ExplanationModel,
+    FilmModel,
+    MapPackModel,
+    MapsModel,
+    MethodModel,
+    MethodsModel,
+    ProvenanceModel,
+    ReportModel,
+)
+from medinterp.errors import MissingEvidenceError
+from medinterp.relevancy import METHODS, get_method, select_map
+from medinterp.render import report_range
+from medinterp.types import Explanation, MapPack
+
+
+def explanation_model(
+    report_id: str, explanation: Explanation, expires_at: float, *, with_maps: bool
+) -> ExplanationModel:
+    """The answer to `POST /v1/reports`; expires_at in seconds since 1970."""
+    packs = explanation.packs
+    _, rows, columns = next(iter(packs.values())).values.shape
+    return ExplanationModel(
+        id=report_id,
+        expires_at=datetime.fromtimestamp(expires_at, UTC),
+        film=FilmModel.model_validate(explanation.film),
+        report=ReportModel.model_validate(explanation.report),
+        methods=tuple(packs),
+        rows=rows,
+        columns=columns,
+        provenance=ProvenanceModel.model_validate(explanation.provenance),
+        maps={name: MapPackModel.model_validate(pack) for name, pack in packs.items()} if with_maps else None,
+    )
+
+
+def pack_of(explanation: Explanation, method: str | None) -> MapPack:
+    """The maps by one method, the report's first when none is named.
+
+    Raises UnknownMethodError, or MissingEvidenceError when the report was made without it.
+    """
+    if method is None:
+        return next(iter(explanation.packs.values()))
+    if get_method(method).name not in explanation.packs:
+        raise MissingEvidenceError(
+            f"this report was made with {', '.join(explanation.packs)}; ask for {method} in a new report"
+        )
+    return explanation.packs[method]
+
+
+def maps_model(report_id: str, explanation: Explanation, method: str | None) -> MapsModel:
+    """All words' maps by one method."""
+    pack = pack_of(explanation, method)
+    low, high = report_range(pack)
+    _, rows, columns = pack.values.shape
+    words = [select_map(pack, word.token_indices).values for word in explanation.report.words]
+    return MapsModel(
+        id=report_id,
+        method=pack.method,
+        rows=rows,
+        columns=columns,
+        signed=pack.signed,
+        additive=pack.additive,
+        notes=pack.notes,
+        low=low,
+        high=high,
+        words=np.asarray(words, np.float32).reshape(len(words), rows, columns),
+        tokens=pack.values,
+    )
+
+
+def maps_npz(maps: MapsModel) -> bytes:
+    """The same as a numpy archive: words, tokens, low, high, method."""
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        words=maps.words,
+        tokens=maps.tokens,
+        low=np.float32(maps.low),
+        high=np.float32(maps.high),
+        method=np.str_(maps.method),
+    )
+    return buffer.getvalue()
+
+
+def methods_model(default: Sequence[str]) -> MethodsModel:
+    """Every registered method."""
+    return MethodsModel(
+        methods=tuple(
+            MethodModel(
+                name=method.name,
+                family=method.family,
+                title=method.title,
+                meaning=method.meaning,
+                citation=method.citation,
+                needs=tuple(sorted(method.needs)),
+                default=method.name in default,
+            )
+            for method in METHODS.values()
+        )
+    )

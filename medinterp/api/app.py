@@ -1,0 +1,71 @@
+"""The HTTP application: routes over a backend and a store, for any server to run at /v1."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI
+
+from medinterp.api.backend import Backend
+from medinterp.api.middleware import BodyLimit, PrivateResponses
+from medinterp.api.problem_handlers import install_problem_handlers
+from medinterp.api.problems import Problem
+from medinterp.api.reading import Reading
+from medinterp.api.routes_report import report_routes
+from medinterp.api.routes_service import service_routes
+from medinterp.api.settings import ApiSettings
+from medinterp.api.store import ReportStore
+from medinterp.errors import StoreError
+
+logger = logging.getLogger(__name__)
+
+FORM_BYTES = 64 * 1024
+"""Room for the multipart framing and the short fields beside the film and the prompt."""
+
+
+def create_api(backend: Backend, settings: ApiSettings, store: ReportStore) -> FastAPI:
+    """Build the application. Its paths are relative: the server mounts it at /v1."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        purging = asyncio.create_task(purge_regularly(store, min(60.0, settings.store.lifetime_s)))
+        yield
+        purging.cancel()
+        with suppress(asyncio.CancelledError):
+            await purging
+        store.close()
+
+    app = FastAPI(
+        title="Medical-Gemma-Interpret",
+        version="1",
+        description="A chest film goes in, a report and what explains each of its words come out.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        responses={"default": {"model": Problem, "description": "A problem document (RFC 9457)."}},
+    )
+    limits = settings.limits
+    app.add_middleware(
+        BodyLimit, max_bytes=limits.max_upload_bytes + 4 * limits.max_prompt_characters + FORM_BYTES
+    )
+    app.add_middleware(PrivateResponses)
+    install_problem_handlers(app)
+    app.include_router(report_routes(backend, Reading(backend, settings, store), store))
+    app.include_router(service_routes(backend, settings, store))
+    return app
+
+
+async def purge_regularly(store: ReportStore, every_s: float) -> None:
+    """Remove expired reports even when nobody asks for anything."""
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            gone = await asyncio.to_thread(store.purge)
+        except StoreError as error:
+            logger.warning("expired reports could not be removed: %s", error)
+            continue
+        if gone:
+            logger.info("%d expired reports removed", gone)

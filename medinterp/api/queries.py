@@ -1,0 +1,71 @@
+"""The query parameters of pictures and exports; a misspelt one is refused."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from medinterp.api.backend import ExportFormat, PictureTask
+from medinterp.render import colormap
+
+
+class WordPictureQuery(BaseModel):
+    """How the map of one word is drawn."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    method: str | None = Field(default=None, description="A method of the report; its first by default.")
+    opacity: float = Field(default=0.5, ge=0, le=1)
+    colormap: str = "cividis"
+    contours: bool = False
+    scale: Literal["report", "map"] = Field(
+        default="report", description="One range for the whole report, or each map to its own."
+    )
+    size: int | None = Field(
+        default=None, ge=16, le=8192, description="The longer side; the film's by default."
+    )
+
+    @field_validator("colormap")
+    @classmethod
+    def known_colormap(cls, name: str) -> str:
+        """Refuse a name that no colour table has; the ValueError names those that there are."""
+        colormap(name)
+        return name
+
+    def task(self) -> PictureTask:
+        """The same as the backend's dataclass."""
+        return PictureTask(self.method, self.opacity, self.colormap, self.contours, self.scale, self.size)
+
+
+class PictureQuery(WordPictureQuery):
+    """What is selected, and how its map is drawn."""
+
+    words: str | None = Field(default=None, description="FIRST-LAST, both included, e.g. 3-7.")
+    finding: int | None = Field(default=None, ge=0, description="The index of a finding.")
+
+
+class FilmQuery(BaseModel):
+    """How large the film is wanted."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    size: int | None = Field(
+        default=None, ge=16, le=8192, description="The longer side; the film's by default."
+    )
+
+
+class MapsQuery(BaseModel):
+    """Which maps are wanted."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    method: str | None = Field(default=None, description="A method of the report; its first by default.")
+
+
+class ExportQuery(BaseModel):
+    """Which file is wanted."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: ExportFormat

@@ -1,0 +1,154 @@
+"""Reading a film on request: check, read, keep, answer; at once or word by word."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from http import HTTPStatus
+
+from fastapi import Response
+from fastapi.responses import StreamingResponse
+
+from medinterp.api import events
+from medinterp.api.answers import explanation_model
+from medinterp.api.backend import Backend, ReadingTask
+from medinterp.api.negotiation import MSGPACK, encode
+from medinterp.api.pacing import Silence, paced
+from medinterp.api.problem_handlers import unforeseen_problem
+from medinterp.api.problems import problem_of
+from medinterp.api.report_id import log_name, new_report_id
+from medinterp.api.schema import ExplanationModel, TextDelta
+from medinterp.api.settings import ApiSettings
+from medinterp.api.store import ReportStore, pack_record
+from medinterp.errors import (
+    DeadlineExceededError,
+    MedInterpError,
+    PromptError,
+    RequestTooLargeError,
+    ServiceInterruptedError,
+)
+from medinterp.imaging import read_film
+from medinterp.relevancy import get_method
+from medinterp.types import Explanation, Film
+
+logger = logging.getLogger(__name__)
+
+SIGN_OF_LIFE_S = 10.0
+
+
+class Reading:
+    """Takes uploads through the backend into the store."""
+
+    def __init__(self, backend: Backend, settings: ApiSettings, store: ReportStore) -> None:
+        self._backend = backend
+        self._settings = settings
+        self._limits = settings.limits
+        self._store = store
+
+    def task(
+        self, prompt: str | None, methods: tuple[str, ...] | None, max_new_tokens: int | None
+    ) -> ReadingTask:
+        """Check a request's parameters before anything is spent on it.
+
+        Raises PromptError, UnknownMethodError or RequestTooLargeError.
+        """
+        limits = self._limits
+        if prompt is not None and len(prompt) > limits.max_prompt_characters:
+            raise PromptError(f"the prompt is longer than {limits.max_prompt_characters} characters")
+        if max_new_tokens is not None and max_new_tokens > limits.max_new_tokens:
+            raise RequestTooLargeError(f"max_new_tokens is at most {limits.max_new_tokens} here")
+        chosen = [get_method(name) for name in methods or self._settings.methods]
+        return ReadingTask(
+            prompt=prompt,
+            methods=tuple(dict.fromkeys(method.name for method in chosen)),
+            max_new_tokens=max_new_tokens or limits.default_max_new_tokens,
+            layer_attention=any("layer_attention" in method.needs for method in chosen),
+        )
+
+    async def film(self, data: bytes) -> Film:
+        """Decode an upload. Raises FilmError."""
+        limits = self._limits
+        return await asyncio.to_thread(
+            read_film, data, max_bytes=limits.max_upload_bytes, max_pixels=limits.max_pixels
+        )
+
+    async def answer(self, film: Film, task: ReadingTask, media_type: str) -> Response:
+        """Read the film, keep the report, and answer with it."""
+        try:
+            async with asyncio.timeout(self._limits.timeout_s):
+                explanation = await self._backend.read(film, task)
+        except TimeoutError as error:
+            raise self._too_slow() from error
+        model = await self._keep(explanation, with_maps=media_type == MSGPACK)
+        return Response(
+            encode(model, media_type),
+            status_code=HTTPStatus.CREATED,
+            media_type=media_type,
+            headers={"Location": f"/v1/reports/{model.id}"},
+        )
+
+    async def stream(self, film: Film, task: ReadingTask) -> StreamingResponse:
+        """Read the film and answer with an event stream.
+
+        What fails before the first word raises, so that it becomes a proper HTTP status.
+        """
+        frames = self._frames(film, task)
+        first = await anext(frames)
+
+        async def body() -> AsyncGenerator[bytes]:
+            async with aclosing(frames):
+                yield first
+                try:
+                    async for frame in frames:
+                        yield frame
+                except MedInterpError as error:
+                    yield events.event("error", problem_of(error))
+                except Exception:
+                    # The status is long sent: the reader must still learn that no report comes.
+                    yield events.event("error", unforeseen_problem())
+                    raise
+
+        return StreamingResponse(body(), media_type=events.MEDIA_TYPE)
+
+    async def _frames(self, film: Film, task: ReadingTask) -> AsyncGenerator[bytes]:
+        """The framed events; ends with the report or raises."""
+        items = paced(self._backend.read_aloud(film, task), SIGN_OF_LIFE_S, self._limits.timeout_s)
+        try:
+            async with aclosing(items):
+                async for item in items:
+                    match item:
+                        case Silence():
+                            yield events.SIGN_OF_LIFE
+                        case str():
+                            yield events.event("text", TextDelta(delta=item))
+                        case Explanation():
+                            yield events.event("report", await self._keep(item, with_maps=False))
+                            return
+        except TimeoutError as error:
+            raise self._too_slow() from error
+        raise ServiceInterruptedError("the report broke off; send the film again")
+
+    async def _keep(self, explanation: Explanation, *, with_maps: bool) -> ExplanationModel:
+        """Put the report into the store and describe it. Raises StoreError."""
+
+        def keep() -> ExplanationModel:
+            report_id = new_report_id()
+            blob = pack_record(explanation)
+            expires_at = self._store.put(report_id, blob)
+            film = explanation.film
+            logger.info(
+                "report %s: film %d x %d, %d tokens, %d bytes kept",
+                log_name(report_id),
+                film.width,
+                film.height,
+                len(explanation.report.tokens),
+                len(blob),
+            )
+            return explanation_model(report_id, explanation, expires_at, with_maps=with_maps)
+
+        return await asyncio.to_thread(keep)
+
+    def _too_slow(self) -> DeadlineExceededError:
+        return DeadlineExceededError(f"no report within {self._limits.timeout_s:g} s")

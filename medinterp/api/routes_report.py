@@ -1,0 +1,161 @@
+"""Routes of a report: make it, read it, see it, take it away, forget it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, File, Form, Path, Query, Request, Response, UploadFile
+from starlette.exceptions import HTTPException
+
+from medinterp.api import negotiation
+from medinterp.api.answers import explanation_model, maps_model, maps_npz
+from medinterp.api.backend import Backend
+from medinterp.api.queries import ExportQuery, FilmQuery, MapsQuery, PictureQuery, WordPictureQuery
+from medinterp.api.reading import Reading
+from medinterp.api.report_id import is_report_id
+from medinterp.api.schema import ExplanationModel, MapsModel
+from medinterp.api.selection import WordSelection, parse_selection
+from medinterp.api.store import ReportStore, StoredReport, unpack_record
+from medinterp.errors import ReportNotFoundError
+
+Answer = TypeVar("Answer")
+ReportId = Annotated[str, Path(description="The id that POST /v1/reports answered with.")]
+FORM_FIELDS = frozenset({"image", "prompt", "methods", "max_new_tokens"})
+EXPORT_TYPES = {"json": negotiation.JSON, "npz": negotiation.NPZ, "html": "text/html; charset=utf-8"}
+PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "A picture."}}
+
+
+def _also(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI entry of further encodings of an answer."""
+    return {200: {"content": {media_type: {} for media_type in media_types}}}
+
+
+def _chosen(request: Request, *offered: str) -> str:
+    """The encoding that the caller wants. Raises HTTPException 406 when none is offered."""
+    chosen = negotiation.preferred(request.headers.get("accept"), offered)
+    if chosen is None:
+        raise HTTPException(HTTPStatus.NOT_ACCEPTABLE, f"offered are {', '.join(offered)}")
+    return chosen
+
+
+def _known(report_id: str) -> str:
+    """The id, when it is written as one. Raises ReportNotFoundError."""
+    if not is_report_id(report_id):
+        raise ReportNotFoundError("no report has this id; it may have expired or been deleted")
+    return report_id
+
+
+def report_routes(backend: Backend, reading: Reading, store: ReportStore) -> APIRouter:
+    """Build the routes."""
+    router = APIRouter(prefix="/reports", tags=["reports"])
+
+    async def from_store(report_id: str, make: Callable[[StoredReport], Answer]) -> Answer:
+        """Make an answer from a stored report, away from the event loop."""
+        return await asyncio.to_thread(lambda: make(store.get(_known(report_id))))
+
+    @router.post(
+        "",
+        response_model=ExplanationModel,
+        status_code=HTTPStatus.CREATED,
+        responses={
+            201: {"content": {negotiation.MSGPACK: {}}},
+            200: {"content": {negotiation.EVENTS: {}}, "description": "Events `text`, then `report`."},
+        },
+    )
+    async def create_report(
+        request: Request,
+        image: Annotated[UploadFile, File(description="PNG, JPEG or DICOM.")],
+        prompt: Annotated[str | None, Form()] = None,
+        methods: Annotated[list[str] | None, Form(description="May be repeated.")] = None,
+        max_new_tokens: Annotated[int | None, Form(ge=1)] = None,
+    ) -> Response:
+        """Read a film. With `Accept: text/event-stream` the words come as they are written."""
+        media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.EVENTS)
+        unknown = set(await request.form()) - FORM_FIELDS
+        if unknown:
+            raise HTTPException(
+                HTTPStatus.UNPROCESSABLE_ENTITY, f"a film is sent with {', '.join(sorted(FORM_FIELDS))} only"
+            )
+        task = reading.task(prompt, tuple(methods) if methods else None, max_new_tokens)
+        film = await reading.film(await image.read())
+        if media_type == negotiation.EVENTS:
+            return await reading.stream(film, task)
+        return await reading.answer(film, task, media_type)
+
+    @router.get("/{report_id}", response_model=ExplanationModel, responses=_also(negotiation.MSGPACK))
+    async def get_report(request: Request, report_id: ReportId) -> Response:
+        """The same answer again."""
+        media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK)
+
+        def answer(stored: StoredReport) -> bytes:
+            explanation = unpack_record(stored.blob)
+            with_maps = media_type == negotiation.MSGPACK
+            model = explanation_model(report_id, explanation, stored.expires_at, with_maps=with_maps)
+            return negotiation.encode(model, media_type)
+
+        return Response(await from_store(report_id, answer), media_type=media_type)
+
+    @router.delete("/{report_id}", status_code=HTTPStatus.NO_CONTENT)
+    async def delete_report(report_id: ReportId) -> None:
+        """Forget the report at once."""
+        await asyncio.to_thread(store.delete, _known(report_id))
+
+    @router.get(
+        "/{report_id}/maps",
+        response_model=MapsModel,
+        responses=_also(negotiation.MSGPACK, negotiation.NPZ),
+    )
+    async def get_maps(
+        request: Request, report_id: ReportId, query: Annotated[MapsQuery, Query()]
+    ) -> Response:
+        """All words' maps by one method."""
+        media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.NPZ)
+
+        def answer(stored: StoredReport) -> bytes:
+            maps = maps_model(report_id, unpack_record(stored.blob), query.method)
+            return maps_npz(maps) if media_type == negotiation.NPZ else negotiation.encode(maps, media_type)
+
+        return Response(await from_store(report_id, answer), media_type=media_type)
+
+    @router.get("/{report_id}/words/{word}/overlay.png", response_class=Response, responses=PNG)
+    async def get_word_overlay(
+        report_id: ReportId,
+        word: Annotated[int, Path(ge=0)],
+        query: Annotated[WordPictureQuery, Query()],
+    ) -> Response:
+        """The film with one word's map drawn over it."""
+        selection = WordSelection(word, word)
+        return _png(await backend.overlay(_known(report_id), selection, query.task()))
+
+    @router.get("/{report_id}/overlay.png", response_class=Response, responses=PNG)
+    async def get_overlay(report_id: ReportId, query: Annotated[PictureQuery, Query()]) -> Response:
+        """The film with the map of a phrase (`words=3-7`) or of a finding (`finding=0`)."""
+        selection = parse_selection(query.words, query.finding)
+        return _png(await backend.overlay(_known(report_id), selection, query.task()))
+
+    @router.get("/{report_id}/film.png", response_class=Response, responses=PNG)
+    async def get_film(report_id: ReportId, query: Annotated[FilmQuery, Query()]) -> Response:
+        """The film as the model saw it."""
+        return _png(await backend.film(_known(report_id), query.size))
+
+    @router.get("/{report_id}/export", response_class=Response)
+    async def get_export(report_id: ReportId, query: Annotated[ExportQuery, Query()]) -> Response:
+        """The report and its maps as one file."""
+        content = await backend.export(_known(report_id), query.format)
+        return Response(
+            content,
+            media_type=EXPORT_TYPES[query.format],
+            headers={
+                "Content-Disposition": f'attachment; filename="report.{query.format}"',
+                "Content-Security-Policy": "sandbox allow-scripts",
+            },
+        )
+
+    return router
+
+
+def _png(picture: bytes) -> Response:
+    return Response(picture, media_type="image/png")

@@ -1,0 +1,43 @@
+"""Routes that speak of the service: its methods, its model, its health."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter
+
+from medinterp.api.answers import methods_model
+from medinterp.api.backend import Backend
+from medinterp.api.schema import HealthModel, LimitsModel, MethodsModel, ModelsModel
+from medinterp.api.settings import ApiSettings
+from medinterp.api.store import ReportStore
+
+
+def service_routes(backend: Backend, settings: ApiSettings, store: ReportStore) -> APIRouter:
+    """Build the routes."""
+    router = APIRouter(tags=["service"])
+
+    @router.get("/methods")
+    async def methods() -> MethodsModel:
+        """Every method that turns the trace into maps."""
+        return methods_model(settings.methods)
+
+    @router.get("/models")
+    async def models() -> ModelsModel:
+        """The model that reads the films, its notice and default prompt, and the limits."""
+        limits = LimitsModel.model_validate(settings.limits)
+        return ModelsModel(models=(await backend.model(),), limits=limits)
+
+    @router.get("/healthz")
+    async def healthz() -> HealthModel:
+        """The HTTP API answers; nothing is said of what stands behind it."""
+        return HealthModel()
+
+    @router.get("/readyz")
+    async def readyz() -> HealthModel:
+        """Every part of the service answers, and the store."""
+        await asyncio.to_thread(store.check)
+        await backend.check()
+        return HealthModel(status="ready")
+
+    return router
