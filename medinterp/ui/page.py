@@ -1,0 +1,51 @@
+"""The Gradio view: one HTML block that holds our page, and nothing that phones home."""
+
+from __future__ import annotations
+
+import gradio as gr
+from fastapi import FastAPI
+
+TITLE = "medinterp"
+GROUND = "#0b0d0f"
+"""Background before the style sheet has arrived; the same as in style.css."""
+
+HEAD = """\
+<link rel="stylesheet" href="page/style.css">
+<script type="module" src="page/app.js"></script>
+<meta name="color-scheme" content="dark">
+<meta name="referrer" content="no-referrer">
+"""
+
+
+def build_blocks(html: str) -> gr.Blocks:
+    """Make the Blocks view around the page's HTML. It has no events: the page talks to the HTTP API."""
+    with gr.Blocks(analytics_enabled=False, title=TITLE, fill_width=True) as blocks:
+        gr.HTML(html, apply_default_css=False, js_on_load=None, padding=False)
+    return blocks
+
+
+def mount_page(app: FastAPI, html: str) -> None:
+    """Mount the view at "/" of the application.
+
+    System fonts only; no server-side rendering, run history, file access or footer. Gradio's own
+    upload route is there but takes nothing: films go to the HTTP API.
+    """
+    theme = gr.themes.Base(font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace")).set(
+        body_background_fill=GROUND, body_background_fill_dark=GROUND
+    )
+    gr.mount_gradio_app(
+        app,
+        build_blocks(html),
+        path="/",
+        ssr_mode=False,
+        run_history=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+        show_error=False,
+        allowed_paths=[],
+        max_file_size=1,
+        footer_links=[],
+        theme=theme,
+        head=HEAD,
+    )

@@ -1,0 +1,105 @@
+// The HTTP API under one root ("/v1"). Every answer is fetched with no-store: nothing of a film
+// or a report stays in the browser's cache.
+
+/** What went wrong, from an RFC 9457 problem document or from the network. */
+export class Problem extends Error {
+  constructor({ title, detail = "", status = 0, retryAfter = null, flaws = [] }) {
+    super(detail || title);
+    this.title = title;
+    this.detail = detail;
+    this.status = status;
+    this.retryAfter = retryAfter;
+    this.flaws = flaws;
+  }
+
+  static fromDocument(problem, { status = 0, retryAfter = null } = {}) {
+    const detail = typeof problem.detail === "string" ? problem.detail : "";
+    const title = problem.title || `The server answered ${problem.status || status}.`;
+    return new Problem({ title, detail, status: problem.status || status, retryAfter, flaws: problem.flaws });
+  }
+
+  static async fromResponse(response) {
+    const context = { status: response.status, retryAfter: response.headers.get("Retry-After") };
+    const type = response.headers.get("Content-Type") || "";
+    if (type.includes("json")) return Problem.fromDocument(await response.json(), context);
+    return Problem.fromDocument({}, context);
+  }
+}
+
+/** Server-sent events of a response body: yields { event, data } with data as text. */
+export async function* serverEvents(stream) {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  let buffer = "";
+  while (true) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    // A carriage return at the very end may be half of a line end: it waits for the next piece.
+    buffer += value;
+    const held = buffer.endsWith("\r") ? "\r" : "";
+    buffer = buffer.slice(0, buffer.length - held.length).replace(/\r\n?/g, "\n");
+    let stop;
+    while ((stop = buffer.indexOf("\n\n")) >= 0) {
+      const block = buffer.slice(0, stop);
+      buffer = buffer.slice(stop + 2);
+      const message = { event: "message", data: [] };
+      for (const line of block.split("\n")) {
+        const [, field, text] = /^([^:]*):? ?(.*)$/s.exec(line);
+        if (field === "event") message.event = text;
+        else if (field === "data") message.data.push(text);
+      }
+      if (message.data.length) yield { event: message.event, data: message.data.join("\n") };
+    }
+    buffer += held;
+  }
+}
+
+export class Api {
+  constructor(root) {
+    this.root = root;
+  }
+
+  async request(path, options = {}) {
+    let response;
+    try {
+      response = await fetch(this.root + path, { cache: "no-store", ...options });
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new Problem({ title: "The server cannot be reached.", detail: "Nothing was lost: try again." });
+    }
+    if (!response.ok) throw await Problem.fromResponse(response);
+    return response;
+  }
+
+  async json(path) {
+    return (await this.request(path, { headers: { Accept: "application/json" } })).json();
+  }
+
+  async blob(path, signal) {
+    return (await this.request(path, { signal })).blob();
+  }
+
+  async forget(id) {
+    await this.request(`/reports/${id}`, { method: "DELETE" });
+  }
+
+  /** Have a film read: onText gets the text as it grows; resolves with the explanation. */
+  async read(form, { signal, onText }) {
+    const response = await this.request("/reports", {
+      method: "POST",
+      body: form,
+      headers: { Accept: "text/event-stream" },
+      signal,
+    });
+    try {
+      for await (const { event, data } of serverEvents(response.body)) {
+        if (event === "text") onText(JSON.parse(data).delta);
+        else if (event === "report") return JSON.parse(data);
+        else if (event === "error") throw Problem.fromDocument(JSON.parse(data));
+      }
+    } catch (error) {
+      if (error instanceof Problem || error.name === "AbortError") throw error;
+      throw new Problem({ title: "The connection broke while the report was written.", detail: error.message });
+    }
+    throw new Problem({ title: "The report did not arrive.", detail: "The server ended the stream too early." });
+  }
+}

@@ -1,0 +1,326 @@
+// medinterp's page: a film goes in, a report comes out, a click on a word draws its map.
+//
+// Ids that stay (tests and other tools hold on to them):
+//   #medinterp-banner    the banner           #medinterp-file      input type=file
+//   #medinterp-status    what is going on     #medinterp-example-0 .. -7  the example films
+//   #medinterp-error     a problem, if any    #medinterp-prompt    the prompt
+//   #medinterp-read      "Read film"          #medinterp-stop      "Stop"
+//   #medinterp-report    the report; in it .medinterp-word[data-word-index="n"]
+//   #medinterp-findings  findings; in it [data-finding-index="k"]
+//   #medinterp-film      the film (img)       #medinterp-overlay   the film with the map (img)
+//   #medinterp-method, #medinterp-opacity, #medinterp-colormap, #medinterp-contours, #medinterp-show
+//   #medinterp-scale-report, #medinterp-scale-map
+//   #medinterp-details   the selected word    #medinterp-forget    DELETE
+//   #medinterp-export-html, -json, -npz       downloads
+// #medinterp carries data-state: "empty", "chosen", "reading" or "read".
+
+import { Api, Problem } from "./api.js";
+import { Details } from "./details.js";
+import { byId, make, slicer } from "./dom.js";
+import { Maps } from "./maps.js";
+import { ReportView, findingTitle } from "./report.js";
+import { Source } from "./source.js";
+import { Viewer } from "./viewer.js";
+
+class Page {
+  constructor(root) {
+    this.root = root;
+    this.api = new Api(root.dataset.apiRoot);
+    this.film = null;
+    this.explanation = null;
+    this.selection = null;
+    this.methods = [];
+    this.maps = null; // of the report and the method on the screen
+    this.limits = null;
+    this.defaultPrompt = "";
+    this.reading = null; // the AbortController of the report being written
+
+    const problem = (error) => this.showProblem(error);
+    this.source = new Source((film) => this.choose(film), problem);
+    this.viewer = new Viewer(this.api, problem);
+    this.report = new ReportView((selection) => this.select(selection));
+    this.details = new Details();
+
+    byId("read").addEventListener("click", () => this.read());
+    byId("stop").addEventListener("click", () => this.reading?.abort());
+    byId("forget").addEventListener("click", () => this.forget());
+    byId("method").addEventListener("change", () => this.showMethod());
+    byId("prompt").addEventListener("input", () => this.showPromptState());
+    byId("prompt-reset").addEventListener("click", () => {
+      byId("prompt").value = this.defaultPrompt;
+      this.showPromptState();
+    });
+    for (const link of byId("files").querySelectorAll("a")) {
+      link.addEventListener("click", (event) => {
+        event.preventDefault();
+        this.download(link.dataset.format);
+      });
+    }
+    this.setState("empty");
+    this.status("");
+  }
+
+  async start() {
+    const loads = [this.loadModel(), this.loadMethods(), this.loadExamples()];
+    for (const outcome of await Promise.allSettled(loads)) {
+      if (outcome.status === "rejected") this.showProblem(outcome.reason);
+    }
+  }
+
+  async loadModel() {
+    const { models, limits } = await this.api.json("/models");
+    const model = models[0];
+    this.limits = limits;
+    byId("max-tokens").max = limits.max_new_tokens;
+    byId("max-tokens").value = limits.default_max_new_tokens;
+    byId("prompt").maxLength = limits.max_prompt_characters;
+    byId("notice").textContent = model.notice || "";
+    byId("model").textContent = model.id;
+    this.defaultPrompt = model.default_prompt;
+    if (!byId("prompt").value) byId("prompt").value = this.defaultPrompt;
+    this.showPromptState();
+  }
+
+  async loadMethods() {
+    this.methods = (await this.api.json("/methods")).methods;
+    byId("method").replaceChildren(...this.methods.map((method) =>
+      make("option", { value: method.name, selected: method.default }, method.title)));
+    byId("method").disabled = false;
+    this.showMethod();
+  }
+
+  async loadExamples() {
+    const response = await fetch("examples");
+    if (!response.ok) throw new Error(`The example films cannot be had: the server answered ${response.status}.`);
+    this.source.showExamples((await response.json()).examples);
+  }
+
+  get method() {
+    return this.methods.find((method) => method.name === byId("method").value);
+  }
+
+  showMethod() {
+    const { meaning, citation } = this.method;
+    byId("method-note").replaceChildren(`${meaning} `, make("cite", {}, citation));
+    if (this.explanation) this.loadMaps();
+  }
+
+  /** Every method can be chosen before a film is read; afterwards, those that were computed for it. */
+  offerMethods(computed) {
+    for (const option of byId("method").options) {
+      option.disabled = computed !== null && !computed.includes(option.value);
+    }
+  }
+
+  /** The numbers behind the colours: the key's ends, the read-out, the method's notes. */
+  async loadMaps() {
+    const { id } = this.explanation;
+    const method = byId("method").value;
+    this.maps = null;
+    this.viewer.showNumbers(null, null);
+    try {
+      const answer = await this.api.json(`/reports/${id}/maps?${new URLSearchParams({ method })}`);
+      if (this.explanation?.id !== id || byId("method").value !== method) return;
+      this.maps = new Maps(answer);
+      this.showSelectionFacts();
+    } catch (error) {
+      this.showProblem(error);
+    }
+  }
+
+  showPromptState() {
+    byId("prompt-reset").hidden = byId("prompt").value === this.defaultPrompt;
+  }
+
+  setState(state) {
+    this.root.dataset.state = state;
+    byId("read").disabled = state === "empty" || state === "reading";
+    byId("stop").hidden = state !== "reading";
+    byId("files").hidden = state !== "read";
+  }
+
+  status(text) {
+    byId("status").textContent = text;
+  }
+
+  /** A problem is said beside the button; film, prompt and what was written stay. */
+  showProblem(error) {
+    const close = make("button", { type: "button", class: "mi-link" }, "Dismiss");
+    close.addEventListener("click", () => this.clearProblem());
+    const flaws = (error.flaws || []).map((flaw) => make("p", {}, `${flaw.where}: ${flaw.what}`));
+    const retry = error.retryAfter ? make("p", {}, `Try again in ${error.retryAfter} s.`) : null;
+    const title = error.title || error.message;
+    const detail = error.title && error.detail && error.detail !== error.title ? error.detail : null;
+    byId("error").replaceChildren(...[
+      make("strong", {}, title), detail ? make("p", {}, detail) : null, ...flaws, retry, close,
+    ].filter(Boolean));
+    byId("error").hidden = false;
+  }
+
+  clearProblem() {
+    byId("error").hidden = true;
+    byId("error").replaceChildren();
+  }
+
+  /** Another film: the old report speaks of the old film and must not stand beside the new one. */
+  choose(film) {
+    const limit = this.limits?.max_upload_bytes ?? Infinity;
+    if (film.blob.size > limit) {
+      this.showProblem(new Problem({
+        title: "This film is too large.",
+        detail: `It has ${(film.blob.size / 2 ** 20).toFixed(1)} MiB; the limit is ${(limit / 2 ** 20).toFixed(0)} MiB.`,
+      }));
+      return false;
+    }
+    this.reading?.abort();
+    this.film = film;
+    this.dropReport();
+    this.clearProblem();
+    this.setState("chosen");
+    this.status("");
+    this.viewer.preview(film.blob, film.name);
+    return true;
+  }
+
+  dropReport() {
+    this.explanation = null;
+    this.selection = null;
+    this.maps = null;
+    this.report.clear();
+    this.details.clear();
+    this.viewer.forgetOverlay();
+    this.viewer.showNumbers(null, null);
+    this.offerMethods(null);
+  }
+
+  async read() {
+    const film = this.film;
+    const reading = new AbortController();
+    this.reading = reading;
+    this.dropReport();
+    this.clearProblem();
+    this.setState("reading");
+    this.status("Reading the film …");
+
+    const form = new FormData();
+    form.append("image", film.blob, film.name);
+    if (byId("prompt").value.trim()) form.append("prompt", byId("prompt").value);
+    const wanted = this.methods.filter((method) => method.default || method.name === byId("method").value);
+    form.append("methods", wanted.map((method) => method.name).join(","));
+    form.append("max_new_tokens", byId("max-tokens").value);
+
+    const write = this.report.stream();
+    let pieces = 0;
+    const onText = (text) => {
+      write(text);
+      pieces += 1;
+      if (pieces === 1) this.status("Writing the report …");
+    };
+    try {
+      const explanation = await this.api.read(form, { signal: reading.signal, onText });
+      await this.viewer.showFilm(explanation.id, explanation.film.notes, reading.signal);
+      reading.signal.throwIfAborted();
+      this.explanation = explanation;
+      this.showReport();
+    } catch (error) {
+      this.report.stopStream();
+      if (this.film !== film) return; // another film was chosen meanwhile
+      this.setState("chosen");
+      if (error.name === "AbortError") {
+        this.status("Stopped. What was written so far has no maps.");
+      } else {
+        this.status("");
+        this.showProblem(error);
+      }
+    } finally {
+      if (this.reading === reading) this.reading = null;
+    }
+  }
+
+  showReport() {
+    const { report } = this.explanation;
+    this.report.show(report);
+    this.setState("read");
+    this.status(`Read: ${report.words.length} words.`);
+    this.details.invite();
+    this.offerMethods(this.explanation.methods);
+    this.loadMaps();
+    const until = new Date(this.explanation.expires_at);
+    byId("kept").textContent = `Kept until ${until.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}.`;
+    byId("cut").hidden = report.complete;
+    byId("cut").textContent = report.complete ? ""
+      : `Cut off after ${report.tokens.length} tokens. Allow a longer report and read again.`;
+  }
+
+  select(selection) {
+    if (!this.explanation) return;
+    this.selection = selection;
+    this.report.mark(selection);
+    if (!selection) {
+      this.viewer.forgetOverlay();
+      this.viewer.showNumbers(this.maps, null);
+      this.details.invite();
+      return;
+    }
+    this.showSelectionFacts();
+    const { id, report } = this.explanation;
+    if (selection.kind === "finding") {
+      const subject = findingTitle(report.findings[selection.index]);
+      this.viewer.select(`/reports/${id}/overlay.png`, { finding: selection.index }, subject);
+      return;
+    }
+    const { first, last } = selection;
+    const subject = slicer(report.text)(report.words[first].start, report.words[last].end);
+    if (first === last) this.viewer.select(`/reports/${id}/words/${first}/overlay.png`, {}, subject);
+    else this.viewer.select(`/reports/${id}/overlay.png`, { words: `${first}-${last}` }, subject);
+  }
+
+  /** What is said of the selection beside the picture; the maps' numbers come a moment later. */
+  showSelectionFacts() {
+    const { selection } = this;
+    const one = selection?.kind === "words" && selection.first === selection.last;
+    this.viewer.showNumbers(this.maps, one ? selection.first : null);
+    if (selection) this.details.show(selection, this.explanation.report, this.maps ? this.maps.notes : []);
+  }
+
+  async download(format) {
+    try {
+      const { id } = this.explanation;
+      const blob = await this.api.blob(`/reports/${id}/export?format=${format}`);
+      const url = URL.createObjectURL(blob);
+      make("a", { href: url, download: `medinterp-report.${format}` }).click();
+      setTimeout(() => URL.revokeObjectURL(url), 60_000);
+    } catch (error) {
+      this.showProblem(error);
+    }
+  }
+
+  async forget() {
+    try {
+      await this.api.forget(this.explanation.id);
+      this.dropReport();
+      this.setState("chosen");
+      this.status("Forgotten: film, report and maps are no longer on the server.");
+    } catch (error) {
+      this.showProblem(error);
+    }
+  }
+}
+
+/** Gradio draws the page's HTML after this file has run: wait for it. */
+function whenDrawn(begin) {
+  const present = document.getElementById("medinterp");
+  if (present) {
+    begin(present);
+    return;
+  }
+  const observer = new MutationObserver(() => {
+    const root = document.getElementById("medinterp");
+    if (!root) return;
+    observer.disconnect();
+    begin(root);
+  });
+  observer.observe(document.documentElement, { childList: true, subtree: true });
+}
+
+whenDrawn((root) => new Page(root).start());

@@ -1,0 +1,88 @@
+// What is known of the selected word: probability, the tokens that wrote it, what else could have
+// stood there, and how much of the attention was on the film.
+
+import { byId, make, percent, slicer } from "./dom.js";
+import { findingTitle, selectedWords } from "./report.js";
+
+/** A token's text with its white space made visible. */
+function shown(text) {
+  return text.replaceAll("\n", "⏎").replaceAll(" ", "␣") || "(no text)";
+}
+
+function fact(name, value, title) {
+  return [make("dt", { title }, name), make("dd", {}, value)];
+}
+
+function bar(probability, text, chosen) {
+  const row = make("li", { class: chosen ? "mi-chosen" : false },
+    make("code", {}, shown(text)), make("span", { class: "mi-bar-value" }, percent(probability)));
+  row.style.setProperty("--mi-share", probability.toFixed(4));
+  return row;
+}
+
+function tokenNode(token, slice) {
+  const written = slice(token.start, token.end);
+  const own = token.alternatives.some((other) => other.text === written);
+  const list = make("ol", { class: "mi-bars", "aria-label": `What could have stood for ${shown(written)}` },
+    ...token.alternatives.map((other) => bar(Math.exp(other.logprob), other.text, other.text === written)));
+  const title = make("p", {}, make("code", {}, shown(written)),
+    make("span", { class: "mi-bar-value" }, percent(Math.exp(token.logprob))));
+  if (!own) title.classList.add("mi-chosen");
+  return make("div", { class: "mi-token" }, title, list);
+}
+
+export class Details {
+  constructor() {
+    this.host = byId("details");
+    this.clear();
+  }
+
+  hint(text) {
+    this.host.replaceChildren(make("p", { class: "mi-hint" }, text));
+  }
+
+  clear() {
+    this.host.replaceChildren();
+  }
+
+  invite() {
+    this.hint("Choose a word to see which part of the film it drew on. Shift extends to a phrase; "
+      + "arrow keys move, Enter chooses, Escape clears.");
+  }
+
+  /** Show a selection of a report; `notes` are the method's. */
+  show(selection, report, notes) {
+    const words = selectedWords(selection, report).map((index) => report.words[index]);
+    const indices = [...new Set(words.flatMap((word) => word.token_indices))].sort((a, b) => a - b);
+    const tokens = indices.map((index) => report.tokens[index]);
+    const logprob = tokens.reduce((sum, token) => sum + token.logprob, 0);
+    // A mean over tokens, as the word's own: each word counts with the tokens that wrote it.
+    const count = words.reduce((sum, word) => sum + word.token_indices.length, 0);
+    const mass = words.reduce((sum, word) => sum + word.image_mass * word.token_indices.length, 0) / count;
+
+    const first = words[0];
+    const last = words[words.length - 1];
+    const slice = slicer(report.text);
+    const quoted = slice(first.start, last.end);
+    const finding = selection.kind === "finding" ? report.findings[selection.index] : null;
+    const title = finding ? findingTitle(finding) : `“${quoted}”`;
+    const section = finding ? finding.section : first.section;
+
+    this.host.replaceChildren(
+      make("h2", { id: "medinterp-word" }, title,
+        section ? make("span", { class: "mi-quiet" }, ` in ${section}`) : null),
+      make("dl", { class: "mi-facts" },
+        ...fact("Probability", percent(Math.exp(logprob)),
+          `log p = ${logprob.toFixed(3)} nats, the sum over ${tokens.length} token(s)`),
+        ...fact("Attention on the film", percent(mass),
+          "Mean over the word's tokens, all layers and all heads")),
+      make("h3", {}, tokens.length === 1 ? "Its token, and what else could have stood here"
+        : `Its ${tokens.length} tokens, and what else could have stood there`),
+      make("div", { class: "mi-tokens" }, ...tokens.map((token) => tokenNode(token, slice))),
+    );
+    if (notes.length) {
+      this.host.append(make("h3", {}, "About this map"),
+        make("ul", { class: "mi-notes" }, ...notes.map((note) => make("li", {}, note))));
+    }
+  }
+}

@@ -1,0 +1,46 @@
+// Small helpers. Text from the model or the server only ever becomes text nodes, never markup.
+
+/** The page's own element: byId("read") is #medinterp-read. */
+export function byId(name) {
+  return document.getElementById(`medinterp-${name}`);
+}
+
+/** Make an element: make("p", { class: "note", hidden: true }, "text", child). */
+export function make(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === true) node.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value);
+  }
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+/** Call `run` once, `delay` milliseconds after the last call. */
+export function debounced(run, delay) {
+  let timer = 0;
+  return (...values) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => run(...values), delay);
+  };
+}
+
+/** A slicer of `text` by code points, which is how the API counts characters (JavaScript counts UTF-16). */
+export function slicer(text) {
+  const points = Array.from(text);
+  return (start, end) => points.slice(start, end).join("");
+}
+
+/** A number of a map for people: three significant digits, never an exponent that nobody reads. */
+export function compact(value) {
+  if (value === 0) return "0";
+  return Math.abs(value) >= 0.001 && Math.abs(value) < 1000 ? String(Number(value.toPrecision(3)))
+    : value.toExponential(1);
+}
+
+/** 0.0734 -> "7.3 %"; whole percents from ten up; tiny values stay visible. */
+export function percent(fraction) {
+  const value = fraction * 100;
+  if (value > 0 && value < 0.1) return "< 0.1 %";
+  return `${value.toFixed(value < 10 ? 1 : 0)} %`;
+}

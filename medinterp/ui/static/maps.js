@@ -1,0 +1,23 @@
+// The words' maps of one report by one method, as numbers: for the colour key and the read-out.
+
+/** { dtype, shape, data: base64 } to the numbers, little-endian. */
+function decodeFloats({ dtype, shape, data }) {
+  if (dtype !== "float32") throw new Error(`The words' maps are float32, not ${dtype}.`);
+  const view = new DataView(Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0)).buffer);
+  const size = shape.reduce((product, length) => product * length, 1);
+  return Float32Array.from({ length: size }, (_, index) => view.getFloat32(4 * index, true));
+}
+
+/** Answer of /reports/{id}/maps: rows, columns, low, high, signed, notes, and a value for each word and cell. */
+export class Maps {
+  constructor(answer) {
+    Object.assign(this, answer);
+    this.cells = this.rows * this.columns;
+    this.values = decodeFloats(answer.words);
+  }
+
+  /** Value of a word's map at a cell. */
+  value(word, row, column) {
+    return this.values[word * this.cells + row * this.columns + column];
+  }
+}

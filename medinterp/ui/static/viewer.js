@@ -1,0 +1,207 @@
+// The film and, over it, the picture that the server drew for the selection. The server's
+// overlay.png is the one definition of a map's colours: nothing is blended here.
+
+import { byId, compact, debounced } from "./dom.js";
+import { Zoom } from "./zoom.js";
+
+const SETTLE = 120; // ms that a slider rests before a picture is asked for
+
+/** { url, width, height } of an image that the browser can draw, or null for another format. */
+async function decodedImage(blob) {
+  const image = new Image();
+  image.src = URL.createObjectURL(blob);
+  try {
+    await image.decode();
+  } catch (error) {
+    URL.revokeObjectURL(image.src);
+    if (error.name !== "EncodingError") throw error;
+    return null;
+  }
+  return { url: image.src, width: image.naturalWidth, height: image.naturalHeight };
+}
+
+export class Viewer {
+  constructor(api, onProblem) {
+    this.api = api;
+    this.onProblem = onProblem;
+    this.film = byId("film");
+    this.overlay = byId("overlay");
+    this.picture = byId("picture");
+    this.zoom = new Zoom(byId("stage"), this.picture);
+    this.path = null; // "/reports/{id}/words/{n}/overlay.png" and the like
+    this.query = {};
+    this.running = null; // the AbortController of the picture being drawn
+    this.previewed = null; // the blob on the screen before it was read
+    this.maps = null;
+    this.word = null;
+    this.facts = "";
+    this.drawSoon = debounced(() => this.draw(), SETTLE);
+
+    byId("zoom-in").addEventListener("click", () => this.zoom.by(1.25));
+    byId("zoom-out").addEventListener("click", () => this.zoom.by(1 / 1.25));
+    byId("zoom-fit").addEventListener("click", () => this.zoom.fit());
+    byId("opacity").addEventListener("input", () => {
+      this.showSettings();
+      this.drawSoon();
+    });
+    for (const name of ["method", "colormap", "contours", "scale"]) {
+      byId(name).addEventListener("change", () => {
+        this.showSettings();
+        this.draw();
+      });
+    }
+    this.picture.addEventListener("pointermove", (event) => this.readOut(event));
+    this.picture.addEventListener("pointerleave", () => { byId("facts").textContent = this.facts; });
+    byId("show").addEventListener("change", () => this.showOverlay());
+    document.addEventListener("keydown", (event) => {
+      if (event.key !== "o" || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.target.closest("textarea, input, select")) return;
+      byId("show").checked = !byId("show").checked;
+      this.showOverlay();
+    });
+    this.showSettings();
+  }
+
+  get scale() {
+    return byId("scale-map").checked ? "map" : "report";
+  }
+
+  /** The text beside the controls says what the picture can be compared with. */
+  showSettings() {
+    const whole = this.scale === "report";
+    byId("opacity-value").textContent = `${Math.round(byId("opacity").value * 100)} %`;
+    byId("key-strip").src = `colormaps/${byId("colormap").value}.png`;
+    const note = byId("scale-note");
+    note.textContent = whole
+      ? "One colour range for the whole report: words can be compared."
+      : "Stretched to this word alone: a faint map looks as strong as a clear one. Do not compare words.";
+    note.classList.toggle("mi-warning", !whole);
+    this.showKey();
+  }
+
+  /** Maps of the report (or null) and the one word that is selected (or null). */
+  showNumbers(maps, word) {
+    this.maps = maps;
+    this.word = word;
+    this.showKey();
+  }
+
+  /** The ends of the colour key: numbers for the report's shared range, words for a stretched one. */
+  showKey() {
+    const shared = this.maps !== null && this.scale === "report";
+    byId("key-low").textContent = shared ? compact(this.maps.low) : "low";
+    byId("key-high").textContent = shared ? compact(this.maps.high) : "high";
+  }
+
+  /** The cell under the pointer, and the selected word's value there. */
+  readOut(event) {
+    if (!this.maps) return;
+    const box = this.picture.getBoundingClientRect();
+    const inside = (share, count) => Math.min(count - 1, Math.max(0, Math.floor(share * count)));
+    const row = inside((event.clientY - box.top) / box.height, this.maps.rows);
+    const column = inside((event.clientX - box.left) / box.width, this.maps.columns);
+    const value = this.word === null ? "" : `: ${compact(this.maps.value(this.word, row, column))}`;
+    byId("facts").textContent = `row ${row + 1}, column ${column + 1}${value}`;
+  }
+
+  setFacts(text) {
+    this.facts = text;
+    byId("facts").textContent = text;
+  }
+
+  /** Show a film that has not been read: the browser draws it if it can. */
+  async preview(blob, name) {
+    this.forgetOverlay();
+    this.previewed = blob;
+    const decoded = await decodedImage(blob);
+    if (this.previewed !== blob) return; // another film was chosen meanwhile
+    const shown = decoded !== null;
+    this.swap(this.film, decoded && decoded.url);
+    this.picture.hidden = !shown;
+    byId("empty").hidden = shown;
+    byId("empty").textContent = shown ? "" : `${name}: no preview of this format. It is shown once it is read.`;
+    this.setFacts(shown ? `${decoded.width} × ${decoded.height}, as chosen` : "");
+    if (shown) this.fit(decoded);
+  }
+
+  /** Show the film as the model was given it: upright, dense is bright. */
+  async showFilm(id, notes, signal) {
+    const decoded = await decodedImage(await this.api.blob(`/reports/${id}/film.png`, signal));
+    if (decoded === null) throw new Error("The film that the server sent is not a picture.");
+    this.previewed = null;
+    this.swap(this.film, decoded.url);
+    this.picture.hidden = false;
+    byId("empty").hidden = true;
+    this.setFacts([`${decoded.width} × ${decoded.height}, as read`, ...notes].join(" · "));
+    this.fit(decoded);
+  }
+
+  /** The picture takes the film's own aspect ratio, as large as the stage allows. */
+  fit({ width, height }) {
+    this.picture.style.setProperty("--mi-aspect", width / height);
+    this.zoom.fit();
+  }
+
+  /** Put an image in another's place, and let go of the old one. */
+  swap(image, url) {
+    if (image.src.startsWith("blob:")) URL.revokeObjectURL(image.src);
+    if (url === null) image.removeAttribute("src");
+    else image.src = url;
+  }
+
+  /** Draw another selection: `path` is its overlay.png, `query` what selects it, `subject` its name. */
+  select(path, query, subject) {
+    this.path = path;
+    this.query = query;
+    byId("subject").textContent = subject;
+    return this.draw();
+  }
+
+  forgetOverlay() {
+    this.running?.abort();
+    this.path = null;
+    this.swap(this.overlay, null);
+    this.overlay.hidden = true;
+    this.overlay.alt = "";
+    byId("subject").textContent = "";
+    byId("drawing").hidden = true;
+  }
+
+  /** Ask the server for the picture of the selection; the latest request wins. */
+  async draw() {
+    if (!this.path) return;
+    this.running?.abort();
+    const running = new AbortController();
+    this.running = running;
+    const query = new URLSearchParams({
+      ...this.query,
+      method: byId("method").value,
+      opacity: byId("opacity").value,
+      colormap: byId("colormap").value,
+      contours: String(byId("contours").checked),
+      scale: this.scale,
+    });
+    const slow = setTimeout(() => { byId("drawing").hidden = false; }, 150);
+    try {
+      const blob = await this.api.blob(`${this.path}?${query}`, running.signal);
+      const decoded = await decodedImage(blob);
+      if (decoded === null) throw new Error("The overlay that the server sent is not a picture.");
+      if (running.signal.aborted) {
+        URL.revokeObjectURL(decoded.url);
+        return;
+      }
+      this.swap(this.overlay, decoded.url);
+      this.overlay.alt = `The film with the map of ${byId("subject").textContent}`;
+      this.showOverlay();
+    } catch (error) {
+      if (error.name !== "AbortError") this.onProblem(error);
+    } finally {
+      clearTimeout(slow);
+      if (this.running === running) byId("drawing").hidden = true;
+    }
+  }
+
+  showOverlay() {
+    this.overlay.hidden = !byId("show").checked || !this.overlay.src;
+  }
+}

@@ -1,0 +1,295 @@
+"""A stand-in for the HTTP API in tests of the page: no model, the real schema, every request kept."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from fastapi import FastAPI, Form, Request, UploadFile
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from PIL import Image
+
+from medinterp.api.events import event
+from medinterp.api.problems import MEDIA_TYPE, Problem
+from medinterp.api.report_id import new_report_id
+from medinterp.api.schema import (
+    ExplanationModel,
+    FilmModel,
+    LimitsModel,
+    LoadedModelModel,
+    MapsModel,
+    MethodModel,
+    MethodsModel,
+    ModelsModel,
+    ProvenanceModel,
+    ReportModel,
+    TextDelta,
+)
+from medinterp.types import Alternative, Finding, Report, ReportToken, Section, Word
+
+GRID = 16
+NOTICE = "Demo model: reads synthetic films only."
+PROMPT = "Write a chest radiograph report with the sections DEVICES, LUNGS, PLEURA, HEART, IMPRESSION."
+MEANING = "Where the last layer looked, all heads averaged."
+# The lungs' sign is one code point but two UTF-16 units: every later span is off by one in a page
+# that slices by JavaScript's count.
+TEXT = (
+    "DEVICES: The endotracheal tube tip is high.\n"
+    "LUNGS \U0001fac1: A small nodule in the left upper zone. No consolidation <i>today</i>.\n"
+    "PLEURA: Bilateral pleural effusions, small on the right and moderate on the left. No pneumothorax.\n"
+    "HEART: The heart is enlarged.\n"
+    "MEDIASTINUM: Normal contours.\n"
+    "BONES: No acute fracture.\n"
+    "IMPRESSION: Left upper nodule. Bilateral pleural effusions. Cardiomegaly. High tube."
+)
+FINDINGS = (
+    ("tube", "endotracheal tube", True, None, "high"),
+    ("nodule", "nodule", True, "left", "upper"),
+    ("consolidation", "consolidation", False, None, None),
+    ("pleural effusion", "pleural effusions", True, "bilateral", None),
+    ("pneumothorax", "pneumothorax", False, None, None),
+    ("cardiomegaly", "heart is enlarged", True, None, None),
+)
+
+
+def fake_report(complete: bool = True) -> Report:
+    """A report in seven sections, its words of one to four tokens."""
+    rng = np.random.default_rng(3)
+    tokens = []
+    for k, match in enumerate(re.finditer(r"\s?\w{1,5}|[^\w]", TEXT)):
+        logprob = -float(rng.exponential(0.15))
+        rest = np.log(np.maximum(1e-6, (1 - np.exp(logprob)) * np.array([0.6, 0.2, 0.1, 0.05])))
+        others = tuple(
+            Alternative(f" {text}", float(p)) for text, p in zip(("mass", "fine", "the", "no"), rest, strict=True)
+        )
+        own = Alternative(match[0], logprob)
+        tokens.append(ReportToken(k, 100 + k, match.start(), match.end(), logprob, (own, *others)))
+    heads = list(re.finditer(r"(?:^|\n)([A-Z]+)[^:\n]*: ", TEXT))
+    ends = [head.start() for head in heads[1:]] + [len(TEXT)]
+    sections = tuple(
+        Section(head[1], head.end(), end, TEXT[head.end() : end]) for head, end in zip(heads, ends, strict=True)
+    )
+    words = []
+    for section in sections:
+        for match in re.finditer(r"\w+", section.text):
+            start, end = section.start + match.start(), section.start + match.end()
+            own_tokens = tuple(t.index for t in tokens if t.start < end and t.end > start)
+            logprob = sum(tokens[t].logprob for t in own_tokens)
+            mass = float(rng.uniform(0.05, 0.6))
+            words.append(Word(len(words), match[0], start, end, own_tokens, logprob, mass, section.name))
+    findings = []
+    for name, phrase, present, side, zone in FINDINGS:
+        start = TEXT.index(phrase)
+        end = start + len(phrase)
+        inside = tuple(w.index for w in words if w.start < end and w.end > start)
+        section = words[inside[0]].section
+        findings.append(Finding(len(findings), name, present, side, zone, start, end, inside, section))
+    return Report(TEXT, tuple(tokens), tuple(words), sections, tuple(findings), complete)
+
+
+def fake_overlay(film: Image.Image, seed: int, opacity: float) -> Image.Image:
+    """The film with a warm spot whose place depends on the seed."""
+    rng = np.random.default_rng(seed)
+    row, column = rng.uniform(0.2, 0.8, 2)
+    gray = np.asarray(film.convert("L"), dtype=np.float32)[..., None]
+    y, x = np.mgrid[0 : film.height, 0 : film.width]
+    spot = np.exp(-(((y / film.height - row) ** 2 + (x / film.width - column) ** 2) / 0.02))[..., None]
+    colour = np.array([0, 32, 76]) * (1 - spot) + np.array([255, 234, 70]) * spot
+    return Image.fromarray((gray * (1 - opacity) + colour * opacity).astype(np.uint8))
+
+
+class FakeApi:
+    """The API's routes. Tests set the knobs and read `requests` (method, path with query, form)."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.refuse: Problem | None = None  # POST /reports answers this
+        self.break_with: Problem | None = None  # the stream ends with this after half of the text
+        self.refuse_overlay: Problem | None = None
+        self.word_delay_s = 0.0
+        self.complete = True
+        self.max_upload_bytes = 2**20
+        self.stopped = 0  # streams that the page went away from
+        self.films: dict[str, Image.Image] = {}
+        self.app = self._routes()
+
+    def paths(self, method: str, contains: str) -> list[str]:
+        """Paths with query of the requests so far."""
+        return [path for verb, path, _ in self.requests if verb == method and contains in path]
+
+    def _routes(self) -> FastAPI:
+        app = FastAPI(openapi_url=None)
+
+        @app.middleware("http")
+        async def keep(request: Request, call_next):  # type: ignore[no-untyped-def]
+            path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            if request.method != "POST":
+                self.requests.append((request.method, path, {}))
+            return await call_next(request)
+
+        app.get("/models")(self.models)
+        app.get("/methods")(self.methods)
+        app.post("/reports", response_model=None)(self.create)
+        app.delete("/reports/{report_id}", status_code=204, response_model=None)(self.delete)
+        app.get("/reports/{report_id}/film.png", response_model=None)(self.film)
+        app.get("/reports/{report_id}/maps", response_model=None)(self.maps)
+        app.get("/reports/{report_id}/export", response_model=None)(self.export)
+        app.get("/reports/{report_id}/words/{n}/overlay.png", response_model=None)(self.word_overlay)
+        app.get("/reports/{report_id}/overlay.png", response_model=None)(self.overlay)
+        return app
+
+    async def models(self) -> ModelsModel:
+        model = LoadedModelModel(
+            id="phantom", revision="1", dtype="float32", device="cpu", notice=NOTICE, default_prompt=PROMPT
+        )
+        limits = LimitsModel(
+            max_upload_bytes=self.max_upload_bytes,
+            max_pixels=2**26,
+            max_prompt_characters=8000,
+            max_new_tokens=1024,
+            default_max_new_tokens=300,
+        )
+        return ModelsModel(models=(model,), limits=limits)
+
+    async def methods(self) -> MethodsModel:
+        method = MethodModel(
+            name="raw",
+            family="attention",
+            title="Raw attention",
+            meaning=MEANING,
+            citation="Vaswani et al. 2017",
+            needs=("image_attention",),
+            default=True,
+        )
+        slow = method.model_copy(update={"name": "other", "title": "Another", "default": False})
+        return MethodsModel(methods=(method, slow))
+
+    async def create(
+        self, image: UploadFile, methods: str = Form(""), prompt: str = Form(""), max_new_tokens: int = Form(0)
+    ) -> Response:
+        form = {"methods": methods, "prompt": prompt, "max_new_tokens": str(max_new_tokens)}
+        self.requests.append(("POST", "/v1/reports", form))
+        data = await image.read()
+        if self.refuse is not None:
+            headers = self.refuse.headers
+            body = self.refuse.model_dump()
+            return JSONResponse(body, self.refuse.status, headers=headers, media_type=MEDIA_TYPE)
+        report_id = new_report_id()
+        self.films[report_id] = Image.open(io.BytesIO(data)).convert("L")
+        return StreamingResponse(self._stream(report_id, methods), media_type="text/event-stream")
+
+    async def _stream(self, report_id: str, methods: str) -> AsyncIterator[bytes]:
+        pieces = re.findall(r"\s?\S+", TEXT)
+        try:
+            for k, piece in enumerate(pieces):
+                if self.break_with is not None and k == len(pieces) // 2:
+                    yield event("error", self.break_with)
+                    return
+                framed = event("text", TextDelta(delta=piece))
+                yield framed[: k % 20]  # a reader must not rely on where the network cuts
+                yield framed[k % 20 :]
+                if k % 7 == 0:
+                    yield b": alive\n\n"
+                await asyncio.sleep(self.word_delay_s)
+            yield event("report", self._explanation(report_id, tuple(methods.split(","))))
+        except asyncio.CancelledError:
+            self.stopped += 1
+            raise
+
+    def _explanation(self, report_id: str, methods: tuple[str, ...]) -> ExplanationModel:
+        film = self.films[report_id]
+        provenance = ProvenanceModel(
+            model_id="phantom",
+            model_revision="1",
+            dtype="float32",
+            device="cpu",
+            library_versions={},
+            film_sha256=("ab" * 32,),
+            prompt_sha256="cd" * 32,
+            prompt=PROMPT,
+            seed=None,
+            max_new_tokens=300,
+            layer_types=("full_attention",),
+            sliding_window=None,
+            notice=NOTICE,
+        )
+        return ExplanationModel(
+            id=report_id,
+            expires_at=datetime.now(UTC) + timedelta(hours=1),
+            film=FilmModel(
+                width=film.width, height=film.height, media_type="image/png", sha256="ab" * 32, notes=("16 bit",)
+            ),
+            report=ReportModel.model_validate(fake_report(self.complete)),
+            methods=methods,
+            rows=GRID,
+            columns=GRID,
+            provenance=provenance,
+        )
+
+    async def delete(self, report_id: str) -> Response:
+        del self.films[report_id]
+        return Response(status_code=204)
+
+    async def film(self, report_id: str) -> Response:
+        return png(self.films[report_id])
+
+    async def maps(self, report_id: str, method: str) -> Response:
+        report = fake_report()
+        rng = np.random.default_rng(4)
+        answer = MapsModel(
+            id=report_id,
+            method=method,
+            rows=GRID,
+            columns=GRID,
+            signed=False,
+            additive=False,
+            notes=("Last layer, mean of 4 heads.",),
+            low=0.0,
+            high=0.0625,
+            words=rng.random((len(report.words), GRID, GRID), dtype=np.float32) / 16,
+            tokens=np.zeros((len(report.tokens), GRID, GRID), dtype=np.float16),
+        )
+        return Response(answer.model_dump_json(), media_type="application/json")
+
+    async def export(self, report_id: str, format: str) -> Response:
+        return Response(f"export as {format}", media_type="application/octet-stream")
+
+    async def word_overlay(self, report_id: str, n: int, opacity: float) -> Response:
+        return self._overlay(report_id, n, opacity)
+
+    async def overlay(
+        self, report_id: str, opacity: float, words: str | None = None, finding: int | None = None
+    ) -> Response:
+        return self._overlay(report_id, 1000 + (finding or 0) if words is None else 2000, opacity)
+
+    def _overlay(self, report_id: str, seed: int, opacity: float) -> Response:
+        if self.refuse_overlay is not None:
+            status = self.refuse_overlay.status
+            return JSONResponse(self.refuse_overlay.model_dump(), status, media_type=MEDIA_TYPE)
+        return png(fake_overlay(self.films[report_id], seed, opacity))
+
+
+def png(image: Image.Image) -> Response:
+    """The image as an answer."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return Response(buffer.getvalue(), media_type="image/png", headers={"Cache-Control": "no-store"})
+
+
+def together(page: FastAPI, api: FastAPI) -> FastAPI:
+    """One application with the API under /v1 and the page at /."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with page.router.lifespan_context(page):
+            yield
+
+    outer = FastAPI(openapi_url=None, lifespan=lifespan)
+    outer.mount("/v1", api)
+    outer.mount("/", page)
+    return outer
