@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import ray
+
 from deployments.settings import ModelSettings
 from medinterp.api.backend import ReadingTask
 from medinterp.api.schema import LoadedModelModel

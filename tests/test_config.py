@@ -1,0 +1,207 @@
+"""serve_config.yaml and the k8s manifest, read strictly and against the applications they build."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+from ray.serve import Application
+from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
+from ray.serve.schema import ServeDeploySchema
+
+import deployments.app
+from deployments.settings import ApiArgs, UiArgs
+from tests.serve_config_schema import unknown_keys
+
+ROOT = Path(__file__).parent.parent
+MANIFEST = ROOT / "k8s" / "rayservice.yaml"
+
+
+def local() -> dict[str, Any]:
+    config: dict[str, Any] = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
+    return config
+
+
+def documents() -> dict[str, dict[str, Any]]:
+    return {document["kind"]: document for document in yaml.safe_load_all(MANIFEST.read_text())}
+
+
+def cluster() -> dict[str, Any]:
+    config: dict[str, Any] = yaml.safe_load(documents()["RayService"]["spec"]["serveConfigV2"])
+    return config
+
+
+CONFIGS = pytest.mark.parametrize(
+    "config", [local(), cluster()], ids=["serve_config.yaml", "rayservice.yaml"]
+)
+
+
+def deployment(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """One deployment's block."""
+    blocks = (block for application in config["applications"] for block in application["deployments"])
+    return next(block for block in blocks if block["name"] == name)
+
+
+def built_names(application: Application) -> Iterator[str]:
+    """The names of a built application's deployments, the ingress first."""
+    bound = application._bound_deployment
+    yield bound.name
+    for argument in bound.init_args:
+        if isinstance(argument, Application):
+            yield from built_names(argument)
+
+
+@CONFIGS
+def test_serve_reads_it_and_drops_nothing(config: dict[str, Any]) -> None:
+    ServeDeploySchema.model_validate(config)
+    assert unknown_keys(config) == []
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [("", "num_replcas"), ("ray_actor_options", "num_gpu"), ("autoscaling_config", "max_replica")],
+)
+def test_a_misspelt_key_is_found(section: str, key: str) -> None:
+    config = local()
+    block = deployment(config, "generation")
+    (block[section] if section else block)[key] = 1
+    assert [path.rpartition(".")[2] for path in unknown_keys(config)] == [key]
+
+
+@CONFIGS
+def test_deployments_are_those_of_the_built_applications(config: dict[str, Any]) -> None:
+    for application in config["applications"]:
+        builder = getattr(deployments.app, application["import_path"].partition(":")[2])
+        built = call_user_app_builder_with_args_if_necessary(builder, application["args"])
+        named = [block["name"] for block in application["deployments"]]
+        assert sorted(named) == sorted(built_names(built))
+
+
+@CONFIGS
+def test_two_applications_where_the_page_expects_them(config: dict[str, Any]) -> None:
+    places = {application["name"]: application["route_prefix"] for application in config["applications"]}
+    assert places == {"api": "/v1", "ui": "/"}
+    ui = next(application for application in config["applications"] if application["name"] == "ui")
+    assert UiArgs.model_validate(ui["args"]).api_root == places["api"]
+
+
+def test_unknown_arguments_are_refused() -> None:
+    args = local()["applications"][0]["args"]
+    ApiArgs.model_validate(args)
+    for path in ((), ("model",), ("limits",), ("store",)):
+        wrong = copy.deepcopy(args)
+        section = wrong
+        for part in path:
+            section = section[part]
+        section["max_token"] = 1
+        with pytest.raises(ValidationError, match="max_token"):
+            ApiArgs.model_validate(wrong)
+    with pytest.raises(ValidationError):
+        UiArgs.model_validate({"api_roots": "/v1"})
+
+
+def test_builders_have_typed_arguments() -> None:
+    assert deployments.app.build_api.__annotations__["args"] is ApiArgs
+    assert deployments.app.build_ui.__annotations__["args"] is UiArgs
+
+
+def test_the_local_file_listens_on_this_machine_only() -> None:
+    assert local()["http_options"]["host"] == "127.0.0.1"
+
+
+@CONFIGS
+def test_each_part_scales_by_itself_and_the_page_does_not(config: dict[str, Any]) -> None:
+    for name in ("generation", "relevancy", "rendering", "api"):
+        scaling = deployment(config, name)["autoscaling_config"]
+        assert scaling["min_replicas"] <= scaling["max_replicas"]
+    ui = deployment(config, "ui")
+    assert "autoscaling_config" not in ui and isinstance(ui["num_replicas"], int)
+    assert ui["max_ongoing_requests"] >= 500
+
+
+def test_at_its_largest_the_local_service_fits_two_cores() -> None:
+    total = 0.0
+    for application in local()["applications"]:
+        for block in application["deployments"]:
+            replicas = block.get("num_replicas") or block["autoscaling_config"]["max_replicas"]
+            total += replicas * block["ray_actor_options"]["num_cpus"]
+    assert total <= 2.0
+
+
+@CONFIGS
+def test_time_limits_are_nested(config: dict[str, Any]) -> None:
+    """The API answers before the proxy gives up, and a shutdown waits for the longest report."""
+    longest = ApiArgs.model_validate(config["applications"][0]["args"]).limits.timeout_s
+    assert config["http_options"]["request_timeout_s"] > longest
+    for name in ("generation", "api"):
+        assert deployment(config, name)["graceful_shutdown_timeout_s"] > longest
+    for application in config["applications"]:
+        assert all(block["health_check_period_s"] <= 5 for block in application["deployments"])
+
+
+def pods() -> dict[str, dict[str, Any]]:
+    """The pod templates of the RayCluster by group name, the head's under "head"."""
+    spec = documents()["RayService"]["spec"]["rayClusterConfig"]
+    found = {group["groupName"]: group["template"]["spec"] for group in spec["workerGroupSpecs"]}
+    return {"head": spec["headGroupSpec"]["template"]["spec"], **found}
+
+
+def test_the_cluster_is_closed() -> None:
+    spec = documents()["RayService"]["spec"]["rayClusterConfig"]
+    assert spec["authOptions"] == {"mode": "token"}
+    assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    for pod in pods().values():
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["containers"]:
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert not {"livenessProbe", "readinessProbe", "startupProbe"} & set(container)
+    policy = documents()["NetworkPolicy"]["spec"]
+    selector = {
+        "matchLabels": {"ray.io/originated-from-cr-name": documents()["RayService"]["metadata"]["name"]}
+    }
+    assert policy["podSelector"] == selector
+    assert sorted(policy["policyTypes"]) == ["Egress", "Ingress"]
+
+
+def test_ray_start_parameters_are_strings() -> None:
+    spec = documents()["RayService"]["spec"]["rayClusterConfig"]
+    for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+
+
+def test_secrets_come_from_secrets() -> None:
+    for pod in pods().values():
+        for container in pod["containers"]:
+            for variable in container.get("env", []):
+                if "TOKEN" in variable["name"] or "PASSWORD" in variable["name"]:
+                    assert set(variable) == {"name", "valueFrom"}
+                    assert "secretKeyRef" in variable["valueFrom"]
+
+
+def test_every_replica_lands_where_its_secrets_are() -> None:
+    """The store's password is in the CPU group's environment, the model's token in the GPU group's."""
+    spec = documents()["RayService"]["spec"]["rayClusterConfig"]
+    pools = {group["labels"]["medinterp/pool"]: group["groupName"] for group in spec["workerGroupSpecs"]}
+    needed = {
+        "generation": "HF_TOKEN",
+        "rendering": "MEDINTERP_REDIS_PASSWORD",
+        "api": "MEDINTERP_REDIS_PASSWORD",
+    }
+    for name, variable in needed.items():
+        options = deployment(cluster(), name)["ray_actor_options"]
+        pod = pods()[pools[options["label_selector"]["medinterp/pool"]]]
+        assert variable in {entry["name"] for entry in pod["containers"][0]["env"]}
+
+
+def test_shared_memory_fits_the_pod() -> None:
+    for pod in pods().values():
+        memory = int(pod["containers"][0]["resources"]["limits"]["memory"].removesuffix("Gi"))
+        shared = next(volume for volume in pod["volumes"] if volume["name"] == "shm")
+        assert int(shared["emptyDir"]["sizeLimit"].removesuffix("Gi")) <= memory / 3
