@@ -1,0 +1,227 @@
+"""Synthetic chest films: the same seed gives the same film at any size, with each finding's exact truth."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from medinterp.phantom.anatomy import (
+    SIDE_SIGN,
+    SIDES,
+    Anatomy,
+    Canvas,
+    draw_chest,
+    noise_field,
+    sample_anatomy,
+    soft_step,
+)
+from medinterp.phantom.findings import (
+    ENLARGED_RATIO,
+    NAMES,
+    NORMAL_RATIO,
+    TUBE_LEVELS,
+    ZONES,
+    PlacedFinding,
+    draw_finding,
+    place_finding,
+)
+from medinterp.phantom.reports import Fact, write_report
+from medinterp.types import BoolArray, Float32Array
+
+TEST_SEEDS_START = 10_000_000
+"""Seeds below belong to training, calibration and tuning; these and above to tests."""
+
+GRID = 16
+_LUNG_FINDINGS = ("nodule", "consolidation", "atelectasis")
+_PAIRED = ("pleural effusion", "consolidation")
+
+
+@dataclass(frozen=True)
+class Distractors:
+    """Things on a film that are no findings: nipple shadows, an ECG lead and the side marker."""
+
+    nipples: tuple[float, ...]
+    nipple_v: float
+    lead: tuple[float, float, float, float] | None
+    marker: str | None
+
+
+@dataclass(frozen=True)
+class SyntheticFilm:
+    """Everything that a film is drawn from. aspect is the width / height that it was composed for."""
+
+    seed: int
+    anatomy: Anatomy
+    normal_ratio: float
+    findings: tuple[PlacedFinding, ...]
+    distractors: Distractors
+
+    def without(self, finding: int) -> SyntheticFilm:
+        """The exact counterfactual: the same film with one finding never drawn."""
+        kept = tuple(f for k, f in enumerate(self.findings) if k != finding)
+        return replace(self, findings=kept)
+
+    @property
+    def ratio(self) -> float:
+        """The cardiothoracic ratio as drawn."""
+        enlarged = any(f.name == "cardiomegaly" for f in self.findings)
+        return self.anatomy.cardiothoracic_ratio if enlarged else self.normal_ratio
+
+
+def sample_film(seed: int) -> SyntheticFilm:
+    """The film of a seed: a chest with one to three findings and some distractors."""
+    rng = np.random.default_rng([seed, 0x5EED])
+    count = int(rng.choice([1, 2, 3], p=[0.40, 0.35, 0.25]))
+    normal_ratio = float(rng.uniform(*NORMAL_RATIO))
+    chosen = _choose(rng, count)
+    enlarged = any(name == "cardiomegaly" for name, _, _ in chosen)
+    ratio = float(rng.uniform(*ENLARGED_RATIO)) if enlarged else normal_ratio
+    anatomy = sample_anatomy(rng, ratio)
+    findings = tuple(place_finding(rng, anatomy, *kind) for kind in chosen)
+    order = sorted(findings, key=lambda f: (NAMES.index(f.name), f.side != "right"))
+    return SyntheticFilm(seed, anatomy, normal_ratio, tuple(order), _sample_distractors(rng))
+
+
+def _choose(rng: np.random.Generator, count: int) -> list[tuple[str, str | None, str | None]]:
+    """Names with sides and zones that do not stand in each other's place."""
+    chosen: list[tuple[str, str | None, str | None]] = []
+    taken: set[tuple[str, str]] = set()
+    while len(chosen) < count:
+        name = str(rng.choice(NAMES))
+        names = [n for n, _, _ in chosen]
+        if name in names:
+            continue
+        side = str(rng.choice(SIDES))
+        if name in ("cardiomegaly", "tube"):
+            chosen.append((name, None, str(rng.choice(TUBE_LEVELS)) if name == "tube" else None))
+            continue
+        if name == "pacemaker":
+            chosen.append((name, side, None))
+            continue
+        pair = name in _PAIRED and len(chosen) + 2 <= count and bool(rng.random() < 0.35)
+        drawn: list[tuple[str, str | None, str | None]] = []
+        for one in SIDES if pair else (side,):
+            zone = {"pleural effusion": "lower", "pneumothorax": "upper"}.get(name) or str(rng.choice(ZONES))
+            if (one, zone) in taken:
+                break
+            if name in _LUNG_FINDINGS or name == "rib fracture":
+                drawn.append((name, one, zone))
+            else:
+                drawn.append((name, one, "apical" if name == "pneumothorax" else None))
+            taken.add((one, zone))
+        chosen += drawn
+    return chosen
+
+
+def _sample_distractors(rng: np.random.Generator) -> Distractors:
+    kind = rng.random()
+    both = (-float(rng.uniform(0.20, 0.27)), float(rng.uniform(0.20, 0.27)))
+    nipples = both if kind < 0.12 else ((both[int(rng.integers(2))],) if kind < 0.20 else ())
+    lead = None
+    if rng.random() < 0.25:
+        lead = tuple(float(rng.uniform(low, high)) for low, high in ((-0.38, 0.38), (0.25, 0.6), (-0.3, 0.3), (0.9, 1.1)))
+    marker = str(rng.choice(["L", "R"])) if rng.random() < 0.7 else None
+    return Distractors(nipples, float(rng.uniform(0.60, 0.66)), lead, marker)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A film and its truth: pixels float32 [height, width] in 0..1, a mask [height, width] for each finding."""
+
+    pixels: Float32Array
+    masks: tuple[BoolArray, ...]
+
+    def uint16(self) -> npt.NDArray[np.uint16]:
+        """The pixels as a 16-bit picture."""
+        return np.round(self.pixels * 65535.0).astype(np.uint16)
+
+    def uint8(self) -> npt.NDArray[np.uint8]:
+        """The pixels as an 8-bit picture."""
+        return np.round(self.pixels * 255.0).astype(np.uint8)
+
+
+def draw_film(film: SyntheticFilm, width: int, height: int, *, aspect: float | None = None) -> Drawing:
+    """Draw a film at a size in pixels.
+
+    aspect: width / height that round things are round at, when the drawing will be stretched to another
+    shape afterwards (as image processors do); by default that of the drawing itself.
+    """
+    anatomy = film.anatomy
+    canvas = Canvas(anatomy, width, height, aspect)
+    chest = draw_chest(anatomy, canvas, film.ratio)
+    density = _draw_distractors(film.distractors, canvas, chest.density)
+    masks = []
+    for finding in film.findings:
+        density, mask = draw_finding(finding, anatomy, canvas, chest, density)
+        masks.append(mask)
+    rng = np.random.default_rng([film.seed, 0x0015E])
+    grain = noise_field(rng, width, height, 256)
+    if min(width, height) > 256:
+        grain = grain + rng.standard_normal((height, width), dtype=np.float32)
+    exposed = (density - 0.42) * anatomy.contrast + 0.42 + anatomy.exposure
+    exposed = exposed / 0.88 + anatomy.noise * grain * (0.5 + 0.5 * np.clip(density, 0, 1))
+    exposed = _draw_marker(film.distractors, canvas, exposed.astype(np.float32))
+    return Drawing(np.clip(exposed, 0.0, 1.0).astype(np.float32), tuple(masks))
+
+
+def _draw_distractors(distractors: Distractors, canvas: Canvas, density: Float32Array) -> Float32Array:
+    for u in distractors.nipples:
+        du, dv = canvas.round_offsets(u, distractors.nipple_v)
+        density = density + 0.050 * soft_step(0.017 - np.hypot(du, dv), 0.011)
+    if distractors.lead is not None:
+        u, v, drift, end = distractors.lead
+        du, dv = canvas.round_offsets(u, v)
+        ring = np.abs(np.hypot(du, dv) - 0.012)
+        wire_u = u + drift * np.clip((canvas.v - v) / (end - v), 0, 1) ** 2
+        wire = soft_step(0.0022 - np.abs(canvas.u - wire_u), 0.0015) * soft_step(canvas.v - v - 0.012, 0.004)
+        density = density + 0.20 * soft_step(0.0035 - ring, 0.002) + 0.13 * wire
+    return density.astype(np.float32)
+
+
+def _draw_marker(distractors: Distractors, canvas: Canvas, exposed: Float32Array) -> Float32Array:
+    if distractors.marker is None:
+        return exposed
+    side = "left" if distractors.marker == "L" else "right"
+    tile = np.zeros((64, 64), dtype=np.uint8)
+    cv2.putText(tile, distractors.marker, (12, 54), cv2.FONT_HERSHEY_SIMPLEX, 2.0, 255, 7, cv2.LINE_AA)
+    height, width = max(8, round(canvas.height * 0.055)), max(8, round(canvas.width * 0.055))
+    letter = cv2.resize(tile, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
+    top = round(canvas.height * 0.03)
+    left = round(canvas.width * (0.5 + SIDE_SIGN[side] * 0.44)) - width // 2
+    left = min(max(left, 0), canvas.width - width)
+    patch = exposed[top : top + height, left : left + width]
+    patch += (0.97 - patch) * letter
+    return exposed
+
+
+def cells_of(mask: BoolArray, grid: int = GRID) -> Float32Array:
+    """Share of every cell of the grid that the mask covers, float32 [grid, grid]."""
+    covered = cv2.resize(mask.astype(np.float32), (grid * 16, grid * 16), interpolation=cv2.INTER_AREA)
+    return np.asarray(covered.reshape(grid, 16, grid, 16).mean(axis=(1, 3)), dtype=np.float32)
+
+
+def size_in_cells(mask: BoolArray, grid: int = GRID) -> float:
+    """Area of a mask in cells of the grid."""
+    return float(mask.mean() * grid * grid)
+
+
+def size_word(cells: float) -> str:
+    """How a report calls a finding of that many cells."""
+    return "small" if cells < 1.5 else "moderate" if cells < 5.0 else "large"
+
+
+def facts_of(film: SyntheticFilm, drawing: Drawing) -> list[Fact]:
+    """What a true report of the film says, in the order of film.findings."""
+    return [
+        Fact(f.name, f.side, f.zone, size_word(size_in_cells(mask)))
+        for f, mask in zip(film.findings, drawing.masks, strict=True)
+    ]
+
+
+def reference_report(film: SyntheticFilm, drawing: Drawing) -> str:
+    """The film's report in the phrasing that belongs to its seed."""
+    return write_report(facts_of(film, drawing), np.random.default_rng([film.seed, 0x9E9]))
