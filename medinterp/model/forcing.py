@@ -1,0 +1,58 @@
+"""A second forward over a report that is already written: the same computation, not another one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from medinterp.model.capture import ATTENTION
+from medinterp.model.loading import LoadedModel
+from medinterp.model.prompt import PromptInputs
+
+
+@dataclass(frozen=True, eq=False)
+class ForcedReport:
+    """logprobs: float32 [T], log p of each given token, nats; attentions: L times [H, N, N], or None."""
+
+    logprobs: torch.Tensor
+    attentions: tuple[torch.Tensor, ...] | None
+
+
+def teacher_forced(
+    loaded: LoadedModel, prompt: PromptInputs, token_ids: Sequence[int], *, attentions: bool = False
+) -> ForcedReport:
+    """Run prompt and report through the model in one pass, image cells bidirectional again (trap 3).
+
+    attentions asks the model for its N x N weights, which only the eager implementation has (see
+    `eager_attention`). Gradients flow where the caller has switched them on.
+    """
+    report = torch.tensor(token_ids, dtype=torch.long)
+    inputs = torch.cat([prompt.input_ids, report])[None].to(loaded.device)
+    types = torch.cat([prompt.token_type_ids, torch.zeros_like(report)])[None].to(loaded.device)
+    output = loaded.model(
+        input_ids=inputs,
+        token_type_ids=types,
+        pixel_values=prompt.pixel_values.to(loaded.device, loaded.dtype),
+        use_cache=False,
+        output_attentions=attentions,
+        logits_to_keep=len(token_ids) + 1,
+    )
+    logprobs = output.logits[0, :-1].float().log_softmax(-1)
+    chosen = logprobs.gather(1, report.to(loaded.device)[:, None])[:, 0]
+    return ForcedReport(chosen, tuple(a[0] for a in output.attentions) if attentions else None)
+
+
+@contextmanager
+def eager_attention(loaded: LoadedModel) -> Iterator[None]:
+    """Let the language model compute attention by the eager implementation, for comparison only.
+
+    The same weights, nothing copied; the caller holds loaded.lock, and the capture is back afterwards.
+    """
+    loaded.model.set_attn_implementation({"text_config": "eager"})
+    try:
+        yield
+    finally:
+        loaded.model.set_attn_implementation({"text_config": ATTENTION})

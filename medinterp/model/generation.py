@@ -1,0 +1,147 @@
+"""Films in, a report and its trace out."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import secrets
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from medinterp.errors import RequestTooLargeError
+from medinterp.model.decoding import Decoded, DecodeOptions, decode
+from medinterp.model.loading import LoadedModel
+from medinterp.model.offsets import IncrementalDecoder
+from medinterp.model.prompt import DEFAULT_PROMPT, PromptInputs, build_prompt
+from medinterp.report import build_report
+from medinterp.types import Alternative, AttentionTrace, Film, Float32Array, Generation, Provenance
+
+_LIBRARIES = ("numpy", "tokenizers", "torch", "transformers")
+
+
+class Generator:
+    """Writes reports with one loaded model; may be called from many threads, and writes one at a time."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.loaded = loaded
+        self._versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+        self._texts: dict[int, str] = {}
+
+    def generate(
+        self,
+        films: Sequence[Film],
+        prompt: str | None = None,
+        *,
+        max_new_tokens: int = 512,
+        seed: int | None = None,
+        temperature: float = 0.0,
+        layer_attention: bool = True,
+        on_word: Callable[[str], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Generation:
+        """Read one set of films (the current one, and prior ones after it) and write one report.
+
+        temperature 0 is greedy; above it samples from `seed` (drawn and kept in the provenance when None).
+        on_word gets each piece of text as it is written; cancelled is asked before each token.
+        Raises PromptError, RequestTooLargeError before anything is computed, GenerationCancelled.
+        """
+        if max_new_tokens < 1:
+            raise RequestTooLargeError(f"max_new_tokens is {max_new_tokens}; a report needs at least 1")
+        if temperature < 0:
+            raise ValueError(f"temperature is {temperature}; it is 0 (greedy) or more")
+        asked = self.loaded.default_prompt or DEFAULT_PROMPT if prompt is None else prompt
+        inputs = build_prompt(self.loaded, films, asked)
+        self._check_context(inputs.length, max_new_tokens)
+        if temperature > 0 and seed is None:
+            seed = secrets.randbits(63)
+        options = DecodeOptions(
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            seeds=None if seed is None else (seed,),
+            layer_attention=layer_attention,
+        )
+        text = IncrementalDecoder(self.loaded.processor.tokenizer)
+
+        def take(_: int, token_id: int) -> None:
+            piece = text.push(token_id)
+            if piece and on_word is not None:
+                on_word(piece)
+
+        with self.loaded.lock:
+            (decoded,) = decode(self.loaded, [inputs], options, on_token=take, cancelled=cancelled)
+        rest = text.finish()
+        if rest and on_word is not None:
+            on_word(rest)
+        return self._assemble(films, asked, inputs, decoded, text, options, seed)
+
+    def _check_context(self, prompt_length: int, max_new_tokens: int) -> None:
+        context = self.loaded.facts.context_length
+        if prompt_length + max_new_tokens > context:
+            raise RequestTooLargeError(
+                f"the prompt takes {prompt_length} tokens (images included), the report up to {max_new_tokens}, "
+                f"together {prompt_length + max_new_tokens}; the model holds {context}"
+            )
+
+    def _assemble(
+        self,
+        films: Sequence[Film],
+        prompt: str,
+        inputs: PromptInputs,
+        decoded: Decoded,
+        text: IncrementalDecoder,
+        options: DecodeOptions,
+        seed: int | None,
+    ) -> Generation:
+        loaded, rows = self.loaded, decoded.rows
+        trace = AttentionTrace(
+            image_attention=rows.image_attention,
+            attention_mass=rows.attention_mass,
+            layer_attention=rows.layer_attention,
+            value_norm=rows.value_norm,
+            token_logprob=decoded.logprobs,
+            image_state=decoded.image_state,
+            unembedding=_unembedding(loaded, decoded.token_ids),
+            image_spans=inputs.image_spans,
+            prompt_length=inputs.length,
+            provenance=Provenance(
+                model_id=loaded.model_id,
+                model_revision=loaded.revision,
+                dtype=str(loaded.dtype).removeprefix("torch."),
+                device=str(loaded.device),
+                library_versions=self._versions,
+                film_sha256=tuple(film.sha256 for film in films),
+                prompt_sha256=hashlib.sha256(inputs.text.encode()).hexdigest(),
+                prompt=prompt,
+                seed=seed,
+                max_new_tokens=options.max_new_tokens,
+                layer_types=loaded.facts.layer_types,
+                sliding_window=loaded.facts.sliding_window,
+                notice=loaded.notice,
+            ),
+        )
+        report = build_report(
+            decoded.token_ids,
+            text.offsets,
+            text.text,
+            [float(logprob) for logprob in decoded.logprobs],
+            [tuple(Alternative(self._text(i), s) for i, s in row) for row in decoded.alternatives],
+            [float(mass) for mass in rows.attention_mass[..., 0].mean(axis=(1, 2), dtype=np.float64)],
+            decoded.complete,
+        )
+        return Generation(report=report, trace=trace)
+
+    def _text(self, token_id: int) -> str:
+        if token_id not in self._texts:
+            decoded = self.loaded.processor.tokenizer.decode([token_id], clean_up_tokenization_spaces=False)
+            self._texts[token_id] = str(decoded)
+        return self._texts[token_id]
+
+
+def _unembedding(loaded: LoadedModel, token_ids: Sequence[int]) -> Float32Array:
+    """Output-embedding rows of the tokens, float32 [T, d]."""
+    weight = loaded.model.get_output_embeddings().weight
+    rows = weight[torch.tensor(token_ids, dtype=torch.long, device=weight.device)]
+    array: Float32Array = rows.detach().float().cpu().numpy()
+    return array

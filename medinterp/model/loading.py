@@ -1,0 +1,208 @@
+"""A model and its processor, loaded from a directory, the hub or the package itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoProcessor, Gemma3Config, Gemma3ForConditionalGeneration
+
+from medinterp.errors import ModelError, ModelNotFoundError
+from medinterp.model.capture import ATTENTION
+from medinterp.model.facts import ModelFacts, read_facts
+from medinterp.model.values import ValueMetric, value_metric
+
+SIDECAR = "medinterp.json"
+_SAMPLE_BYTES = 2**20
+
+
+def _phantom_directory() -> Path:
+    from medinterp.phantom import weights_directory
+
+    return Path(weights_directory())
+
+
+BUNDLED: Mapping[str, Callable[[], Path]] = {"phantom": _phantom_directory}
+"""Models that the package carries: name -> its directory."""
+
+
+@dataclass(eq=False)
+class LoadedModel:
+    """A Gemma3 vision-language model that is ready to be generated from and captured.
+
+    notice: a sentence that the model's maker wants shown; default_prompt: the model's own prompt, or
+    None; image_first: whether the image stands before the text in the chat turn; lock: held by
+    whoever runs the model, one generation at a time.
+    """
+
+    model: Any
+    processor: Any
+    model_id: str
+    revision: str
+    notice: str | None
+    default_prompt: str | None
+    image_first: bool
+    facts: ModelFacts
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return torch.device(self.model.device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the weights are computed in."""
+        dtype: torch.dtype = self.model.dtype
+        return dtype
+
+    @cached_property
+    def value_metric(self) -> ValueMetric:
+        """The quadratic form that measures a value vector after W_O and the frozen norm (values.py)."""
+        return value_metric(self.model.model.language_model, self.facts)
+
+
+def load_model(
+    name: str,
+    *,
+    revision: str | None = None,
+    dtype: str | torch.dtype = "auto",
+    device: str | torch.device = "auto",
+    allow_download: bool = True,
+    image_first: bool = True,
+) -> LoadedModel:
+    """Load a bundled model ("phantom"), a directory or a hub id.
+
+    dtype "auto" is float32 on a CPU and bfloat16 on a GPU; device "auto" is the GPU when there is one.
+    Raises ModelNotFoundError when there is nothing to load, ModelError when it is not a complete
+    Gemma3 vision-language model.
+    """
+    target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    directory = _local_directory(name)
+    source = str(directory) if directory else name
+    options: dict[str, Any] = {"local_files_only": directory is not None or not allow_download}
+    if revision is not None and directory is None:
+        options["revision"] = revision
+    try:
+        config = AutoConfig.from_pretrained(source, **options)
+        if not isinstance(config, Gemma3Config):
+            raise ModelError(
+                f"{name} is a {config.model_type!r} model; medinterp reads Gemma3 vision-language models"
+            )
+        # The PIL image processor by name: the same pixels whether torchvision is installed or not.
+        processor_class: Any = AutoProcessor
+        processor = processor_class.from_pretrained(source, backend="pil", **options)
+        model_class: Any = Gemma3ForConditionalGeneration
+        model, loading = model_class.from_pretrained(
+            source,
+            config=config,
+            dtype=_dtype(dtype, target),
+            attn_implementation="sdpa",
+            output_loading_info=True,
+            **options,
+        )
+    except OSError as error:
+        raise ModelNotFoundError(_what_to_do(name, directory, allow_download, error)) from error
+    _require_complete(name, model, processor, loading)
+    model.to(target).eval().requires_grad_(False)
+    model.set_attn_implementation({"text_config": ATTENTION})
+    sidecar = _sidecar(directory)
+    return LoadedModel(
+        model=model,
+        processor=processor,
+        model_id=name if directory is None or name in BUNDLED else str(directory.resolve()),
+        revision=sidecar.get("revision") or _revision(model, directory),
+        notice=sidecar.get("notice"),
+        default_prompt=sidecar.get("default_prompt"),
+        image_first=image_first,
+        facts=read_facts(model, processor),
+    )
+
+
+def _local_directory(name: str) -> Path | None:
+    """The directory that the name stands for, or None for a hub id."""
+    directory = BUNDLED[name]() if name in BUNDLED else Path(name).expanduser()
+    if directory.is_dir():
+        if not (directory / "config.json").is_file():
+            raise ModelNotFoundError(f"{directory} holds no config.json: is it a saved model?")
+        return directory
+    if name in BUNDLED or directory.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
+        raise ModelNotFoundError(
+            f"{name!r} is neither a bundled model ({', '.join(BUNDLED)}) nor a directory nor a hub id (owner/name)"
+        )
+    return None
+
+
+def _dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype == "auto":
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    named = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if dtype not in named:
+        raise ModelError(f"dtype {dtype!r} is not one of auto, {', '.join(named)}")
+    return named[dtype]
+
+
+def _what_to_do(name: str, directory: Path | None, allow_download: bool, error: Exception) -> str:
+    if directory is not None:
+        return f"{directory} is not a complete saved model: {error}"
+    download = "" if allow_download else " Downloads are switched off here (allow_download=False)."
+    return (
+        f"{name} could not be loaded from the hub or its cache.{download} For a gated model accept its licence "
+        f"on https://huggingface.co/{name} and set HF_TOKEN; without a network, fetch it beforehand "
+        f"(HF_HUB_OFFLINE=1 then uses the cache) or name its directory. The hub said: {error}"
+    )
+
+
+def _require_complete(name: str, model: Any, processor: Any, loading: Mapping[str, Any]) -> None:
+    """Weights that are missing would be random and silently so; refuse them (trap 10)."""
+    wrong = [f"{kind}: {sorted(map(str, loading[kind]))[:3]}" for kind in _FAULTS if loading.get(kind)]
+    if wrong:
+        raise ModelError(f"the weights of {name} do not fit its config ({'; '.join(wrong)})")
+    if getattr(processor, "chat_template", None) is None:
+        raise ModelError(f"{name} has no chat template beside its processor (chat_template.jinja)")
+
+
+_FAULTS = ("missing_keys", "mismatched_keys", "error_msgs")
+
+
+def _sidecar(directory: Path | None) -> Mapping[str, str]:
+    """What medinterp.json in the model's directory says: notice, default_prompt, revision."""
+    if directory is None or not (directory / SIDECAR).is_file():
+        return {}
+    try:
+        entries = json.loads((directory / SIDECAR).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{directory / SIDECAR} is not JSON: {error}") from error
+    unknown = sorted(set(entries) - {"notice", "default_prompt", "revision"})
+    if unknown or not all(isinstance(entry, str) for entry in entries.values()):
+        raise ModelError(
+            f"{directory / SIDECAR}: notice, default_prompt and revision are texts; unknown: {unknown}"
+        )
+    return {key: str(entry) for key, entry in entries.items()}
+
+
+def _revision(model: Any, directory: Path | None) -> str:
+    """The hub's commit, or for a directory a fingerprint of its config and weights.
+
+    Of each file the size and the first and last MiB are hashed, so that a large model costs nothing.
+    """
+    if directory is None:
+        return str(model.config._commit_hash)
+    digest = hashlib.sha256()
+    for path in sorted([directory / "config.json", *directory.glob("*.safetensors")]):
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}\n".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(_SAMPLE_BYTES))
+            file.seek(max(size - _SAMPLE_BYTES, 0))
+            digest.update(file.read(_SAMPLE_BYTES))
+    return f"fingerprint:{digest.hexdigest()[:32]}"

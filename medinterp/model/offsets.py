@@ -1,0 +1,81 @@
+"""From tokens to text as it grows, and which characters each token wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+_REPLACEMENT = "\ufffd"
+
+
+class IncrementalDecoder:
+    """Decodes one report token by token.
+
+    A byte-level token may end inside a UTF-8 character; its text is held back until the character is
+    whole, and then belongs to the token that completed it (the held tokens' spans are empty). The
+    report's text is by definition the pieces one after the other, so what was streamed is what is kept.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._tokens: list[int] = []
+        self._settled = 0
+        """Tokens before this one have been written."""
+        self._context = 0
+        """Decoding starts at this token: the last piece is decoded again, as left context for the next."""
+        self._pieces: list[str] = []
+        self._offsets: list[tuple[int, int]] = []
+        self._length = 0
+
+    def push(self, token_id: int) -> str:
+        """Take one token and return the text that it adds, which may be empty."""
+        self._tokens.append(token_id)
+        before = self._decode(self._context, self._settled)
+        now = self._decode(self._context, len(self._tokens))
+        if now.endswith(_REPLACEMENT):
+            return self._write("")
+        self._context, self._settled = self._settled, len(self._tokens)
+        return self._write(now[len(before) :])
+
+    def finish(self) -> str:
+        """Return what was still held back: the report ended inside a character."""
+        if self._settled == len(self._tokens):
+            return ""
+        before = self._decode(self._context, self._settled)
+        rest = self._decode(self._context, len(self._tokens))[len(before) :]
+        self._settled = len(self._tokens)
+        self._pieces[-1] += rest
+        self._offsets[-1] = (self._length, self._length + len(rest))
+        self._length += len(rest)
+        return rest
+
+    @property
+    def text(self) -> str:
+        """The report so far."""
+        return "".join(self._pieces)
+
+    @property
+    def offsets(self) -> tuple[tuple[int, int], ...]:
+        """For each token the span of characters in `text` that it wrote: start, end."""
+        return tuple(self._offsets)
+
+    def _write(self, piece: str) -> str:
+        self._pieces.append(piece)
+        self._offsets.append((self._length, self._length + len(piece)))
+        self._length += len(piece)
+        return piece
+
+    def _decode(self, start: int, stop: int) -> str:
+        text: str = self._tokenizer.decode(
+            self._tokens[start:stop], skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text
+
+
+def decode_offsets(tokenizer: Any, token_ids: Sequence[int]) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """Decode a whole report: its text, and each token's span of characters."""
+    decoder = IncrementalDecoder(tokenizer)
+    for token_id in token_ids:
+        decoder.push(token_id)
+    decoder.finish()
+    return decoder.text, decoder.offsets

@@ -1,0 +1,195 @@
+"""Is what is captured what the model computed? Asked once when a model is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from medinterp.errors import ModelError, SelfTestError
+from medinterp.model.decoding import Decoded, DecodeOptions, decode
+from medinterp.model.forcing import eager_attention, teacher_forced
+from medinterp.model.loading import LoadedModel
+from medinterp.model.prompt import DEFAULT_PROMPT, PromptInputs, build_prompt
+from medinterp.types import Film
+
+TOKENS = 8
+_ROW_TOLERANCE = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+"""Largest difference of one attention weight. In 16 bits eager rounds its scores where SDPA does not."""
+_LOGPROB_TOLERANCE = {torch.float32: 1e-3, torch.float16: 1e-1, torch.bfloat16: 5e-1}
+"""Largest difference of one token's log-probability, nats."""
+_MASS_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class SelfTestCheck:
+    """One check: what was measured, and what it was held against."""
+
+    name: str
+    value: float
+    limit: str
+
+
+@dataclass(frozen=True)
+class SelfTestReport:
+    """All checks of a model that passed."""
+
+    model_id: str
+    revision: str
+    dtype: str
+    device: str
+    checks: tuple[SelfTestCheck, ...]
+
+
+class _Checks:
+    def __init__(self, loaded: LoadedModel) -> None:
+        self._model_id = loaded.model_id
+        self.passed: list[SelfTestCheck] = []
+
+    def at_most(self, name: str, value: float, tolerance: float, why: str) -> None:
+        self._check(name, value, f"at most {tolerance:g}", value <= tolerance, why)
+
+    def more_than(self, name: str, value: float, bound: float, why: str) -> None:
+        self._check(name, value, f"more than {bound:g}", value > bound, why)
+
+    def _check(self, name: str, value: float, limit: str, passed: bool, why: str) -> None:
+        if not passed:  # also when the value is not a number
+            raise SelfTestError(f"{self._model_id}: {name} is {value:.3g} and must be {limit}: {why}")
+        self.passed.append(SelfTestCheck(name, value, limit))
+
+
+def self_test(loaded: LoadedModel) -> SelfTestReport:
+    """Read planted images, write a few tokens, and hold every captured row against the eager implementation.
+
+    Checks: one BOS; the image span by id, contiguous and complete; the picture reaches the language
+    model; image cells see later image cells; rows sum to one; a teacher-forced forward gives the
+    generated tokens' log-probabilities; the rows are eager's on the same input. Limits for float32; the
+    larger ones of 16-bit models stand in the report. Raises SelfTestError with the check and its number.
+    """
+    checks = _Checks(loaded)
+    dtype = str(loaded.dtype).removeprefix("torch.")
+    if loaded.dtype not in _ROW_TOLERANCE:
+        raise SelfTestError(f"{loaded.model_id}: no tolerance is known for {dtype}")
+    with loaded.lock, torch.inference_mode():
+        prompt, other = _planted_prompt(loaded, 1), _planted_prompt(loaded, 2)
+        (written,) = decode(loaded, [prompt], DecodeOptions(TOKENS, min_new_tokens=TOKENS))
+        (unlike,) = decode(loaded, [other], DecodeOptions(1, min_new_tokens=1, layer_attention=False))
+        _check_prompt(checks, loaded, prompt)
+        _check_picture(checks, written, unlike)
+        _check_image_block(checks, loaded, prompt, written)
+        mass = written.rows.attention_mass.sum(-1)
+        checks.at_most("row sum error", _largest(mass - 1), _MASS_TOLERANCE, "softmax rows must sum to one")
+        forced = teacher_forced(loaded, prompt, written.token_ids)
+        difference = _largest(forced.logprobs.cpu().numpy() - written.logprobs)
+        checks.at_most(
+            "teacher-forced log-probability difference",
+            difference,
+            _LOGPROB_TOLERANCE[loaded.dtype],
+            "a second forward over the report is another computation (token_type_ids dropped? cache cut?)",
+        )
+        with eager_attention(loaded):
+            eager = teacher_forced(loaded, prompt, written.token_ids, attentions=True)
+        if eager.attentions is None:
+            raise SelfTestError(
+                f"{loaded.model_id}: the eager implementation gave no attention to compare with"
+            )
+        _check_rows(checks, loaded, prompt, written, eager.attentions)
+    return SelfTestReport(loaded.model_id, loaded.revision, dtype, str(loaded.device), tuple(checks.passed))
+
+
+def _planted_prompt(loaded: LoadedModel, seed: int) -> PromptInputs:
+    """The default prompt with a film of noise that stands for itself."""
+    pixels = np.random.default_rng(seed).integers(0, 256, size=(320, 256), dtype=np.uint8)
+    film = Film(pixels, "image/png", hashlib.sha256(pixels.tobytes()).hexdigest())
+    try:
+        return build_prompt(loaded, [film], loaded.default_prompt or DEFAULT_PROMPT)
+    except ModelError as error:
+        raise SelfTestError(f"{loaded.model_id}: {error}") from error
+
+
+def _check_prompt(checks: _Checks, loaded: LoadedModel, prompt: PromptInputs) -> None:
+    begins = int((prompt.input_ids == loaded.facts.bos_token_id).sum())
+    checks.at_most(
+        "BOS tokens beyond the first", begins - 1, 0, "the chat template and the tokenizer both write one"
+    )
+    cells = prompt.input_ids == loaded.facts.image_token_id
+    (span,) = prompt.image_spans
+    outside = int(cells.sum()) - int(cells[span.start : span.stop].sum())
+    checks.at_most("image tokens outside the span", outside, 0, "the span must hold every image token")
+    missing = loaded.facts.cells - int(cells[span.start : span.stop].sum())
+    checks.at_most(
+        "image cells missing from the span", missing, 0, "the span must be contiguous and complete"
+    )
+
+
+def _check_picture(checks: _Checks, written: Decoded, unlike: Decoded) -> None:
+    checks.more_than(
+        "change of the image cells' states between two pictures",
+        _largest(written.image_state - unlike.image_state),
+        0.0,
+        "the picture does not reach the language model (is the projector still at its zero start?)",
+    )
+
+
+def _check_image_block(checks: _Checks, loaded: LoadedModel, prompt: PromptInputs, written: Decoded) -> None:
+    """A[cell i, cell j > i] > 0 in every layer (trap 3): the least of the layers' largest such weights."""
+    (span,) = prompt.image_spans
+    matrix = written.rows.layer_attention
+    if matrix is None:
+        raise SelfTestError(f"{loaded.model_id}: layer_attention was not captured")
+    block = matrix[:, span.start : span.stop, span.start : span.stop]
+    later = np.triu(block.astype(np.float32), k=1).max(axis=(1, 2))
+    checks.more_than(
+        "attention from image cells to later image cells, least of all layers",
+        float(later.min()),
+        0.0,
+        "image cells are causal, so the mask was lost (token_type_ids dropped, or no mask for the capture)",
+    )
+
+
+def _check_rows(
+    checks: _Checks,
+    loaded: LoadedModel,
+    prompt: PromptInputs,
+    written: Decoded,
+    eager: Sequence[torch.Tensor],
+) -> None:
+    (span,) = prompt.image_spans
+    first, last = prompt.length - 1, prompt.length - 1 + len(written.token_ids)
+    tolerance = _ROW_TOLERANCE[loaded.dtype]
+    why = "what is captured is not what the model's attention computes"
+    images, masses, means = [], [], []
+    for weights in eager:
+        rows = weights[:, first:last].float()
+        on_image = rows[..., span.start : span.stop]
+        split = [on_image.sum(-1), rows[..., 0], rows[..., prompt.length :].sum(-1)]
+        split.insert(2, rows.sum(-1) - sum(split))
+        images.append(on_image.transpose(0, 1).cpu().numpy())
+        masses.append(torch.stack(split, dim=-1).transpose(0, 1).cpu().numpy())
+        means.append(weights.float().mean(0).cpu().numpy())
+    rows_captured, matrix = written.rows, written.rows.layer_attention
+    checks.at_most(
+        "image row difference to eager",
+        _largest(np.stack(images, 1) - rows_captured.image_attention),
+        tolerance,
+        why,
+    )
+    checks.at_most(
+        "attention mass difference to eager",
+        _largest(np.stack(masses, 1) - rows_captured.attention_mass),
+        tolerance,
+        why,
+    )
+    if matrix is not None:
+        checks.at_most(
+            "layer attention difference to eager", _largest(np.stack(means) - matrix), tolerance, why
+        )
+
+
+def _largest(difference: npt.NDArray[np.floating[Any]]) -> float:
+    return float(np.abs(difference).max())
