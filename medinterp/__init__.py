@@ -1,0 +1,21 @@
+"""Why did the model write this word? Reports of chest films, and the regions that drove each word."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from medinterp.explainer import Explainer as Explainer
+    from medinterp.explainer import Explanation as Explanation
+
+__version__ = "0.1.0"
+__all__ = ["Explainer", "Explanation", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the facade only when it is asked for, so that `import medinterp` stays quick."""
+    if name in ("Explainer", "Explanation"):
+        from medinterp import explainer
+
+        return getattr(explainer, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,176 @@
+"""The facade: a film goes in, an explanation comes out. Usable without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medinterp.errors import SelectionError, UnreadableFilmError
+from medinterp.types import Explanation as ExplanationData
+from medinterp.types import Film, Finding, RelevancyMap, Section, Word
+
+if TYPE_CHECKING:
+    from medinterp.model import LoadedModel
+    from medinterp.render import RenderOptions
+
+DEFAULT_METHODS = ("raw",)
+"""The methods that are computed when none are named."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An overlay, uint8 [height, width, 3] RGB, that can be saved as a PNG file."""
+
+    pixels: npt.NDArray[np.uint8]
+
+    def png(self) -> bytes:
+        """The picture as PNG bytes."""
+        from medinterp.render import encode_png
+
+        return encode_png(self.pixels)
+
+    def save(self, path: str | Path) -> None:
+        """Write the picture as a PNG file."""
+        Path(path).write_bytes(self.png())
+
+
+class Explanation(ExplanationData):
+    """A report with its maps and its trace, and ways to ask for them."""
+
+    def word_at(self, offset: int) -> Word:
+        """The word at a character offset of the report; raises SelectionError between words."""
+        for word in self.report.words:
+            if word.start <= offset < word.end:
+                return word
+        raise SelectionError(f"no word of the report stands at character {offset}")
+
+    def section(self, name: str) -> Section:
+        """The section of that name, whatever its case; raises SelectionError naming those there are."""
+        for section in self.report.sections:
+            if section.name.casefold() == name.casefold():
+                return section
+        there = ", ".join(section.name for section in self.report.sections) or "none"
+        raise SelectionError(f"the report has no section {name!r}; it has: {there}")
+
+    def map(self, selection: Word | Finding | Sequence[Word], method: str | None = None) -> RelevancyMap:
+        """The map of a word, a phrase (several words) or a finding; float32 [rows, columns].
+
+        method: one that was computed, by default the first. Raises SelectionError for a method that was not
+        computed or for words that no token wrote.
+        """
+        from medinterp.relevancy import select_map
+
+        name = method or next(iter(self.packs))
+        if name not in self.packs:
+            raise SelectionError(f"{name!r} was not computed for this report; there are: {', '.join(self.packs)}")
+        return select_map(self.packs[name], self.tokens_of(selection))
+
+    def tokens_of(self, selection: Word | Finding | Sequence[Word]) -> tuple[int, ...]:
+        """The indices of the report tokens that wrote the selection."""
+        if isinstance(selection, Word):
+            words: Sequence[Word] = (selection,)
+        elif isinstance(selection, Finding):
+            words = [self.report.words[k] for k in selection.word_indices]
+        else:
+            words = selection
+        tokens = sorted({token for word in words for token in word.token_indices})
+        if not tokens:
+            raise SelectionError("the selection holds no word of the report")
+        return tuple(tokens)
+
+    def overlay(
+        self,
+        selection: Word | Finding | Sequence[Word],
+        method: str | None = None,
+        options: RenderOptions | None = None,
+    ) -> Picture:
+        """The film with a selection's map over it, on the scale of the whole report unless options say else."""
+        from medinterp.render import RenderOptions, overlay, report_range
+
+        chosen = self.map(selection, method)
+        asked = options or RenderOptions()
+        value_range = report_range(self.packs[chosen.method]) if asked.scale == "report" else None
+        return Picture(overlay(self.film, chosen, asked, value_range=value_range))
+
+
+class Explainer:
+    """A model that reads films and says where its words came from.
+
+    >>> explainer = Explainer.from_pretrained("phantom")
+    >>> explanation = explainer.explain("film.png")
+    >>> explanation.map(explanation.word_at(57)).values.shape
+    (16, 16)
+    """
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        from medinterp.model import Generator
+
+        self.loaded = loaded
+        self._generator = Generator(loaded)
+
+    @classmethod
+    def from_pretrained(cls, name: str = "phantom", *, check: bool = True, **options: Any) -> Explainer:
+        """Load "phantom", a directory or a hub id, and test that what is captured is what is computed.
+
+        options are those of `medinterp.model.load_model` (revision, dtype, device, image_first, ...).
+        Raises ModelNotFoundError, ModelError, and SelfTestError unless `check` is False.
+        """
+        from medinterp.model import load_model, self_test
+
+        loaded = load_model(name, **options)
+        if check:
+            self_test(loaded)
+        return cls(loaded)
+
+    def explain(
+        self,
+        film: str | Path | bytes | Film,
+        *,
+        prompt: str | None = None,
+        methods: Sequence[str] = DEFAULT_METHODS,
+        max_new_tokens: int = 512,
+        seed: int | None = None,
+        temperature: float = 0.0,
+        on_word: Callable[[str], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Explanation:
+        """Read one film (a path, a file's bytes or a Film) and compute the maps of every word.
+
+        Raises FilmError for a film that cannot be used, PromptError, RequestTooLargeError,
+        UnknownMethodError before the model is asked, MissingEvidenceError, GenerationCancelled.
+        """
+        from medinterp.relevancy import compute_maps, get_method
+
+        for method in methods:
+            get_method(method)
+        opened = open_film(film)
+        generation = self._generator.generate(
+            [opened],
+            prompt,
+            max_new_tokens=max_new_tokens,
+            seed=seed,
+            temperature=temperature,
+            on_word=on_word,
+            cancelled=cancelled,
+        )
+        packs = compute_maps(generation.trace, methods)
+        return Explanation(opened, generation.report, packs, generation.trace.provenance, generation.trace)
+
+
+def open_film(film: str | Path | bytes | Film) -> Film:
+    """A Film from a path, a file's bytes or a Film; raises FilmError."""
+    from medinterp.imaging import read_film
+
+    if isinstance(film, Film):
+        return film
+    if isinstance(film, bytes):
+        return read_film(film)
+    try:
+        return read_film(Path(film).read_bytes())
+    except OSError as error:
+        raise UnreadableFilmError(f"cannot read {film}: {error.strerror}") from error
