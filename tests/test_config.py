@@ -11,7 +11,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 from ray.serve import Application
-from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
+from ray.serve._private.api import call_user_app_builder_with_args_if_necessary as call_builder
 from ray.serve.schema import ServeDeploySchema
 
 import deployments.app
@@ -77,7 +77,7 @@ def test_a_misspelt_key_is_found(section: str, key: str) -> None:
 def test_deployments_are_those_of_the_built_applications(config: dict[str, Any]) -> None:
     for application in config["applications"]:
         builder = getattr(deployments.app, application["import_path"].partition(":")[2])
-        built = call_user_app_builder_with_args_if_necessary(builder, application["args"])
+        built = call_builder(builder, application["args"])
         named = [block["name"] for block in application["deployments"]]
         assert sorted(named) == sorted(built_names(built))
 
@@ -120,7 +120,8 @@ def test_each_part_scales_by_itself_and_the_page_does_not(config: dict[str, Any]
         scaling = deployment(config, name)["autoscaling_config"]
         assert scaling["min_replicas"] <= scaling["max_replicas"]
     ui = deployment(config, "ui")
-    assert "autoscaling_config" not in ui and isinstance(ui["num_replicas"], int)
+    assert "autoscaling_config" not in ui
+    assert isinstance(ui["num_replicas"], int)
     assert ui["max_ongoing_requests"] >= 500
 
 

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -69,14 +70,17 @@ def test_it_expires_by_itself(url: str) -> None:
 
 def test_a_full_server_is_store_full(url: str) -> None:
     store = open_store(RedisStoreSettings(kind="redis", url=url, lifetime_s=5))
+    kept = [f"{number:032x}" for number in range(5)]
+    for report_id in kept:
+        store.put(report_id, b"x" * 1_000_000)
     with pytest.raises(StoreFullError):
-        for number in range(20):
-            store.put(f"{number:032x}", b"x" * 1_000_000)
-    for number in range(20):
-        try:
-            store.delete(f"{number:032x}")
-        except ReportNotFoundError:
-            break
+        store.put("f" * 32, b"x" * 7_000_000)
+    for number in range(3):
+        with suppress(StoreFullError):
+            store.put(f"e{number:031x}", b"x" * 1_000_000)
+    with pytest.raises(StoreFullError):
+        store.put("d" * 32, b"x" * 1_000_000)
+    assert len(store.get(kept[0]).blob) == 1_000_000
     store.close()
 
 

@@ -108,7 +108,7 @@ def test_only_the_owner_may_look(store: SqliteStore, settings: SqliteStoreSettin
     directory = Path(settings.path).parent
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in directory.iterdir()}
-    assert "r.sqlite3" in modes and "r.sqlite3-wal" in modes
+    assert {"r.sqlite3", "r.sqlite3-wal"} <= set(modes)
     assert set(modes.values()) == {0o600}
 
 

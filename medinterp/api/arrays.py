@@ -44,7 +44,7 @@ def decode_array(value: Any) -> npt.NDArray[Any]:
     if not isinstance(shape, list | tuple) or not all(isinstance(n, int) and n >= 0 for n in shape):
         raise ValueError("shape is a list of sizes")
     if not isinstance(data, str | bytes):
-        raise ValueError("data is base64 text or bytes")  # noqa: TRY004 - Pydantic wants ValueError
+        raise ValueError("data is base64 text or bytes")
     if isinstance(data, str):
         try:
             data = base64.b64decode(data, validate=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 from pydantic import BaseModel
 
 JSON = "application/json"

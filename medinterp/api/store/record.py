@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 import cv2
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 import numpy as np
 import pydantic
 from pydantic import TypeAdapter

@@ -1,0 +1,38 @@
+"""`python -m deployments [CONFIG]`: the service on one machine, with a small Ray beside it.
+
+The same as `serve run CONFIG`, with what only `ray.init` can be told: no dashboard, and an object
+store of moderate size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+OBJECT_STORE_BYTES = 400 * 2**20
+
+
+def main() -> None:
+    """Start Ray and the applications of the configuration file, and end both on Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="python -m deployments", description=__doc__)
+    parser.add_argument("config", nargs="?", type=Path, default=ROOT / "serve_config.yaml")
+    config = parser.parse_args().config.resolve()
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.chdir(ROOT)
+
+    import ray
+    from ray.serve.scripts import cli
+
+    ray.init(
+        address="local",
+        namespace="serve",
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+    )
+    cli(["run", "--app-dir", str(ROOT), str(config)])
+
+
+if __name__ == "__main__":
+    main()
