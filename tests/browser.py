@@ -67,7 +67,7 @@ class Page:
 
     def run(self, script: str, *arguments: object) -> object:
         """Run JavaScript; the value that it returns."""
-        return self.driver.execute_script(script, *arguments)  # type: ignore[no-untyped-call]
+        return self.driver.execute_script(script, *arguments)
 
     def wait(self, script: str, seconds: float = 20.0) -> object:
         """Wait until the script returns something true, and return that."""

@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
 import numpy as np
 from fastapi import FastAPI, Form, Request, UploadFile
@@ -65,16 +66,18 @@ def fake_report(complete: bool = True) -> Report:
         logprob = -float(rng.exponential(0.15))
         rest = np.log(np.maximum(1e-6, (1 - np.exp(logprob)) * np.array([0.6, 0.2, 0.1, 0.05])))
         others = tuple(
-            Alternative(f" {text}", float(p)) for text, p in zip(("mass", "fine", "the", "no"), rest, strict=True)
+            Alternative(f" {text}", float(p))
+            for text, p in zip(("mass", "fine", "the", "no"), rest, strict=True)
         )
         own = Alternative(match[0], logprob)
         tokens.append(ReportToken(k, 100 + k, match.start(), match.end(), logprob, (own, *others)))
     heads = list(re.finditer(r"(?:^|\n)([A-Z]+)[^:\n]*: ", TEXT))
     ends = [head.start() for head in heads[1:]] + [len(TEXT)]
     sections = tuple(
-        Section(head[1], head.end(), end, TEXT[head.end() : end]) for head, end in zip(heads, ends, strict=True)
+        Section(head[1], head.end(), end, TEXT[head.end() : end])
+        for head, end in zip(heads, ends, strict=True)
     )
-    words = []
+    words: list[Word] = []
     for section in sections:
         for match in re.finditer(r"\w+", section.text):
             start, end = section.start + match.start(), section.start + match.end()
@@ -82,13 +85,13 @@ def fake_report(complete: bool = True) -> Report:
             logprob = sum(tokens[t].logprob for t in own_tokens)
             mass = float(rng.uniform(0.05, 0.6))
             words.append(Word(len(words), match[0], start, end, own_tokens, logprob, mass, section.name))
-    findings = []
+    findings: list[Finding] = []
     for name, phrase, present, side, zone in FINDINGS:
         start = TEXT.index(phrase)
         end = start + len(phrase)
         inside = tuple(w.index for w in words if w.start < end and w.end > start)
-        section = words[inside[0]].section
-        findings.append(Finding(len(findings), name, present, side, zone, start, end, inside, section))
+        where = words[inside[0]].section
+        findings.append(Finding(len(findings), name, present, side, zone, start, end, inside, where))
     return Report(TEXT, tuple(tokens), tuple(words), sections, tuple(findings), complete)
 
 
@@ -170,9 +173,13 @@ class FakeApi:
         return MethodsModel(methods=(method, slow))
 
     async def create(
-        self, image: UploadFile, methods: str = Form(""), prompt: str = Form(""), max_new_tokens: int = Form(0)
+        self,
+        image: UploadFile,
+        methods: Annotated[list[str], Form()],
+        prompt: Annotated[str, Form()],
+        max_new_tokens: Annotated[int, Form()],
     ) -> Response:
-        form = {"methods": methods, "prompt": prompt, "max_new_tokens": str(max_new_tokens)}
+        form = {"methods": " ".join(methods), "prompt": prompt, "max_new_tokens": str(max_new_tokens)}
         self.requests.append(("POST", "/v1/reports", form))
         data = await image.read()
         if self.refuse is not None:
@@ -181,9 +188,9 @@ class FakeApi:
             return JSONResponse(body, self.refuse.status, headers=headers, media_type=MEDIA_TYPE)
         report_id = new_report_id()
         self.films[report_id] = Image.open(io.BytesIO(data)).convert("L")
-        return StreamingResponse(self._stream(report_id, methods), media_type="text/event-stream")
+        return StreamingResponse(self._stream(report_id, tuple(methods)), media_type="text/event-stream")
 
-    async def _stream(self, report_id: str, methods: str) -> AsyncIterator[bytes]:
+    async def _stream(self, report_id: str, methods: tuple[str, ...]) -> AsyncIterator[bytes]:
         pieces = re.findall(r"\s?\S+", TEXT)
         try:
             for k, piece in enumerate(pieces):
@@ -196,7 +203,7 @@ class FakeApi:
                 if k % 7 == 0:
                     yield b": alive\n\n"
                 await asyncio.sleep(self.word_delay_s)
-            yield event("report", self._explanation(report_id, tuple(methods.split(","))))
+            yield event("report", self._explanation(report_id, methods))
         except asyncio.CancelledError:
             self.stopped += 1
             raise
@@ -222,7 +229,11 @@ class FakeApi:
             id=report_id,
             expires_at=datetime.now(UTC) + timedelta(hours=1),
             film=FilmModel(
-                width=film.width, height=film.height, media_type="image/png", sha256="ab" * 32, notes=("16 bit",)
+                width=film.width,
+                height=film.height,
+                media_type="image/png",
+                sha256="ab" * 32,
+                notes=("16 bit",),
             ),
             report=ReportModel.model_validate(fake_report(self.complete)),
             methods=methods,

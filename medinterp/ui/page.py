@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import gradio as gr
 from fastapi import FastAPI
 
@@ -17,25 +19,44 @@ HEAD = """\
 """
 
 
-def build_blocks(html: str) -> gr.Blocks:
-    """Make the Blocks view around the page's HTML. It has no events: the page talks to the HTTP API."""
+def mount_page(app: FastAPI, html: str) -> None:
+    """Mount the view around the page's HTML at "/" of the application.
+
+    Gradio makes locks and events while it builds a view, and where no event loop runs it makes a
+    loop for each and never closes it: it is given one.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        loop = asyncio.new_event_loop()
+        try:
+            loop.run_until_complete(_mount_in_loop(app, html))
+        finally:
+            loop.close()
+    else:
+        _mount(app, html)
+
+
+async def _mount_in_loop(app: FastAPI, html: str) -> None:
+    """The same, as a coroutine."""
+    _mount(app, html)
+
+
+def _mount(app: FastAPI, html: str) -> None:
+    """Build the view and mount it; a running event loop is needed.
+
+    It has no events: the page talks to the HTTP API. System fonts only; no server-side rendering,
+    run history, file access or footer. Gradio's own upload route is there but takes nothing: films
+    go to the HTTP API.
+    """
     with gr.Blocks(analytics_enabled=False, title=TITLE, fill_width=True) as blocks:
         gr.HTML(html, apply_default_css=False, js_on_load=None, padding=False)
-    return blocks
-
-
-def mount_page(app: FastAPI, html: str) -> None:
-    """Mount the view at "/" of the application.
-
-    System fonts only; no server-side rendering, run history, file access or footer. Gradio's own
-    upload route is there but takes nothing: films go to the HTTP API.
-    """
     theme = gr.themes.Base(font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace")).set(
         body_background_fill=GROUND, body_background_fill_dark=GROUND
     )
     gr.mount_gradio_app(
         app,
-        build_blocks(html),
+        blocks,
         path="/",
         ssr_mode=False,
         run_history=False,

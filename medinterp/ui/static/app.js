@@ -22,6 +22,8 @@ import { ReportView, findingTitle } from "./report.js";
 import { Source } from "./source.js";
 import { Viewer } from "./viewer.js";
 
+const RETRY = 2000; // ms between two questions whether the model is ready
+
 class Page {
   constructor(root) {
     this.root = root;
@@ -32,6 +34,7 @@ class Page {
     this.methods = [];
     this.maps = null; // of the report and the method on the screen
     this.limits = null;
+    this.ready = false; // the model and the methods are known
     this.defaultPrompt = "";
     this.reading = null; // the AbortController of the report being written
 
@@ -60,10 +63,24 @@ class Page {
     this.status("");
   }
 
-  async start() {
-    const loads = [this.loadModel(), this.loadMethods(), this.loadExamples()];
-    for (const outcome of await Promise.allSettled(loads)) {
-      if (outcome.status === "rejected") this.showProblem(outcome.reason);
+  start() {
+    this.loadExamples().catch((error) => this.showProblem(error));
+    return this.becomeReady();
+  }
+
+  /** The page may be up before the model is: ask until it answers. */
+  async becomeReady() {
+    while (!this.ready) {
+      try {
+        await Promise.all([this.loadModel(), this.loadMethods()]);
+        this.ready = true;
+        this.status("");
+        this.setState(this.root.dataset.state);
+      } catch (error) {
+        if (!(error instanceof Problem)) throw error;
+        this.status(`Waiting for the model. ${error.title}`);
+        await new Promise((resume) => setTimeout(resume, RETRY));
+      }
     }
   }
 
@@ -134,7 +151,7 @@ class Page {
 
   setState(state) {
     this.root.dataset.state = state;
-    byId("read").disabled = state === "empty" || state === "reading";
+    byId("read").disabled = !this.ready || state === "empty" || state === "reading";
     byId("stop").hidden = state !== "reading";
     byId("files").hidden = state !== "read";
   }
@@ -155,6 +172,7 @@ class Page {
       make("strong", {}, title), detail ? make("p", {}, detail) : null, ...flaws, retry, close,
     ].filter(Boolean));
     byId("error").hidden = false;
+    byId("error").scrollIntoView({ block: "nearest" });
   }
 
   clearProblem() {
@@ -177,7 +195,7 @@ class Page {
     this.dropReport();
     this.clearProblem();
     this.setState("chosen");
-    this.status("");
+    if (this.ready) this.status("");
     this.viewer.preview(film.blob, film.name);
     return true;
   }
@@ -195,18 +213,20 @@ class Page {
 
   async read() {
     const film = this.film;
+    const previous = this.explanation; // of the same film: it comes back if nothing takes its place
     const reading = new AbortController();
     this.reading = reading;
     this.dropReport();
     this.clearProblem();
     this.setState("reading");
     this.status("Reading the film …");
+    if (matchMedia("(max-width: 1080px)").matches) byId("stage").scrollIntoView({ behavior: "smooth" });
 
     const form = new FormData();
     form.append("image", film.blob, film.name);
     if (byId("prompt").value.trim()) form.append("prompt", byId("prompt").value);
     const wanted = this.methods.filter((method) => method.default || method.name === byId("method").value);
-    form.append("methods", wanted.map((method) => method.name).join(","));
+    for (const method of wanted) form.append("methods", method.name);
     form.append("max_new_tokens", byId("max-tokens").value);
 
     const write = this.report.stream();
@@ -226,8 +246,12 @@ class Page {
       this.report.stopStream();
       if (this.film !== film) return; // another film was chosen meanwhile
       this.setState("chosen");
+      if (previous !== null && pieces === 0) {
+        this.explanation = previous;
+        this.showReport();
+      }
       if (error.name === "AbortError") {
-        this.status("Stopped. What was written so far has no maps.");
+        this.status(pieces ? "Stopped. What was written so far has no maps." : "Stopped.");
       } else {
         this.status("");
         this.showProblem(error);

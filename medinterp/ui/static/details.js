@@ -20,15 +20,16 @@ function bar(probability, text, chosen) {
   return row;
 }
 
+/** The likeliest tokens, the written one marked; it stands apart when it was none of them. */
 function tokenNode(token, slice) {
   const written = slice(token.start, token.end);
-  const own = token.alternatives.some((other) => other.text === written);
-  const list = make("ol", { class: "mi-bars", "aria-label": `What could have stood for ${shown(written)}` },
-    ...token.alternatives.map((other) => bar(Math.exp(other.logprob), other.text, other.text === written)));
-  const title = make("p", {}, make("code", {}, shown(written)),
-    make("span", { class: "mi-bar-value" }, percent(Math.exp(token.logprob))));
-  if (!own) title.classList.add("mi-chosen");
-  return make("div", { class: "mi-token" }, title, list);
+  const rows = token.alternatives.map((other) =>
+    bar(Math.exp(other.logprob), other.text, other.text === written));
+  if (!token.alternatives.some((other) => other.text === written)) {
+    rows.unshift(bar(Math.exp(token.logprob), written, true));
+    rows[0].classList.add("mi-apart");
+  }
+  return make("ol", { class: "mi-bars", "aria-label": `What could have stood for ${shown(written)}` }, ...rows);
 }
 
 export class Details {
@@ -46,7 +47,7 @@ export class Details {
   }
 
   invite() {
-    this.hint("Choose a word to see which part of the film it drew on. Shift extends to a phrase; "
+    this.hint("Choose a word or a finding to see its map on the film. Shift extends to a phrase; "
       + "arrow keys move, Enter chooses, Escape clears.");
   }
 

@@ -59,6 +59,7 @@ export class ReportView {
   /** The stream ended without a report: what was written stays, without links. */
   stopStream() {
     this.host.classList.remove("mi-streaming");
+    if (!this.host.textContent) this.clear();
   }
 
   show(report) {

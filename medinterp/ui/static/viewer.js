@@ -5,6 +5,7 @@ import { byId, compact, debounced } from "./dom.js";
 import { Zoom } from "./zoom.js";
 
 const SETTLE = 120; // ms that a slider rests before a picture is asked for
+const SIZE_STEP = 512; // px; a film of 2048 is not sent whole to a phone
 
 /** { url, width, height } of an image that the browser can draw, or null for another format. */
 async function decodedImage(blob) {
@@ -27,7 +28,7 @@ export class Viewer {
     this.film = byId("film");
     this.overlay = byId("overlay");
     this.picture = byId("picture");
-    this.zoom = new Zoom(byId("stage"), this.picture);
+    this.zoom = new Zoom(byId("stage"), this.picture, () => this.drawSharper());
     this.path = null; // "/reports/{id}/words/{n}/overlay.png" and the like
     this.query = {};
     this.running = null; // the AbortController of the picture being drawn
@@ -35,6 +36,8 @@ export class Viewer {
     this.maps = null;
     this.word = null;
     this.facts = "";
+    this.longest = 0; // the film's longer side, in pixels
+    this.drawn = 0; // the longer side of the overlay that was asked for last
     this.drawSoon = debounced(() => this.draw(), SETTLE);
 
     byId("zoom-in").addEventListener("click", () => this.zoom.by(1.25));
@@ -138,6 +141,7 @@ export class Viewer {
 
   /** The picture takes the film's own aspect ratio, as large as the stage allows. */
   fit({ width, height }) {
+    this.longest = Math.max(width, height);
     this.picture.style.setProperty("--mi-aspect", width / height);
     this.zoom.fit();
   }
@@ -181,6 +185,8 @@ export class Viewer {
       contours: String(byId("contours").checked),
       scale: this.scale,
     });
+    this.drawn = this.wantedSize();
+    if (this.drawn < this.longest) query.set("size", this.drawn);
     const slow = setTimeout(() => { byId("drawing").hidden = false; }, 150);
     try {
       const blob = await this.api.blob(`${this.path}?${query}`, running.signal);
@@ -199,6 +205,17 @@ export class Viewer {
       clearTimeout(slow);
       if (this.running === running) byId("drawing").hidden = true;
     }
+  }
+
+  /** Pixels that the longer side needs on this screen at this zoom, in steps; the film's own at most. */
+  wantedSize() {
+    const shown = Math.max(this.picture.offsetWidth, this.picture.offsetHeight) * devicePixelRatio * this.zoom.factor;
+    return Math.min(this.longest, Math.ceil(shown / SIZE_STEP) * SIZE_STEP);
+  }
+
+  /** Zoomed in beyond the picture that is shown: ask for a larger one once the zoom rests. */
+  drawSharper() {
+    if (this.path && this.wantedSize() > this.drawn) this.drawSoon();
   }
 
   showOverlay() {

@@ -4,9 +4,11 @@ const LARGEST = 8;
 const STEP = 1.25;
 
 export class Zoom {
-  constructor(stage, picture) {
+  /** onZoom() is called when the factor has changed. */
+  constructor(stage, picture, onZoom) {
     this.stage = stage;
     this.picture = picture;
+    this.onZoom = onZoom;
     this.fit();
     stage.addEventListener("wheel", (event) => {
       if (picture.hidden) return;
@@ -40,6 +42,7 @@ export class Zoom {
     this.x = dx - (dx - this.x) * ratio;
     this.y = dy - (dy - this.y) * ratio;
     this.apply();
+    if (ratio !== 1) this.onZoom();
   }
 
   move(dx, dy) {

@@ -1,0 +1,523 @@
+"""The page in headless Chromium, against a stand-in for the HTTP API."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+from fastapi import HTTPException
+from PIL import Image
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
+
+from medinterp.api.problems import Problem
+from medinterp.api.schema import MethodsModel
+from medinterp.phantom import ExampleFilm
+from medinterp.ui import app as ui_app
+from medinterp.ui import create_app
+from tests.browser import Page, browser, chromium, foreign_requests, serve  # noqa: F401 - fixtures
+from tests.page_api import MEANING, NOTICE, PROMPT, TEXT, FakeApi, fake_report, together
+
+WIDTH, HEIGHT = 300, 360
+REPORT = fake_report()
+NODULE = next(word.index for word in REPORT.words if word.text == "nodule")
+HEARTS = next(word.index for word in REPORT.words if word.text == "heart")
+FILE_NAME = "Doe_Jane_1961.png"
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+def film_png(width: int = WIDTH, height: int = HEIGHT) -> bytes:
+    """A gray ramp with a bright square, as PNG."""
+    pixels = np.tile(np.linspace(0, 160, width, dtype=np.uint8), (height, 1))
+    pixels[height // 4 : height // 2, width // 4 : width // 2] = 230
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+EXAMPLES = tuple(ExampleFilm(f"film-{k}", f"Caption {k}", film_png(40 + k, 50)) for k in range(8))
+
+
+@pytest.fixture
+def fake_films(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Eight small example films in place of the drawn ones."""
+    monkeypatch.setattr("medinterp.phantom.example_films", lambda: EXAMPLES)
+    ui_app.example_pngs.cache_clear()
+    yield
+    ui_app.example_pngs.cache_clear()
+
+
+@pytest.fixture
+def api() -> FakeApi:
+    """The stand-in; a test turns its knobs."""
+    return FakeApi()
+
+
+@pytest.fixture
+def page(browser: Page, api: FakeApi, fake_films: None) -> Iterator[Page]:  # noqa: F811 - a fixture
+    """The page, loaded and ready."""
+    with serve(together(create_app(), api.app)) as url:
+        browser.open(url)
+        yield browser
+        browser.driver.get("about:blank")
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    """A film whose file name tells who it is of."""
+    path = tmp_path / FILE_NAME
+    path.write_bytes(film_png())
+    return path
+
+
+def queries(paths: list[str]) -> list[dict[str, str]]:
+    """The query parameters of each path."""
+    return [{name: values[0] for name, values in parse_qs(urlsplit(path).query).items()} for path in paths]
+
+
+def wait_paths(page: Page, api: FakeApi, contains: str, count: int) -> list[str]:
+    """Wait until that many GET requests were made; their paths."""
+    for _ in range(200):
+        paths = api.paths("GET", contains)
+        if len(paths) >= count:
+            return paths
+        page.run("return new Promise((resume) => setTimeout(resume, 25))")
+    raise AssertionError(f"{len(api.paths('GET', contains))} requests for {contains}, expected {count}")
+
+
+def test_first_sight(page: Page, api: FakeApi) -> None:
+    """Banner, notice, default prompt, examples, method with its meaning; nothing leaves the machine."""
+    assert page.text("banner") == f"Research use only, not for diagnosis. {NOTICE}"
+    assert page.element("prompt").get_property("value") == PROMPT
+    assert page.text("method-note") == f"{MEANING} Vaswani et al. 2017"
+    assert page.element("colormap").get_property("value") == "cividis"
+    assert page.element("max-tokens").get_property("value") == "300"
+    assert not page.element("read").is_enabled()
+    assert page.element("example-7").is_displayed()
+    assert page.run("return document.getElementById('medinterp-example-8')") is None
+    page.wait("return [...document.images].filter((i) => i.src).every((i) => i.complete && i.naturalWidth)")
+    console, requests = page.logs()
+    assert console == []
+    assert len(requests) > 20, "the log of requests is empty: the check below would prove nothing"
+    assert foreign_requests(requests) == []
+
+
+def test_upload_read_click(page: Page, api: FakeApi, film: Path) -> None:
+    """The main job: the words come, a click draws a word's map, another click another map."""
+    page.upload(film)
+    page.wait("return document.getElementById('medinterp-film').naturalWidth > 0")
+    page.read()
+    _, _, form = next(request for request in api.requests if request[0] == "POST")
+    assert form == {"methods": "raw", "prompt": PROMPT, "max_new_tokens": "300"}
+
+    shown = page.run("return [...document.querySelectorAll('.medinterp-word')].map((w) => w.textContent)")
+    assert shown == [word.text for word in REPORT.words]
+    headings = page.run(
+        "return [...document.querySelectorAll('#medinterp-report h3')].map((h) => h.textContent)"
+    )
+    assert headings == [section.name for section in REPORT.sections[:1]] + ["LUNGS \U0001fac1"] + [
+        section.name for section in REPORT.sections[2:]
+    ]
+    bodies = page.run(
+        "return [...document.querySelectorAll('#medinterp-report p')].map((p) => p.textContent)"
+    )
+    assert bodies == [section.text.strip() for section in REPORT.sections], "code points, not UTF-16"
+    assert not page.element("overlay").is_displayed()
+
+    page.word(NODULE).click()
+    first = page.wait_overlay()
+    before = page.pixels("overlay", 30, 36)
+    page.word(HEARTS).click()
+    page.wait_overlay(other_than=first)
+    after = page.pixels("overlay", 30, 36)
+    assert max(abs(a - b) for a, b in zip(before, after, strict=True)) > 50
+    assert before != page.pixels("film", 30, 36)
+    size = page.run(
+        "const o = document.getElementById('medinterp-overlay'); return [o.naturalWidth, o.naturalHeight]"
+    )
+    assert size == [WIDTH, HEIGHT]
+    box = page.element("overlay").rect
+    assert box["width"] / box["height"] == pytest.approx(WIDTH / HEIGHT, rel=0.01)
+
+    paths = api.paths("GET", "overlay.png")
+    assert [int(re.findall(r"/words/(\d+)/", path)[0]) for path in paths] == [NODULE, HEARTS]
+    assert queries(paths)[0] == {
+        "method": "raw",
+        "opacity": "0.5",
+        "colormap": "cividis",
+        "contours": "false",
+        "scale": "report",
+    }
+    assert foreign_requests(page.logs()[1]) == []
+
+
+def test_word_details(page: Page, film: Path) -> None:
+    """Text, probability, image mass, each token's five alternatives, the method's notes, the key's ends."""
+    page.upload(film)
+    page.read()
+    page.word(NODULE).click()
+    page.wait("return document.getElementById('medinterp-details').textContent.includes('mean of 4 heads')")
+    word = REPORT.words[NODULE]
+    details = page.text("details")
+    assert "“nodule” in LUNGS" in details
+    assert f"{np.exp(word.logprob) * 100:.0f} %" in details
+    assert f"{word.image_mass * 100:.0f} %" in details
+    bars = page.run(
+        "return [...document.querySelectorAll('#medinterp-details ol')].map((o) => o.children.length)"
+    )
+    assert bars == [5] * len(word.token_indices)
+    assert page.text("key-high") == "0.0625"
+
+
+def test_phrase_and_finding(page: Page, api: FakeApi, film: Path) -> None:
+    """Shift-click extends to a phrase; a finding's own button draws the finding."""
+    page.upload(film)
+    page.read()
+    page.word(NODULE - 1).click()
+    first = page.wait_overlay()
+    ActionChains(page.driver).key_down(Keys.SHIFT).click(page.word(NODULE + 2)).key_up(Keys.SHIFT).perform()
+    second = page.wait_overlay(other_than=first)
+    assert queries(api.paths("GET", "overlay.png"))[-1]["words"] == f"{NODULE - 1}-{NODULE + 2}"
+    pressed = "return document.querySelectorAll('.medinterp-word[aria-pressed=true]').length"
+    assert page.run(pressed) == 4
+    assert "“small nodule in the”" in page.text("details")
+
+    chip = page.driver.find_element("css selector", '#medinterp-findings [data-finding-index="3"]')
+    assert chip.text == "pleural effusion, bilateral"
+    chip.click()
+    page.wait_overlay(other_than=second)
+    assert queries(api.paths("GET", "overlay.png"))[-1]["finding"] == "3"
+    assert page.run(pressed) == len(REPORT.findings[3].word_indices) == 2
+    absent = page.driver.find_element("css selector", '#medinterp-findings [data-finding-index="4"]')
+    assert absent.text == "no pneumothorax"
+    assert "mi-absent" in str(page.word(REPORT.findings[4].word_indices[0]).get_attribute("class"))
+
+
+def test_keyboard(page: Page, api: FakeApi, film: Path) -> None:
+    """One Tab stop in the report; arrows move, Enter chooses, Shift extends, Escape clears."""
+    page.upload(film)
+    page.read()
+    stops = page.run("return document.querySelectorAll('.medinterp-word[tabindex=\"0\"]').length")
+    assert stops == 1
+
+    def press(*keys: str) -> None:
+        actions = ActionChains(page.driver)
+        for key in keys:
+            actions.send_keys(key)
+        actions.perform()
+
+    def focused() -> int:
+        return int(str(page.run("return document.activeElement.dataset.wordIndex")))
+
+    last_chip = "document.querySelector('#medinterp-findings button:last-child').focus()"
+    page.run(last_chip)
+    press(Keys.TAB)
+    assert focused() == 0
+    press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    assert focused() == 2
+    assert api.paths("GET", "overlay.png") == [], "moving is not choosing"
+    press(Keys.ENTER)
+    first = page.wait_overlay()
+    assert "/words/2/" in api.paths("GET", "overlay.png")[-1]
+    ActionChains(page.driver).key_down(Keys.SHIFT).send_keys(Keys.ARROW_RIGHT).key_up(Keys.SHIFT).perform()
+    page.wait_overlay(other_than=first)
+    assert queries(api.paths("GET", "overlay.png"))[-1]["words"] == "2-3"
+    press(Keys.ARROW_DOWN)
+    below = focused()
+    assert REPORT.words[below].section == "LUNGS"
+    press(Keys.ARROW_UP)
+    assert REPORT.words[focused()].section == "DEVICES"
+    press(Keys.END)
+    assert focused() == len(REPORT.words) - 1
+    press(Keys.ESCAPE)
+    assert page.run("return document.querySelectorAll('[aria-pressed=true]').length") == 0
+    assert not page.element("overlay").is_displayed()
+
+
+def test_controls(page: Page, api: FakeApi, film: Path) -> None:
+    """Every control asks the server for another picture; a stretched scale says what it is."""
+    page.upload(film)
+    page.read()
+    page.word(NODULE).click()
+    shown = page.wait_overlay()
+    asked = len(api.paths("GET", "overlay.png"))
+    slider = page.element("opacity")
+    for _ in range(4):
+        slider.send_keys(Keys.ARROW_RIGHT)
+    shown = page.wait_overlay(other_than=shown)
+    opacities = [query["opacity"] for query in queries(api.paths("GET", "overlay.png"))[asked:]]
+    assert opacities[-1] == "0.7"
+    assert len(opacities) < 4, "the slider is debounced"
+    assert page.text("opacity-value") == "70 %"
+
+    page.element("contours").click()
+    shown = page.wait_overlay(other_than=shown)
+    page.run(
+        "const c = arguments[0]; c.value = 'magma'; c.dispatchEvent(new Event('change'))",
+        page.element("colormap"),
+    )
+    shown = page.wait_overlay(other_than=shown)
+    assert "can be compared" in page.text("scale-note")
+    page.element("scale-map").click()
+    shown = page.wait_overlay(other_than=shown)
+    assert "Stretched to this word alone" in page.text("scale-note")
+    assert page.text("key-high") == "high", "the report's numbers do not hold for a stretched map"
+    last = queries(api.paths("GET", "overlay.png"))[-1]
+    assert last == {
+        "method": "raw",
+        "opacity": "0.7",
+        "colormap": "magma",
+        "contours": "true",
+        "scale": "map",
+    }
+
+    page.element("show").click()
+    assert not page.element("overlay").is_displayed()
+    page.run("document.activeElement.blur()")
+    ActionChains(page.driver).send_keys("o").perform()
+    assert page.element("overlay").is_displayed()
+    other = page.run("return [...document.getElementById('medinterp-method').options].map((o) => o.disabled)")
+    assert other == [False, True], "a method that was not run for this report cannot be chosen"
+
+
+def test_large_film_is_sent_as_large_as_it_is_shown(page: Page, api: FakeApi, tmp_path: Path) -> None:
+    """A film larger than the screen is asked for in the screen's size, and sharper when zoomed in."""
+    path = tmp_path / "large.png"
+    path.write_bytes(film_png(1800, 2400))
+    page.upload(path)
+    page.read()
+    page.word(NODULE).click()
+    page.wait_overlay()
+    assert queries(api.paths("GET", "overlay.png"))[-1]["size"] == "1024"
+    for _ in range(3):
+        page.element("zoom-in").click()
+    wait_paths(page, api, "size=1536", 1)
+    assert "scale(" in str(page.run("return document.getElementById('medinterp-picture').style.transform"))
+    page.element("zoom-fit").click()
+    assert page.run("return document.getElementById('medinterp-picture').style.transform") == ""
+
+
+REFUSAL = Problem(
+    type="urn:medinterp:problem:store-full",
+    title="The store has no room for another report.",
+    status=503,
+    detail="Wait until <b>a report</b> expires.",
+)
+
+
+def test_refused_and_read_again(page: Page, api: FakeApi, film: Path) -> None:
+    """A problem document is shown as text; film and prompt stay; the next try works."""
+    page.upload(film)
+    page.element("prompt").send_keys(" Be brief.")
+    api.refuse = REFUSAL
+    page.element("read").click()
+    page.wait("return !document.getElementById('medinterp-error').hidden")
+    assert page.text("error").splitlines() == [REFUSAL.title, REFUSAL.detail, "Try again in 2 s.", "Dismiss"]
+    assert page.state == "chosen"
+    assert FILE_NAME in page.text("chosen")
+    assert page.element("film").is_displayed()
+    assert page.element("prompt").get_property("value") == PROMPT + " Be brief."
+    api.refuse = None
+    page.read()
+    assert not page.element("error").is_displayed()
+    posts = [form for verb, _, form in api.requests if verb == "POST"]
+    assert [form["prompt"] for form in posts] == [PROMPT + " Be brief."] * 2
+
+    api.refuse = REFUSAL
+    page.element("read").click()
+    page.wait("return !document.getElementById('medinterp-error').hidden")
+    assert page.state == "read", "the report that was there comes back when no other takes its place"
+    page.word(NODULE).click()
+    page.wait_overlay()
+
+
+def test_stream_that_breaks(page: Page, api: FakeApi, film: Path) -> None:
+    """An error in mid-report: what was written stays and is not clickable."""
+    api.break_with = REFUSAL
+    page.upload(film)
+    page.element("read").click()
+    page.wait("return !document.getElementById('medinterp-error').hidden")
+    written = page.text("report")
+    assert written
+    assert TEXT.startswith(written)
+    assert page.run("return document.querySelectorAll('.medinterp-word').length") == 0
+    assert page.element("read").is_enabled()
+
+
+def test_overlay_that_expired(page: Page, api: FakeApi, film: Path) -> None:
+    """A picture that cannot be had is said; the report stays."""
+    page.upload(film)
+    page.read()
+    api.refuse_overlay = Problem(type="urn:x", title="Not found.", status=404, detail="It has expired.")
+    page.word(NODULE).click()
+    page.wait("return !document.getElementById('medinterp-error').hidden")
+    assert "It has expired." in page.text("error")
+    assert not page.element("overlay").is_displayed()
+    assert page.word(NODULE).is_displayed()
+
+
+def test_stop(page: Page, api: FakeApi, film: Path) -> None:
+    """Words come while the report is written; Stop ends the request on the server too."""
+    api.word_delay_s = 0.1
+    page.upload(film)
+    page.element("read").click()
+    page.wait("return document.getElementById('medinterp-report').textContent.includes('endotracheal')")
+    assert page.state == "reading"
+    assert not page.element("read").is_enabled()
+    page.element("stop").click()
+    page.wait_state("chosen")
+    assert page.text("status").startswith("Stopped.")
+    assert page.text("report") != TEXT
+    for _ in range(100):
+        if api.stopped:
+            break
+        page.run("return new Promise((resume) => setTimeout(resume, 25))")
+    assert api.stopped == 1
+    api.word_delay_s = 0
+    page.read()
+
+
+def test_example_drop_and_paste(page: Page, api: FakeApi, film: Path) -> None:
+    """The three other ways to choose a film; a new film takes the old report away."""
+    page.element("example-3").click()
+    page.wait_state("chosen")
+    page.wait("return document.getElementById('medinterp-film').naturalWidth === 43")
+    assert page.text("example-caption") == "Caption 3"
+    page.read()
+
+    give = """
+        const [kind, hex, name] = arguments;
+        const bytes = Uint8Array.from(hex.match(/../g), (pair) => parseInt(pair, 16));
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([bytes], name, { type: "image/png" }));
+        const target = document.getElementById("medinterp-stage");
+        const options = { bubbles: true, cancelable: true };
+        target.dispatchEvent(kind === "drop"
+          ? new DragEvent("drop", { ...options, dataTransfer: transfer })
+          : new ClipboardEvent("paste", { ...options, clipboardData: transfer }));
+    """
+    page.run(give, "drop", film_png(70, 50).hex(), "dropped.png")
+    page.wait("return document.getElementById('medinterp-film').naturalWidth === 70")
+    assert page.state == "chosen"
+    assert page.run("return document.querySelectorAll('.medinterp-word').length") == 0
+    assert "dropped.png" in page.text("chosen")
+    page.run(give, "paste", film_png(80, 50).hex(), "pasted.png")
+    page.wait("return document.getElementById('medinterp-film').naturalWidth === 80")
+    page.read()
+    page.word(NODULE).click()
+    page.wait_overlay()
+
+
+def test_film_that_the_browser_cannot_draw(page: Page, tmp_path: Path) -> None:
+    """A DICOM film has no preview; it is said, and it can be read."""
+    path = tmp_path / "film.dcm"
+    path.write_bytes(b"\0" * 128 + b"DICM")
+    page.upload(path)
+    page.wait("return document.getElementById('medinterp-empty').textContent.includes('film.dcm')")
+    assert not page.element("film").is_displayed()
+    assert page.element("read").is_enabled()
+
+
+def test_film_above_the_limit(page: Page, api: FakeApi, film: Path, tmp_path: Path) -> None:
+    """It is refused before it is sent, and the film chosen before stays."""
+    page.upload(film)
+    path = tmp_path / "huge.png"
+    path.write_bytes(b"\0" * (api.max_upload_bytes + 1))
+    page.element("file").send_keys(str(path))
+    page.wait("return !document.getElementById('medinterp-error').hidden")
+    assert "the limit is 1 MiB" in page.text("error")
+    assert FILE_NAME in page.text("chosen")
+
+
+def test_forget_and_download(page: Page, api: FakeApi, film: Path) -> None:
+    """Downloads ask the API's export; forgetting deletes on the server and clears the page."""
+    page.upload(film)
+    page.read()
+    for form in ("html", "json", "npz"):
+        page.element(f"export-{form}").click()
+    exports = wait_paths(page, api, "/export", 3)
+    assert [query["format"] for query in queries(exports)] == ["html", "json", "npz"]
+    assert len(api.films) == 1
+    page.element("forget").click()
+    page.wait_state("chosen")
+    assert api.films == {}
+    assert page.run("return document.querySelectorAll('.medinterp-word').length") == 0
+    assert not page.element("forget").is_displayed()
+
+
+def test_report_that_was_cut_off(page: Page, api: FakeApi, film: Path) -> None:
+    """A report that ended at the token limit says so."""
+    api.complete = False
+    page.upload(film)
+    page.read()
+    assert page.text("cut").startswith(f"Cut off after {len(REPORT.tokens)} tokens.")
+
+
+def test_nothing_is_left_behind(page: Page, film: Path) -> None:
+    """No film name, prompt or report in the address, in the storage, or in what Gradio keeps."""
+    before = page.run("return location.href")
+    page.upload(film)
+    page.read()
+    page.word(NODULE).click()
+    page.wait_overlay()
+    assert page.run("return location.href") == before
+    kept = str(
+        page.run("return JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie])")
+    )
+    for secret in ("Doe", "nodule", "radiograph"):
+        assert secret not in kept
+    databases = page.run("return indexedDB.databases().then((all) => all.map((one) => one.name))")
+    assert databases == []
+
+
+def test_model_that_comes_up_late(browser: Page, api: FakeApi, fake_films: None) -> None:  # noqa: F811
+    """The page waits for the API, says so, and goes on by itself."""
+    waiting = True
+    routes = api.app.router.routes
+    routes[:] = [route for route in routes if getattr(route, "path", "") != "/methods"]
+
+    @api.app.get("/methods")
+    async def methods() -> MethodsModel:
+        if waiting:
+            raise HTTPException(503)
+        return await api.methods()
+
+    with serve(together(create_app(), api.app)) as url:
+        browser.driver.get(url)
+        browser.wait("return document.getElementById('medinterp-status')?.textContent.startsWith('Waiting')")
+        browser.element("example-0").click()
+        browser.wait_state("chosen")
+        assert not browser.element("read").is_enabled()
+        waiting = False
+        browser.wait("return !document.getElementById('medinterp-read').disabled")
+        browser.read()
+        browser.driver.get("about:blank")
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "phone"), [(390, 844, True), (1280, 800, False), (1440, 900, False)]
+)
+def test_fits_the_screen(page: Page, film: Path, width: int, height: int, phone: bool) -> None:
+    """Nothing is wider than the screen; on a phone the film stays in sight beside the chosen word."""
+    page.resize(width, height, phone=phone)
+    page.upload(film)
+    page.read()
+    page.run("arguments[0].scrollIntoView({ block: 'center' })", page.word(HEARTS))
+    page.run("arguments[0].click()", page.word(HEARTS))
+    page.wait_overlay()
+    wide = page.run("return document.documentElement.scrollWidth")
+    assert wide == width
+    if not phone:
+        assert page.run("return document.documentElement.scrollHeight") == height
+    box = page.run(
+        "const b = arguments[0].getBoundingClientRect(); return [b.top, b.bottom]", page.element("overlay")
+    )
+    assert isinstance(box, list)
+    assert box[0] >= 0
+    assert box[1] <= height
