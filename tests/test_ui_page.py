@@ -351,14 +351,18 @@ def test_stream_that_breaks(page: Page, api: FakeApi, film: Path) -> None:
 
 
 def test_overlay_that_expired(page: Page, api: FakeApi, film: Path) -> None:
-    """A picture that cannot be had is said; the report stays."""
+    """A picture that cannot be had is said, and no other word's picture stands for it; the report stays."""
     page.upload(film)
     page.read()
+    page.word(HEARTS).click()
+    page.wait_overlay()
+    assert page.text("subject") == "heart"
     api.refuse_overlay = Problem(type="urn:x", title="Not found.", status=404, detail="It has expired.")
     page.word(NODULE).click()
     page.wait("return !document.getElementById('medinterp-error').hidden")
     assert "It has expired." in page.text("error")
     assert not page.element("overlay").is_displayed()
+    assert page.text("subject") == ""
     assert page.word(NODULE).is_displayed()
 
 

@@ -31,6 +31,7 @@ export class Viewer {
     this.zoom = new Zoom(byId("stage"), this.picture, () => this.drawSharper());
     this.path = null; // "/reports/{id}/words/{n}/overlay.png" and the like
     this.query = {};
+    this.subject = ""; // what is selected; it is named on the stage once its picture is there
     this.running = null; // the AbortController of the picture being drawn
     this.previewed = null; // the blob on the screen before it was read
     this.maps = null;
@@ -157,18 +158,22 @@ export class Viewer {
   select(path, query, subject) {
     this.path = path;
     this.query = query;
-    byId("subject").textContent = subject;
+    this.subject = subject;
     return this.draw();
   }
 
   forgetOverlay() {
     this.running?.abort();
     this.path = null;
+    this.takeOverlayDown();
+    byId("drawing").hidden = true;
+  }
+
+  takeOverlayDown() {
     this.swap(this.overlay, null);
     this.overlay.hidden = true;
     this.overlay.alt = "";
     byId("subject").textContent = "";
-    byId("drawing").hidden = true;
   }
 
   /** Ask the server for the picture of the selection; the latest request wins. */
@@ -197,10 +202,13 @@ export class Viewer {
         return;
       }
       this.swap(this.overlay, decoded.url);
-      this.overlay.alt = `The film with the map of ${byId("subject").textContent}`;
+      this.overlay.alt = `The film with the map of ${this.subject}`;
+      byId("subject").textContent = this.subject;
       this.showOverlay();
     } catch (error) {
-      if (error.name !== "AbortError") this.onProblem(error);
+      if (error.name === "AbortError") return;
+      this.takeOverlayDown(); // another selection's picture must not stand for this one
+      this.onProblem(error);
     } finally {
       clearTimeout(slow);
       if (this.running === running) byId("drawing").hidden = true;
