@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from ray.serve.handle import DeploymentHandle
@@ -61,14 +62,16 @@ class ServeBackend:
         """The same with the text as it grows; once more when a replica died before the first word."""
         silent = True
         try:
-            async for item in self._read_aloud(film, task):
-                silent = False
-                yield item
+            async with aclosing(self._read_aloud(film, task)) as items:
+                async for item in items:
+                    silent = False
+                    yield item
         except ServiceInterruptedError:
             if not silent:
                 raise
-            async for item in self._read_aloud(film, task):
-                yield item
+            async with aclosing(self._read_aloud(film, task)) as items:
+                async for item in items:
+                    yield item
 
     async def _read_aloud(self, film: Film, task: ReadingTask) -> AsyncGenerator[str | Explanation]:
         writing = self._aloud.write_aloud.remote(film, task)

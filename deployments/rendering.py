@@ -5,7 +5,7 @@ from __future__ import annotations
 from medinterp.api.backend import ExportFormat, PictureTask
 from medinterp.api.selection import Selection
 from medinterp.api.store import RedisStoreSettings, SqliteStoreSettings, open_store, unpack_record
-from medinterp.types import Explanation
+from medinterp.explainer import Explanation
 
 
 class RenderingDeployment:

@@ -22,7 +22,7 @@ from medinterp.api import events, problems
 from medinterp.api.negotiation import JSON, MSGPACK, NPZ, encode, preferred
 from medinterp.api.pacing import Silence, paced
 from medinterp.api.schema import MapPackModel, ReportModel, TextDelta
-from medinterp.api.selection import FindingSelection, WordSelection, parse_selection, selected_tokens
+from medinterp.api.selection import FindingSelection, WordSelection, parse_selection, selected
 from medinterp.errors import SelectionError
 from tests.api_samples import sample_explanation
 
@@ -141,8 +141,8 @@ def test_selections() -> None:
     assert parse_selection("3-7", None) == WordSelection(3, 7)
     assert parse_selection("4", None) == WordSelection(4, 4)
     assert parse_selection(None, 2) == FindingSelection(2)
-    assert selected_tokens(report, WordSelection(0, 1)) == (1, 2, 3)
-    assert selected_tokens(report, FindingSelection(0)) == (2, 3)
+    assert selected(report, WordSelection(0, 1)) == report.words[:2]
+    assert selected(report, FindingSelection(0)) is report.findings[0]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_selection_is_written_in_one_way(words: str | None, finding: int | Non
 @pytest.mark.parametrize("selection", [WordSelection(0, 3), WordSelection(2, 1), FindingSelection(1)])
 def test_what_the_report_lacks_cannot_be_selected(selection: WordSelection | FindingSelection) -> None:
     with pytest.raises(SelectionError):
-        selected_tokens(sample_explanation().report, selection)
+        selected(sample_explanation().report, selection)
 
 
 async def counted(number: int, pause_s: float, ended: list[str]) -> AsyncGenerator[int]:

@@ -19,13 +19,15 @@ from medinterp.api.schema import (
     ReportModel,
 )
 from medinterp.errors import MissingEvidenceError
-from medinterp.relevancy import METHODS, get_method, select_map
+from medinterp.explainer import Explanation
+from medinterp.relevancy import METHODS, get_method
 from medinterp.render import report_range
-from medinterp.types import Explanation, MapPack
+from medinterp.types import Explanation as ExplanationData
+from medinterp.types import MapPack
 
 
 def explanation_model(
-    report_id: str, explanation: Explanation, expires_at: float, *, with_maps: bool
+    report_id: str, explanation: ExplanationData, expires_at: float, *, with_maps: bool
 ) -> ExplanationModel:
     """The answer to `POST /v1/reports`; expires_at in seconds since 1970."""
     packs = explanation.packs
@@ -43,7 +45,7 @@ def explanation_model(
     )
 
 
-def pack_of(explanation: Explanation, method: str | None) -> MapPack:
+def pack_of(explanation: ExplanationData, method: str | None) -> MapPack:
     """The maps by one method, the report's first when none is named.
 
     Raises UnknownMethodError, or MissingEvidenceError when the report was made without it.
@@ -62,7 +64,7 @@ def maps_model(report_id: str, explanation: Explanation, method: str | None) -> 
     pack = pack_of(explanation, method)
     low, high = report_range(pack)
     _, rows, columns = pack.values.shape
-    words = [select_map(pack, word.token_indices).values for word in explanation.report.words]
+    words = [explanation.map(word, pack.method).values for word in explanation.report.words]
     return MapsModel(
         id=report_id,
         method=pack.method,

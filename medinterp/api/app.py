@@ -6,13 +6,14 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from fastapi import FastAPI
 
 from medinterp.api.backend import Backend
 from medinterp.api.middleware import BodyLimit, PrivateResponses
 from medinterp.api.problem_handlers import install_problem_handlers
-from medinterp.api.problems import Problem
+from medinterp.api.problems import MEDIA_TYPE, Problem
 from medinterp.api.reading import Reading
 from medinterp.api.routes_report import report_routes
 from medinterp.api.routes_service import service_routes
@@ -24,6 +25,19 @@ logger = logging.getLogger(__name__)
 
 FORM_BYTES = 64 * 1024
 """Room for the multipart framing and the short fields beside the film and the prompt."""
+
+
+class Api(FastAPI):
+    """The application, whose OpenAPI document names the media type of problems."""
+
+    def openapi(self) -> dict[str, Any]:
+        """FastAPI's document; it takes every answer for application/json."""
+        if self.openapi_schema is None:
+            for operations in super().openapi()["paths"].values():
+                for operation in operations.values():
+                    problem = operation["responses"]["default"]["content"]
+                    problem[MEDIA_TYPE] = problem.pop("application/json")
+        return super().openapi()
 
 
 def create_api(backend: Backend, settings: ApiSettings, store: ReportStore) -> FastAPI:
@@ -38,7 +52,7 @@ def create_api(backend: Backend, settings: ApiSettings, store: ReportStore) -> F
             await purging
         store.close()
 
-    app = FastAPI(
+    app = Api(
         title="Medical-Gemma-Interpret",
         version="1",
         description="A chest film goes in, a report and what explains each of its words come out.",

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 
 import cv2
+import numpy as np
 
 from medinterp import export
 from medinterp.api.answers import pack_of
 from medinterp.api.backend import ExportFormat, PictureTask
-from medinterp.api.selection import Selection, selected_tokens
+from medinterp.api.selection import Selection, selected
+from medinterp.explainer import Explanation
 from medinterp.imaging import rgb8
-from medinterp.relevancy import select_map
-from medinterp.render import RenderOptions, encode_png, overlay, report_range
-from medinterp.types import Explanation
+from medinterp.render import RenderOptions, encode_png
 
 
 def overlay_png(explanation: Explanation, selection: Selection, task: PictureTask) -> bytes:
@@ -21,8 +21,6 @@ def overlay_png(explanation: Explanation, selection: Selection, task: PictureTas
 
     Raises SelectionError, UnknownMethodError or MissingEvidenceError.
     """
-    pack = pack_of(explanation, task.method)
-    chosen = select_map(pack, selected_tokens(explanation.report, selection))
     options = RenderOptions(
         opacity=task.opacity,
         colormap=task.colormap,
@@ -30,8 +28,8 @@ def overlay_png(explanation: Explanation, selection: Selection, task: PictureTas
         scale=task.scale,
         size=task.size,
     )
-    value_range = report_range(pack) if task.scale == "report" else None
-    return encode_png(overlay(explanation.film, chosen, options, value_range=value_range))
+    method = pack_of(explanation, task.method).method
+    return explanation.overlay(selected(explanation.report, selection), method, options).png()
 
 
 def film_png(explanation: Explanation, size: int | None) -> bytes:
@@ -41,7 +39,7 @@ def film_png(explanation: Explanation, size: int | None) -> bytes:
     if size is not None and size < max(height, width):
         factor = size / max(height, width)
         target = (max(1, round(width * factor)), max(1, round(height * factor)))
-        picture = cv2.resize(picture, target, interpolation=cv2.INTER_AREA)
+        picture = np.asarray(cv2.resize(picture, target, interpolation=cv2.INTER_AREA), np.uint8)
     return encode_png(picture)
 
 

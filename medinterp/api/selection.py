@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from medinterp.errors import SelectionError
-from medinterp.types import Report
+from medinterp.types import Finding, Report, Word
 
 _PHRASE = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?")
 
@@ -45,17 +45,15 @@ def parse_selection(words: str | None, finding: int | None) -> Selection:
     return WordSelection(first, int(match[2] or first))
 
 
-def selected_tokens(report: Report, selection: Selection) -> tuple[int, ...]:
-    """The indices of the tokens that wrote what is selected, each once, ascending.
+def selected(report: Report, selection: Selection) -> tuple[Word, ...] | Finding:
+    """The words or the finding that are selected.
 
     Raises SelectionError when the report has no such words or finding.
     """
     if isinstance(selection, FindingSelection):
         if not 0 <= selection.index < len(report.findings):
             raise SelectionError(f"the report has {len(report.findings)} findings, counted from 0")
-        chosen = report.findings[selection.index].word_indices
-    else:
-        if not 0 <= selection.first <= selection.last < len(report.words):
-            raise SelectionError(f"the report has {len(report.words)} words, counted from 0")
-        chosen = tuple(range(selection.first, selection.last + 1))
-    return tuple(sorted({token for word in chosen for token in report.words[word].token_indices}))
+        return report.findings[selection.index]
+    if not 0 <= selection.first <= selection.last < len(report.words):
+        raise SelectionError(f"the report has {len(report.words)} words, counted from 0")
+    return report.words[selection.first : selection.last + 1]

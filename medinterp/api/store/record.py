@@ -16,7 +16,9 @@ from pydantic import TypeAdapter
 
 from medinterp.api.schema import MapPackModel, Model, ProvenanceModel, ReportModel
 from medinterp.errors import StoreError
-from medinterp.types import Explanation, Film, MapPack, Provenance, Report
+from medinterp.explainer import Explanation
+from medinterp.types import Explanation as ExplanationData
+from medinterp.types import Film, MapPack, Provenance, Report
 
 VERSION: Literal[1] = 1
 _report = TypeAdapter(Report)
@@ -42,7 +44,7 @@ class Record(Model):
     provenance: ProvenanceModel
 
 
-def pack_record(explanation: Explanation) -> bytes:
+def pack_record(explanation: ExplanationData) -> bytes:
     """Write an explanation as a blob; the trace is left out."""
     film = explanation.film
     encoded, png = cv2.imencode(".png", film.pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
@@ -60,7 +62,7 @@ def pack_record(explanation: Explanation) -> bytes:
 
 
 def unpack_record(blob: bytes) -> Explanation:
-    """Read a blob that pack_record wrote.
+    """Read a blob that pack_record wrote; the answer has the facade's ways to ask for maps.
 
     Raises StoreError when it is not such a blob, or one of another version.
     """

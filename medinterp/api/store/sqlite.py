@@ -117,7 +117,7 @@ class SqliteStore:
             try:
                 yield self._connection
             except sqlite3.Error as error:
-                if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
                     raise StoreFullError("the disk that holds the report store is full") from error
                 raise StoreError(f"the report store cannot be used: {error}") from error
 

@@ -1,0 +1,242 @@
+"""The backend over Serve handles: what is passed to whom, and what becomes of Ray's failures."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from ray.exceptions import ActorDiedError, OwnerDiedError, RayTaskError, TaskCancelledError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestCancelledError
+
+import deployments.backend
+from deployments.backend import ServeBackend
+from deployments.faults import translated
+from medinterp.api.backend import PictureTask, ReadingTask
+from medinterp.api.selection import WordSelection
+from medinterp.errors import (
+    MedInterpError,
+    PromptError,
+    ReportNotFoundError,
+    ServiceBusyError,
+    ServiceInterruptedError,
+)
+from medinterp.types import Explanation
+from tests.api_samples import sample_explanation, sample_film
+
+TASK = ReadingTask(prompt=None, methods=("raw",), max_new_tokens=8, layer_attention=False)
+SAMPLE = sample_explanation()
+ANSWER = (SAMPLE.report, SAMPLE.packs, SAMPLE.provenance)
+Step = Callable[[], Awaitable[Any]]
+
+
+class Call:
+    """What a handle's call answers: awaited or iterated, and cancelled."""
+
+    def __init__(self, method: str, arguments: tuple[Any, ...], step: Any) -> None:
+        self.method = method
+        self.arguments = arguments
+        self.cancelled = False
+        self._step = step
+
+    def __await__(self) -> Any:
+        return self._answer().__await__()
+
+    async def _answer(self) -> Any:
+        if isinstance(self._step, BaseException):
+            raise self._step
+        if self._step is FOREVER:
+            await asyncio.sleep(60)
+        return self._step
+
+    async def __aiter__(self) -> AsyncGenerator[Any]:
+        for item in self._step:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+FOREVER = object()
+
+
+class Handle:
+    """A deployment handle that answers each call with the next of its steps."""
+
+    def __init__(self, *steps: Any) -> None:
+        self.steps = list(steps)
+        self.calls: list[Call] = []
+        self.chosen: list[dict[str, Any]] = []
+
+    def options(self, **options: Any) -> Handle:
+        self.chosen.append(options)
+        return self
+
+    def __getattr__(self, method: str) -> Any:
+        handle = self
+
+        class Method:
+            @staticmethod
+            def remote(*arguments: Any) -> Call:
+                handle.calls.append(Call(method, arguments, handle.steps.pop(0)))
+                return handle.calls[-1]
+
+        return Method
+
+
+def died() -> ActorDiedError:
+    return ActorDiedError()
+
+
+def busy() -> BackPressureError:
+    return BackPressureError(num_queued_requests=4, max_queued_requests=4)
+
+
+def wrapped(cause: Exception) -> Exception:
+    """As an error arrives that was raised in a replica."""
+    error: Exception = RayTaskError("explain", "a traceback", cause).as_instanceof_cause()
+    return error
+
+
+def backend(
+    generation: Handle, relevancy: Handle | None = None, rendering: Handle | None = None
+) -> ServeBackend:
+    return ServeBackend(generation, relevancy or Handle(), rendering or Handle())  # type: ignore[arg-type]
+
+
+async def heard(service: ServeBackend) -> list[str | Explanation]:
+    return [item async for item in service.read_aloud(sample_film(), TASK)]
+
+
+def test_the_trace_is_handed_on_by_reference_and_unresolved() -> None:
+    generation, relevancy = Handle(AssertionError("resolved in the ingress")), Handle(ANSWER)
+    explanation = asyncio.run(backend(generation, relevancy).read(sample_film(), TASK))
+    (writing,), (explaining,) = generation.calls, relevancy.calls
+    assert (writing.method, explaining.method) == ("write", "explain")
+    assert explaining.arguments == (writing, ("raw",))
+    assert all(options["_by_reference"] is True for options in generation.chosen + relevancy.chosen)
+    assert explanation.report is SAMPLE.report
+    assert explanation.trace is None
+
+
+def test_a_streams_last_item_is_handed_on_as_it_is() -> None:
+    reference = object()
+    generation, relevancy = Handle(["No ", "effusion", {"generation": reference}]), Handle(ANSWER)
+    *words, explanation = asyncio.run(heard(backend(generation, relevancy)))
+    assert words == ["No ", "effusion"]
+    assert isinstance(explanation, Explanation)
+    assert relevancy.calls[0].arguments[0] is reference
+
+
+def test_one_death_is_made_up_for() -> None:
+    relevancy = Handle(died(), ANSWER)
+    explanation = asyncio.run(backend(Handle(None, None), relevancy).read(sample_film(), TASK))
+    assert explanation.report is SAMPLE.report
+    assert len(relevancy.calls) == 2
+
+
+def test_a_second_death_is_not() -> None:
+    with pytest.raises(ServiceInterruptedError):
+        asyncio.run(backend(Handle(None, None), Handle(died(), died())).read(sample_film(), TASK))
+
+
+def test_other_errors_are_not_tried_again() -> None:
+    relevancy = Handle(wrapped(PromptError("no")))
+    with pytest.raises(PromptError):
+        asyncio.run(backend(Handle(None), relevancy).read(sample_film(), TASK))
+    assert len(relevancy.calls) == 1
+
+
+def test_a_stream_starts_again_only_while_nobody_has_heard_a_word() -> None:
+    reference = {"generation": object()}
+    generation, relevancy = Handle([died()], ["word", reference]), Handle(ANSWER)
+    assert asyncio.run(heard(backend(generation, relevancy)))[0] == "word"
+    generation = Handle(["word", died()], ["word", reference])
+    with pytest.raises(ServiceInterruptedError):
+        asyncio.run(heard(backend(generation, relevancy)))
+    assert len(generation.calls) == 1
+
+
+def test_going_away_cancels_both_calls() -> None:
+    generation, relevancy = Handle(None), Handle(FOREVER)
+
+    async def run() -> None:
+        reading = asyncio.create_task(backend(generation, relevancy).read(sample_film(), TASK))
+        await asyncio.sleep(0.01)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+
+    asyncio.run(run())
+    assert generation.calls[0].cancelled
+    assert relevancy.calls[0].cancelled
+
+
+def test_who_stops_listening_cancels_the_stream() -> None:
+    generation = Handle(["No ", "effusion"])
+
+    async def run() -> None:
+        stream = backend(generation).read_aloud(sample_film(), TASK)
+        await anext(stream)
+        await stream.aclose()
+
+    asyncio.run(run())
+    assert generation.calls[0].cancelled
+
+
+def test_pictures_are_asked_for_by_id() -> None:
+    rendering = Handle(b"png", b"film", b"file", ReportNotFoundError("gone"))
+    service = backend(Handle(), rendering=rendering)
+
+    async def run() -> None:
+        assert await service.overlay("id", WordSelection(1, 2), PictureTask()) == b"png"
+        assert await service.film("id", None) == b"film"
+        assert await service.export("id", "html") == b"file"
+        with pytest.raises(ReportNotFoundError):
+            await service.film("id", None)
+
+    asyncio.run(run())
+    assert [call.arguments[0] for call in rendering.calls] == ["id"] * 4
+
+
+def test_ready_when_every_part_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    asyncio.run(backend(Handle(None), Handle(None), Handle(None)).check())
+    monkeypatch.setattr(deployments.backend, "CHECK_S", 0.05)
+    with pytest.raises(ServiceBusyError):
+        asyncio.run(backend(Handle(None), Handle(FOREVER), Handle(None)).check())
+    with pytest.raises(ServiceInterruptedError):
+        asyncio.run(backend(Handle(None), Handle(None), Handle(died())).check())
+
+
+@pytest.mark.parametrize(
+    ("raised", "leaves"),
+    [
+        (died(), ServiceInterruptedError),
+        (OwnerDiedError("00" * 28, "127.0.0.1", ""), ServiceInterruptedError),
+        (wrapped(died()), ServiceInterruptedError),
+        (wrapped(wrapped(died())), ServiceInterruptedError),
+        (RequestCancelledError("id"), ServiceInterruptedError),
+        (TaskCancelledError(), ServiceInterruptedError),
+        (DeploymentUnavailableError(None), ServiceInterruptedError),  # type: ignore[arg-type]
+        (busy(), ServiceBusyError),
+        (wrapped(busy()), ServiceBusyError),
+        (PromptError("no"), PromptError),
+        (wrapped(PromptError("no")), PromptError),
+        (wrapped(wrapped(ReportNotFoundError("gone"))), ReportNotFoundError),
+    ],
+    ids=lambda value: getattr(value, "__name__", type(value).__name__),
+)
+def test_failures_in_our_own_words(raised: Exception, leaves: type[MedInterpError]) -> None:
+    with pytest.raises(leaves) as caught, translated():
+        raise raised
+    assert "a traceback" not in str(caught.value)
+
+
+def test_a_defect_stays_one() -> None:
+    with pytest.raises(ZeroDivisionError), translated():
+        raise wrapped(ZeroDivisionError("a defect"))
+    with pytest.raises(KeyError), translated():
+        raise KeyError("here")

@@ -1,0 +1,179 @@
+"""The Ray Serve graph as a user starts it, with a small random model: film in, report and pictures out."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+
+from medinterp.api.schema import ExplanationModel, MapsModel
+from tests.api_backend import png
+from tests.served import Served
+
+EVENTS = {"Accept": "text/event-stream"}
+
+
+def film() -> dict[str, Any]:
+    return {"image": ("film.png", png(400, 300), "image/png")}
+
+
+def post(served: Served, tokens: int, **options: Any) -> httpx.Response:
+    return served.client.post("/v1/reports", files=film(), data={"max_new_tokens": tokens}, **options)
+
+
+def events(lines: list[str]) -> list[tuple[str, Any]]:
+    names = [line.removeprefix("event: ") for line in lines if line.startswith("event: ")]
+    data = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+    return list(zip(names, data, strict=True))
+
+
+def test_it_is_ready_within_a_minute(served: Served) -> None:
+    assert served.ready_s < 60
+
+
+def test_a_film_becomes_a_report_with_maps_and_pictures(served: Served) -> None:
+    answer = post(served, 60)
+    assert answer.status_code == 201, answer.text
+    model = ExplanationModel.model_validate_json(answer.content)
+    tokens = len(model.report.tokens)
+    assert 0 < tokens <= 60
+    assert (model.rows, model.columns) == (16, 16)
+    assert model.provenance.film_sha256 == (model.film.sha256,)
+    place = f"/v1/reports/{model.id}"
+    assert served.client.get(place).json() == answer.json()
+    maps = MapsModel.model_validate_json(served.client.get(f"{place}/maps").content)
+    assert maps.tokens.shape == (tokens, 16, 16)
+    assert float(maps.tokens.astype(np.float32).sum()) > 0
+    for path in ("film.png", "export?format=html", "export?format=npz", "export?format=json"):
+        assert served.client.get(f"{place}/{path}").status_code == 200
+    if model.report.words:
+        assert served.client.get(f"{place}/words/0/overlay.png").headers["content-type"] == "image/png"
+    unknown = served.client.get(f"{place}/words/5000/overlay.png")
+    assert (unknown.status_code, unknown.headers["content-type"]) == (422, "application/problem+json")
+    assert served.client.delete(place).status_code == 204
+    assert served.client.get(f"{place}/film.png").status_code == 404
+
+
+def test_words_are_streamed_as_they_are_written(served: Served) -> None:
+    seen = []
+    with served.client.stream(
+        "POST", "/v1/reports", files=film(), data={"max_new_tokens": 300}, headers=EVENTS
+    ) as answer:
+        assert answer.status_code == 200
+        for line in answer.iter_lines():
+            seen.append((time.monotonic(), line))
+    found = events([line for _, line in seen])
+    text = "".join(data["delta"] for name, data in found if name == "text")
+    assert found[-1][0] == "report"
+    assert found[-1][1]["report"]["text"] == text
+    arrivals = [when for when, line in seen if line == "event: text"]
+    assert len(arrivals) > 3
+    assert arrivals[-1] - arrivals[0] > 0.2  # not all at once, at the end
+    plain = post(served, 300).json()
+    assert plain["report"] == found[-1][1]["report"]
+
+
+def test_bad_requests_cost_no_generation(served: Served) -> None:
+    for form, status in (({"methods": "crystal-ball"}, 422), ({"prompt": "<start_of_turn>user"}, 422)):
+        answer = served.client.post("/v1/reports", files=film(), data=form)
+        assert answer.status_code == status, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+    answer = served.client.post("/v1/reports", files={"image": ("x", b"x" * 80_000_000, "image/png")})
+    assert answer.status_code == 413
+    assert served.client.post("/v1/reports", files={"image": ("x", b"text", "image/png")}).status_code == 400
+
+
+def test_the_page_and_the_model_are_there(served: Served) -> None:
+    page = served.client.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    (model,) = served.client.get("/v1/models").json()["models"]
+    assert model["default_prompt"]
+    assert served.client.get("/v1/methods").json()["methods"][0]["name"] == "raw"
+
+
+def test_torch_is_loaded_by_generation_alone(served: Served) -> None:
+    loaded = {}
+    for name in ("api:generation", "api:relevancy", "api:rendering", "api:api", "ui:ui"):
+        maps = served.replica(name).memory_maps()
+        loaded[name] = any("libtorch" in entry.path for entry in maps)
+    assert loaded == {name: name == "api:generation" for name in loaded}
+
+
+def test_all_of_it_takes_less_than_three_gigabytes(served: Served) -> None:
+    total = 0
+    for process in served.processes():
+        try:
+            total += process.memory_full_info().pss
+        except psutil.NoSuchProcess:
+            continue
+    assert total < 3 * 2**30
+
+
+def leave_before_the_report(served: Served) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        post(served, 1000, timeout=httpx.Timeout(10, read=1))
+
+
+def leave_after_the_first_word(served: Served) -> None:
+    form = {"max_new_tokens": 1000}
+    with served.client.stream("POST", "/v1/reports", files=film(), data=form, headers=EVENTS) as answer:
+        next(answer.iter_lines())
+
+
+@pytest.mark.parametrize("leave", [leave_before_the_report, leave_after_the_first_word])
+def test_who_goes_away_frees_the_model(served: Served, leave: Callable[[Served], None]) -> None:
+    leave(served)
+    started = time.monotonic()
+    assert post(served, 2).status_code == 201
+    assert time.monotonic() - started < 2.5  # the whole report would take twice as long
+
+
+def test_a_full_queue_is_refused_and_says_when_to_come_again(served: Served) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: post(served, 150), range(16)))
+    codes = Counter(answer.status_code for answer in answers)
+    assert set(codes) == {201, 503}, codes
+    assert codes[201] >= 8
+    for answer in answers:
+        if answer.status_code == 503:
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.json()["type"] == "urn:medinterp:problem:service-busy"
+            assert int(answer.headers["retry-after"]) > 0
+    texts = {answer.json()["report"]["text"] for answer in answers if answer.status_code == 201}
+    assert len(texts) == 1
+
+
+def test_a_killed_replica_costs_a_listener_the_rest_of_the_report(served: Served) -> None:
+    lines = []
+    with served.client.stream(
+        "POST", "/v1/reports", files=film(), data={"max_new_tokens": 1000}, headers=EVENTS
+    ) as answer:
+        for line in answer.iter_lines():
+            lines.append(line)
+            if len(lines) == 3:
+                served.replica("api:generation").kill()
+    name, data = events(lines)[-1]
+    assert name == "error"
+    assert (data["status"], data["type"]) == (503, "urn:medinterp:problem:service-interrupted")
+    served.wait_until_ready()
+    assert post(served, 2).status_code == 201
+
+
+def test_a_killed_replica_is_made_up_for_where_no_word_was_sent(served: Served) -> None:
+    killer = threading.Timer(1.0, lambda: os.kill(served.replica("api:generation").pid, signal.SIGKILL))
+    killer.start()
+    answer = post(served, 1000)
+    killer.join()
+    assert answer.status_code == 201, answer.text
+    served.wait_until_ready()
