@@ -24,8 +24,10 @@ class ApiDeployment:
     ) -> None:
         """Open the store. Raises StoreError."""
         from deployments.backend import ServeBackend
+        from deployments.logs import join_serve_log
         from medinterp.api.store import open_store
 
+        join_serve_log()
         self._settings = settings
         self._backend = ServeBackend(generation, relevancy, rendering)
         self._store = open_store(settings.store)

@@ -76,9 +76,10 @@ class FakeBackend:
             raise self.early
 
 
-def api_settings(directory: Path, **limits: float) -> ApiSettings:
+def api_settings(directory: Path, lifetime_s: float = 3600, **limits: float) -> ApiSettings:
     """Small limits, and a store in the test's own directory."""
-    store = SqliteStoreSettings(path=str(directory / "store" / "r.sqlite3"), max_bytes=50_000)
+    path = str(directory / "store" / "r.sqlite3")
+    store = SqliteStoreSettings(path=path, max_bytes=50_000, lifetime_s=lifetime_s)
     chosen = {"max_upload_bytes": 100_000, "max_pixels": 100_000, "max_new_tokens": 64}
     return ApiSettings(
         limits=Limits.model_validate({**chosen, "default_max_new_tokens": 32, **limits}), store=store

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from medinterp.types import Film
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{{ '<start_of_turn>' + message['role'] + '\n' }}"
@@ -42,6 +46,12 @@ def gemma3_tokenizer_files() -> Path:
         if os.environ.get("MEDINTERP_REQUIRE_ALL") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
+
+
+def noise_film(seed: int = 0, height: int = 300, width: int = 200) -> Film:
+    """A film of noise: reads as nothing, but differs from every other one."""
+    pixels = np.random.default_rng(seed).integers(0, 256, size=(height, width), dtype=np.uint8)
+    return Film(pixels, "image/png", hashlib.sha256(pixels.tobytes()).hexdigest())
 
 
 def _fetch_tokenizer(cache: Path) -> Path:
@@ -165,6 +175,8 @@ def save_small_model(
             # transformers starts the projector at zero and every norm at one: the picture would not be read,
             # and the norms' weights would not be tested.
             model.model.multi_modal_projector.mm_input_projection_weight.normal_(std=0.3)
+            # Sharper than uniform, so that a wrong log-probability shows.
+            model.model.language_model.norm.weight.fill_(3.0)
             for name, parameter in model.named_parameters():
                 if "layernorm.weight" in name and "language_model" in name:
                     parameter.normal_(std=0.3)

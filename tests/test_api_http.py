@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,8 @@ EVENTS = {"Accept": "text/event-stream"}
 class Service:
     """The application, its backend and a client."""
 
-    def __init__(self, directory: Path, **limits: float) -> None:
-        settings = api_settings(directory, **limits)
+    def __init__(self, directory: Path, lifetime_s: float = 3600, **limits: float) -> None:
+        settings = api_settings(directory, lifetime_s, **limits)
         self.store = open_store(settings.store)
         self.backend = FakeBackend(self.store)
         self.app = create_api(self.backend, settings, self.store)
@@ -380,6 +381,19 @@ def test_a_store_that_is_gone_is_not_ready(service: Service) -> None:
     service.store.close()
     problem(service.client.get("/readyz"), 503)
     problem(service.client.get(f"/reports/{'0' * 32}"), 503)
+
+
+def test_the_expired_are_removed_though_nobody_asks(tmp_path: Path) -> None:
+    service = Service(tmp_path, lifetime_s=0.3)
+    with service.client:
+        service.report()
+        files = list((tmp_path / "store").iterdir())
+        held = sum(file.stat().st_size for file in files)
+        time.sleep(1.0)
+        left = b"".join(file.read_bytes() for file in files)
+    assert b"IHDR" not in left
+    assert b"pleural effusion" not in left
+    assert len(left) < held
 
 
 def test_nothing_is_cached_and_nothing_comes_from_elsewhere(service: Service) -> None:

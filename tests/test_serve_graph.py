@@ -84,6 +84,17 @@ def test_words_are_streamed_as_they_are_written(served: Served) -> None:
     assert plain["report"] == found[-1][1]["report"]
 
 
+def test_the_log_knows_of_a_report_but_cannot_read_it(served: Served) -> None:
+    answer = post(served, 4)
+    report_id = answer.json()["id"]
+    deadline = time.monotonic() + 10
+    while report_id[:8] not in served.log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    log = served.log.read_text()
+    assert f"report {report_id[:8]}: film 300 x 400, 4 tokens" in log
+    assert report_id not in log
+
+
 def test_bad_requests_cost_no_generation(served: Served) -> None:
     for form, status in (({"methods": "crystal-ball"}, 422), ({"prompt": "<start_of_turn>user"}, 422)):
         answer = served.client.post("/v1/reports", files=film(), data=form)

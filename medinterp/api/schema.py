@@ -18,10 +18,14 @@ Time = Annotated[datetime, PlainSerializer(lambda time: time.isoformat(timespec=
 
 
 class Model(BaseModel):
-    """Base: read from dataclasses, unknown fields refused."""
+    """Base: read from dataclasses, unknown fields refused, and no report quoted in an error's text."""
 
     model_config = ConfigDict(
-        from_attributes=True, extra="forbid", arbitrary_types_allowed=True, protected_namespaces=()
+        from_attributes=True,
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        protected_namespaces=(),
+        hide_input_in_errors=True,
     )
 
 

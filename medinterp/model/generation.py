@@ -80,8 +80,8 @@ class Generator:
         context = self.loaded.facts.context_length
         if prompt_length + max_new_tokens > context:
             raise RequestTooLargeError(
-                f"the prompt takes {prompt_length} tokens (images included), the report up to {max_new_tokens}, "
-                f"together {prompt_length + max_new_tokens}; the model holds {context}"
+                f"the prompt takes {prompt_length} tokens (images included), the report up to "
+                f"{max_new_tokens}, together {prompt_length + max_new_tokens}; the model holds {context}"
             )
 
     def _assemble(

@@ -135,7 +135,8 @@ def _local_directory(name: str) -> Path | None:
         return directory
     if name in BUNDLED or directory.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
         raise ModelNotFoundError(
-            f"{name!r} is neither a bundled model ({', '.join(BUNDLED)}) nor a directory nor a hub id (owner/name)"
+            f"{name!r} is neither a bundled model ({', '.join(BUNDLED)}), a directory nor a hub id "
+            "(owner/name)"
         )
     return None
 
@@ -156,8 +157,8 @@ def _what_to_do(name: str, directory: Path | None, allow_download: bool, error: 
         return f"{directory} is not a complete saved model: {error}"
     download = "" if allow_download else " Downloads are switched off here (allow_download=False)."
     return (
-        f"{name} could not be loaded from the hub or its cache.{download} For a gated model accept its licence "
-        f"on https://huggingface.co/{name} and set HF_TOKEN; without a network, fetch it beforehand "
+        f"{name} could not be loaded from the hub or its cache.{download} For a gated model accept its "
+        f"licence on https://huggingface.co/{name} and set HF_TOKEN; without a network, fetch it beforehand "
         f"(HF_HUB_OFFLINE=1 then uses the cache) or name its directory. The hub said: {error}"
     )
 

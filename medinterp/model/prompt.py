@@ -106,9 +106,9 @@ def find_image_spans(
 
     Raises ModelError unless there are as many runs as images, each contiguous and of rows * columns cells.
     """
-    positions = [position for position, token in enumerate(input_ids) if token == image_token_id]
-    starts = [p for before, p in zip([-2, *positions], positions, strict=False) if p != before + 1]
-    stops = [p + 1 for p, after in zip(positions, [*positions[1:], -1], strict=True) if after != p + 1]
+    edges = [False, *(token == image_token_id for token in input_ids), False]
+    starts = [p for p in range(len(input_ids)) if edges[p + 1] and not edges[p]]
+    stops = [p + 1 for p in range(len(input_ids)) if edges[p + 1] and not edges[p + 2]]
     spans = tuple(ImageSpan(start, stop, rows, columns) for start, stop in zip(starts, stops, strict=True))
     lengths = [span.stop - span.start for span in spans]
     if lengths != [rows * columns] * images:
