@@ -89,7 +89,7 @@ class Explanation(ExplanationData):
         method: str | None = None,
         options: RenderOptions | None = None,
     ) -> Picture:
-        """The film with a selection's map over it, on the scale of the whole report unless options say else."""
+        """The film with a selection's map over it, on the whole report's scale unless options say else."""
         from medinterp.render import RenderOptions, overlay, report_range
 
         chosen = self.map(selection, method)

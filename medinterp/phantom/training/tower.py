@@ -21,6 +21,8 @@ ZONE_WORDS = ("upper", "mid", "lower", "high", "tip mid", "low")
 SIZE_WORDS = ("small", "moderate", "large")
 _GROUPS = (SIDE_WORDS, ZONE_WORDS, SIZE_WORDS)
 _SIZED = ("nodule", "consolidation", "pleural effusion", "pneumothorax")
+_FINDING_WEIGHT, _CELL_WEIGHT = 16.0, 5.0
+"""Every finding weighs about as much as another, whether it covers one cell or thirty."""
 _NAME_WORDS = tuple("heart enlarged" if name == "cardiomegaly" else name for name in NAMES)
 
 
@@ -90,11 +92,13 @@ def train_tower(
         bias[: len(NAMES)] = -3.0
     embedding = model.get_input_embeddings().weight
     parameters = [*model.model.vision_tower.parameters(), *model.model.multi_modal_projector.parameters()]
-    optimizer = torch.optim.AdamW(
-        [{"params": parameters}, {"params": [embedding, scale, bias], "weight_decay": 0.0}],
-        lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01,
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps, pct_start=0.1)
+    matrices = [p for p in model.model.vision_tower.encoder.parameters() if p.ndim == 2]
+    in_matrices = {id(p) for p in matrices}
+    others = [p for p in parameters if id(p) not in in_matrices]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.Muon(matrices, lr=learning_rate, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW([*others, embedding, scale, bias], lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
     fast = torch.cpu.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"
 
     def logits_of(index: npt.NDArray[np.int64]) -> Any:
@@ -109,8 +113,10 @@ def train_tower(
         logits = logits_of(index)
         names = torch.from_numpy(labels.names[index]).float()
         count = len(NAMES)
+        cells = names.sum(dim=1, keepdim=True).clamp(min=1.0)
+        weights = torch.where(names > 0, (_FINDING_WEIGHT / cells).clamp(0.5, _CELL_WEIGHT), 1.0)
         loss = functional.binary_cross_entropy_with_logits(
-            logits[..., :count], names, pos_weight=torch.tensor(3.0), reduction="sum"
+            logits[..., :count], names, weight=weights, reduction="sum"
         ) / (len(index) * 40)
         start = count
         for k, group in enumerate(_GROUPS):
@@ -124,11 +130,15 @@ def train_tower(
     for step in progress:
         index = rng.integers(held_out, len(pool), size=batch)
         loss, _ = loss_of(index)
-        optimizer.zero_grad(set_to_none=True)
+        rate = min(1.0, step / 50) * (1.0 if step < steps / 2 else max(0.02, 2.0 * (1.0 - step / steps)))
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate * rate
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
+        for optimizer in optimizers:
+            optimizer.step()
         if step % 25 == 0:
             progress.set_postfix(loss=f"{loss.item():.3f}")
     with torch.no_grad():

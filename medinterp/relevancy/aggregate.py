@@ -1,0 +1,27 @@
+"""From tokens to words, phrases and findings: the one place where maps of several tokens are joined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from medinterp.errors import SelectionError
+from medinterp.types import MapPack, RelevancyMap
+
+
+def select_map(pack: MapPack, token_indices: Sequence[int]) -> RelevancyMap:
+    """The map of some tokens, float32 [rows, columns].
+
+    log p(word) is the sum over its tokens, so maps of log-probability (pack.additive) add; attention
+    averages. Raises SelectionError for no tokens, or tokens that the report has not.
+    """
+    tokens = tuple(sorted(set(int(token) for token in token_indices)))
+    count = len(pack.values)
+    if not tokens:
+        raise SelectionError("no token is selected")
+    if tokens[0] < 0 or tokens[-1] >= count:
+        raise SelectionError(f"the report has tokens 0 to {count - 1}; {tokens} is not among them")
+    chosen = pack.values[list(tokens)].astype(np.float32)
+    values = chosen.sum(axis=0) if pack.additive else chosen.mean(axis=0)
+    return RelevancyMap(pack.method, values.astype(np.float32), tokens, pack.signed, pack.notes)

@@ -1,0 +1,23 @@
+"""From a row of image cells to the grid of the image."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from medinterp.errors import MethodError
+from medinterp.types import AttentionTrace, Float16Array
+
+
+def to_grid(values: npt.NDArray[np.floating], trace: AttentionTrace, image: int = 0) -> Float16Array:
+    """[T, cells of all images] -> float16 [T, rows, columns] of one image.
+
+    Raises MethodError when the trace has no such image.
+    """
+    spans = trace.image_spans
+    if not 0 <= image < len(spans):
+        raise MethodError(f"the prompt has {len(spans)} image(s); there is no image {image}")
+    span = spans[image]
+    first = sum(s.stop - s.start for s in spans[:image])
+    cells = values[:, first : first + span.rows * span.columns]
+    return np.ascontiguousarray(cells.reshape(len(values), span.rows, span.columns), dtype=np.float16)

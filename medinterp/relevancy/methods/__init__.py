@@ -1,0 +1,1 @@
+"""One relevancy method a file, each with a METHOD."""

@@ -1,0 +1,8 @@
+"""Maps made visible: colour maps, overlays, PNG."""
+
+from __future__ import annotations
+
+from medinterp.render.colormaps import COLORMAPS, colormap
+from medinterp.render.overlay import RenderOptions, encode_png, overlay, report_range, scaled
+
+__all__ = ["COLORMAPS", "RenderOptions", "colormap", "encode_png", "overlay", "report_range", "scaled"]
