@@ -67,7 +67,8 @@ class Explanation(ExplanationData):
 
         name = method or next(iter(self.packs))
         if name not in self.packs:
-            raise SelectionError(f"{name!r} was not computed for this report; there are: {', '.join(self.packs)}")
+            there = ", ".join(self.packs)
+            raise SelectionError(f"{name!r} was not computed for this report; there are: {there}")
         return select_map(self.packs[name], self.tokens_of(selection))
 
     def tokens_of(self, selection: Word | Finding | Sequence[Word]) -> tuple[int, ...]:

@@ -49,7 +49,7 @@ def film_of(synthetic: SyntheticFilm, width: int, height: int) -> tuple[Film, tu
     return film, tuple(size_in_cells(mask) for mask in drawing.masks)
 
 
-def test_films(count: int, first_seed: int = FIRST_SEED) -> Iterator[tuple[SyntheticFilm, int, int]]:
+def unseen_films(count: int, first_seed: int = FIRST_SEED) -> Iterator[tuple[SyntheticFilm, int, int]]:
     """Films never seen in training, with a size in pixels (600 to 1000) for each."""
     for seed in range(first_seed, first_seed + count):
         rng = np.random.default_rng([seed, 0x51CE])
@@ -72,7 +72,7 @@ def evaluate_reading(
     """
     totals: Counter[str] = Counter()
     by_name: dict[str, Counter[str]] = {}
-    queue = list(test_films(films))
+    queue = list(unseen_films(films))
     for start in range(0, len(queue), batch):
         part = queue[start : start + batch]
         drawn = [film_of(*one) for one in part]
