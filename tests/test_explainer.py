@@ -1,0 +1,115 @@
+"""The facade on the packaged model, and on a model that has nothing of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from medinterp import Explainer, Explanation
+from medinterp.errors import SelectionError, UnknownMethodError, UnreadableFilmError
+from medinterp.model import self_test
+from medinterp.phantom.films import draw_film, sample_film
+from medinterp.phantom.files import write_film
+from medinterp.render import RenderOptions
+from tests.models import noise_film, real_tokenizer, save_small_model
+
+SEED = 10_000_000
+
+
+@pytest.fixture(scope="module")
+def explainer() -> Explainer:
+    return Explainer.from_pretrained("phantom")
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("films")
+    write_film(sample_film(SEED), 700, 600, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def explanation(explainer: Explainer, films: Path) -> Explanation:
+    return explainer.explain(films / f"film-{SEED}.png")
+
+
+def test_every_word_has_a_map_and_a_place_in_the_report(explanation: Explanation) -> None:
+    report = explanation.report
+    assert len(report.words) > 30
+    for word in report.words:
+        assert report.text[word.start : word.end] == word.text
+        assert explanation.word_at(word.start) == word
+        assert explanation.map(word).values.shape == (16, 16)
+        assert explanation.map(word).token_indices == word.token_indices
+    assert [section.name for section in report.sections][0] == "DEVICES"
+    assert explanation.section("lungs").text in report.text
+
+
+def test_words_of_several_tokens_sum_their_log_probabilities(explanation: Explanation) -> None:
+    trace, report = explanation.trace, explanation.report
+    assert trace is not None
+    several = [word for word in report.words if len(word.token_indices) > 1]
+    assert several
+    for word in several:
+        total = float(trace.token_logprob[list(word.token_indices)].sum())
+        assert word.logprob == pytest.approx(total, abs=1e-4)
+
+
+def test_the_same_words_at_two_places_have_two_maps(explanation: Explanation) -> None:
+    places = [word for word in explanation.report.words if word.text == "No"]
+    assert len(places) > 1
+    assert not np.array_equal(explanation.map(places[0]).values, explanation.map(places[1]).values)
+
+
+def test_png_jpeg_16_bit_colour_and_dicom_give_the_same_report(
+    explainer: Explainer, films: Path, explanation: Explanation, tmp_path: Path
+) -> None:
+    pixels = draw_film(sample_film(SEED), 700, 600)
+    for name, picture in {"deep.png": pixels.uint16(), "film.jpg": pixels.uint8()}.items():
+        cv2.imwrite(str(tmp_path / name), picture, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    cv2.imwrite(str(tmp_path / "colour.png"), cv2.cvtColor(pixels.uint8(), cv2.COLOR_GRAY2BGR))
+    for path in (*sorted(tmp_path.iterdir()), films / f"film-{SEED}.dcm"):
+        assert explainer.explain(path).report.text == explanation.report.text, path.name
+
+
+def test_overlays_lie_on_the_film(explanation: Explanation, tmp_path: Path) -> None:
+    word = explanation.report.words[-1]
+    picture = explanation.overlay(word, options=RenderOptions(scale="map"))
+    assert picture.pixels.shape == (600, 700, 3)
+    picture.save(tmp_path / "word.png")
+    assert cv2.imread(str(tmp_path / "word.png")).shape == (600, 700, 3)
+    finding = next(f for f in explanation.report.findings if f.present)
+    assert explanation.overlay(finding).png().startswith(b"\x89PNG")
+
+
+def test_mistakes_are_named(explainer: Explainer, explanation: Explanation, tmp_path: Path) -> None:
+    with pytest.raises(SelectionError, match="character 100000"):
+        explanation.word_at(100_000)
+    with pytest.raises(SelectionError, match="it has: DEVICES"):
+        explanation.section("BRAIN")
+    with pytest.raises(SelectionError, match="was not computed"):
+        explanation.map(explanation.report.words[0], "occlusion")
+    with pytest.raises(SelectionError, match="no word"):
+        explanation.map([])
+    with pytest.raises(UnknownMethodError, match="raw"):
+        explainer.explain(noise_film(), methods=["no_such"])
+    with pytest.raises(UnreadableFilmError, match=r"nowhere\.png"):
+        explainer.explain(tmp_path / "nowhere.png")
+
+
+def test_nothing_is_phantoms_own(tmp_path: Path) -> None:
+    """A random Gemma 3 with the real tokenizer, text before the image: the same code, no line changed."""
+    directory = save_small_model(tmp_path, tokenizer=real_tokenizer())
+    explainer = Explainer.from_pretrained(str(directory), image_first=False)
+    assert self_test(explainer.loaded).checks
+    explanation = explainer.explain(noise_film(), prompt="Describe this chest film.", max_new_tokens=24)
+    trace = explanation.trace
+    assert trace is not None
+    assert trace.image_spans[0].start > 10
+    assert trace.image_attention.shape == (trace.report_length, 4, explainer.loaded.facts.heads, 256)
+    np.testing.assert_allclose(trace.attention_mass.sum(axis=-1), 1.0, atol=1e-3)
+    for word in explanation.report.words:
+        assert explanation.map(word).values.sum() > 0
