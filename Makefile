@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install serve test lint
+.PHONY: install serve test lint phantom
 
 $(BIN)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -17,7 +17,7 @@ $(BIN)/.tested: $(BIN)/.installed
 install: $(BIN)/.installed
 
 serve: install
-	RAY_ENABLE_DASHBOARD=0 $(BIN)/serve run serve_config.yaml
+	$(BIN)/serve run serve_config.yaml
 
 test: $(BIN)/.tested
 	$(BIN)/python -m pytest
@@ -25,3 +25,7 @@ test: $(BIN)/.tested
 lint: $(BIN)/.tested
 	$(BIN)/ruff check .
 	$(BIN)/mypy medinterp deployments
+
+phantom: install
+	$(BIN)/medinterp phantom train --out medinterp/phantom/weights
+	$(BIN)/medinterp evaluate --report --films 1000

@@ -15,7 +15,7 @@ from medinterp.phantom.training.pool import draw_pool
 from medinterp.phantom.training.tower import train_tower
 
 FILMS = 20_000
-TOWER_STEPS, TOWER_BATCH, TOWER_RATE = 700, 32, 1.5e-3
+TOWER_STEPS, TOWER_BATCH, TOWER_RATE = 1500, 32, 2e-3
 QUESTION_STEPS, STEPS, BATCH, QUESTIONS, RATE = 250, 1500, 16, 3, 2.5e-3
 NOTICE = "Demo model: reads synthetic films only."
 

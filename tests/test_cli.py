@@ -1,0 +1,100 @@
+"""The commands as a user types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from medinterp.cli import main
+from medinterp.imaging import read_film
+
+
+def test_a_film_is_drawn_with_its_truth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["phantom", "film", "--seed", "7", "--size", "750x600", "--out", str(tmp_path)]) == 0
+    printed = set(capsys.readouterr().out.split())
+    assert printed == {str(path) for path in tmp_path.iterdir()}
+    truth = json.loads((tmp_path / "film-7.json").read_text())
+    film, without = (cv2.imread(str(tmp_path / name), 0) for name in ("film-7.png", "film-7-without-0.png"))
+    assert film is not None
+    assert without is not None
+    assert film.shape == without.shape == (600, 750)
+    mask = cv2.imread(str(tmp_path / truth["findings"][0]["mask"]), 0)
+    assert mask is not None
+    changed = np.abs(film.astype(int) - without) > 3
+    assert changed[mask > 0].mean() > 0.5
+    grown = cv2.dilate(mask, np.ones((31, 31)))
+    assert not changed[grown == 0].any()
+    assert "IMPRESSION" in truth["report"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--monochrome1"], ["--bits", "12"], ["--bits", "12", "--monochrome1"]])
+def test_every_kind_of_dicom_looks_like_the_png(tmp_path: Path, arguments: list[str]) -> None:
+    main(["phantom", "film", "--seed", "11", "--size", "200x240", "--out", str(tmp_path), *arguments])
+    dicom = read_film((tmp_path / "film-11.dcm").read_bytes())
+    png = read_film((tmp_path / "film-11.png").read_bytes())
+    shares = [film.pixels / np.iinfo(film.pixels.dtype).max for film in (dicom, png)]
+    assert np.abs(shares[0] - shares[1]).max() < 0.01
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["phantom", "film", "--seed", "7", "--size", "7x", "--out", "x"],
+        ["phantom", "film", "--seed", "-1", "--out", "x"],
+        ["phantom", "film", "--seed", "7", "--size", "10x99999", "--out", "x"],
+        ["explain", "film.png"],
+        ["evaluate", "--films", "10"],
+        [],
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(arguments: list[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+
+
+def test_errors_say_what_to_do_and_leave_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    (tmp_path / "notes.png").write_text("not a film")
+    assert main(["explain", str(tmp_path / "notes.png"), "--out", str(out)]) == 2
+    assert main(["phantom", "film", "--seed", "7", "--without", "9", "--out", str(out)]) == 2
+    assert "--without 9" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_explain_writes_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["phantom", "film", "--seed", "7", "--size", "600x500", "--out", str(tmp_path)])
+    capsys.readouterr()
+    out = tmp_path / "out"
+    assert main(["explain", str(tmp_path / "film-7.png"), "--out", str(out), "--method", "all"]) == 0
+    assert set(capsys.readouterr().out.split()) == {str(path) for path in out.iterdir()}
+    report = json.loads((out / "report.json").read_text())
+    present = [finding for finding in report["findings"] if finding["present"]]
+    assert present
+    assert len(list(out.glob("finding-*-raw.png"))) == len(present)
+    with np.load(out / "maps.npz") as maps:
+        assert maps["raw"].shape == (len(report["tokens"]), 16, 16)
+    assert "http://" not in (out / "report.html").read_text().replace("http://www.w3.org", "")
+
+
+@pytest.mark.parametrize("what", ["--report", "--pointing"])
+def test_evaluate_measures(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "result.json"
+    assert main(["evaluate", what, "--films", "6", "--json", str(path)]) == 0
+    result = json.loads(path.read_text())
+    assert result["films"] == 6
+    if what == "--report":
+        assert set(result) >= {"finding_f1", "side_accuracy", "zone_accuracy", "removed_finding_changes_word"}
+        assert 0.5 < result["finding_f1"] <= 1.0
+    else:
+        assert result["words"] > 3
+        assert result["pointing"]["raw, mean of layers"]["value"] > result["pointing"]["random cell"]["value"]
+
+
+def test_selftest_prints_its_checks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["selftest", "phantom"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["checks"]) > 4
