@@ -11,8 +11,8 @@ import pytest
 from medinterp import Explainer, Explanation
 from medinterp.errors import SelectionError, UnknownMethodError, UnreadableFilmError
 from medinterp.model import self_test
-from medinterp.phantom.films import draw_film, sample_film
 from medinterp.phantom.files import write_film
+from medinterp.phantom.films import draw_film, sample_film
 from medinterp.render import RenderOptions
 from tests.models import noise_film, real_tokenizer, save_small_model
 
@@ -44,7 +44,7 @@ def test_every_word_has_a_map_and_a_place_in_the_report(explanation: Explanation
         assert explanation.word_at(word.start) == word
         assert explanation.map(word).values.shape == (16, 16)
         assert explanation.map(word).token_indices == word.token_indices
-    assert [section.name for section in report.sections][0] == "DEVICES"
+    assert report.sections[0].name == "DEVICES"
     assert explanation.section("lungs").text in report.text
 
 

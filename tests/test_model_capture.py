@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from models import noise_film, save_small_model
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from medinterp.model import LoadedModel, load_model
@@ -15,7 +16,6 @@ from medinterp.model.decoding import Decoded, DecodeOptions, decode
 from medinterp.model.forcing import eager_attention, teacher_forced
 from medinterp.model.prompt import PromptInputs, build_prompt
 from medinterp.model.rows import trace_bytes
-from models import noise_film, save_small_model
 
 T = 40  # more than one chunk of passes
 TOLERANCE = 1e-3  # issue: rows agree within this; what is asserted beside it is what float16 storage allows

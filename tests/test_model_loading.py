@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from models import save_small_model
 from safetensors.torch import load_file, save_file
 
 from medinterp.errors import ModelError, ModelNotFoundError
 from medinterp.model import load_model
 from medinterp.model.capture import ATTENTION
-from models import save_small_model
 
 
 @pytest.fixture(scope="module")

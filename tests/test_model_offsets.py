@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from models import real_tokenizer, small_tokenizer
 
 from medinterp.model.offsets import IncrementalDecoder, decode_offsets
-from models import real_tokenizer, small_tokenizer
 
 TOKENIZER = small_tokenizer()
 
@@ -56,7 +56,7 @@ def test_control_tokens_write_nothing() -> None:
     assert offsets[2][0] == offsets[2][1] == offsets[1][1]
 
 
-@pytest.mark.parametrize("text", ["DEVICES: No tube.\n\nLUNGS:  two  spaces", " épanchement 2 µm \N{OGHAM LETTER BEITH}"])
+@pytest.mark.parametrize("text", ["DEVICES: No tube.\n\nLUNGS:  two  spaces", " épanchement \N{OGHAM LETTER BEITH}"])
 def test_the_real_tokenizer_too(text: str) -> None:
     tokenizer = real_tokenizer()
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from models import CHAT_TEMPLATE, noise_film, save_small_model
 
 from medinterp.errors import ModelError, PromptError, SelfTestError
 from medinterp.model import LoadedModel, load_model, self_test
 from medinterp.model.prompt import build_prompt, find_image_spans
 from medinterp.types import ImageSpan
-from models import CHAT_TEMPLATE, noise_film, save_small_model
 
 
 @pytest.fixture(scope="module")

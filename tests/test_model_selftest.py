@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from models import noise_film, save_small_model
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
 from medinterp.errors import SelfTestError
@@ -15,7 +16,6 @@ from medinterp.model import LoadedModel, load_model, self_test
 from medinterp.model import capture as capture_module
 from medinterp.model.capture import ATTENTION, AttentionRecorder
 from medinterp.model.prompt import build_prompt
-from models import noise_film, save_small_model
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from medinterp.types import Float32Array
 
@@ -19,10 +20,10 @@ SIDES = ("right", "left")
 SIDE_SIGN = {"right": -1.0, "left": 1.0}
 
 
-def soft_step(distance: Float32Array, softness: float) -> Float32Array:
-    """A smooth 0-to-1 edge: 0.5 where `distance` is 0, 1 where it is well above `softness`."""
-    scaled: Float32Array = np.clip(distance / (2.0 * softness) + 0.5, 0.0, 1.0)
-    return scaled * scaled * (3.0 - 2.0 * scaled)
+def soft_step(distance: npt.NDArray[np.floating], softness: float) -> Float32Array:
+    """A smooth 0-to-1 edge: 0.5 where `distance` is 0, 1 where it is `softness` or more."""
+    scaled = np.clip(distance / (2.0 * softness) + 0.5, 0.0, 1.0)
+    return np.asarray(scaled * scaled * (3.0 - 2.0 * scaled), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,8 @@ class Canvas:
         x = (np.arange(width, dtype=np.float32) + 0.5) / width - 0.5 - anatomy.shift_u
         y = (np.arange(height, dtype=np.float32) + 0.5) / height - 0.5 - anatomy.shift_v
         cos, sin = float(np.cos(anatomy.rotation)), float(np.sin(anatomy.rotation))
-        self.u: Float32Array = (cos * x[None, :] + sin * y[:, None]) / anatomy.scale_u
-        self.v: Float32Array = (-sin * x[None, :] + cos * y[:, None]) / anatomy.scale_v + 0.5
+        self.u = np.asarray((cos * x[None, :] + sin * y[:, None]) / anatomy.scale_u, dtype=np.float32)
+        self.v = np.asarray((-sin * x[None, :] + cos * y[:, None]) / anatomy.scale_v + 0.5, dtype=np.float32)
 
     def round_offsets(self, u: float, v: float) -> tuple[Float32Array, Float32Array]:
         """Offsets from (u, v) in which a circle looks round on the film and keeps its area in cells."""
@@ -132,7 +133,7 @@ def heart_shape(anatomy: Anatomy, canvas: Canvas, ratio: float, softness: float 
 def rib_phase(anatomy: Anatomy, distance: Float32Array, v: Float32Array) -> Float32Array:
     """Position in rib spacings: whole numbers are the middle lines of ribs."""
     course = anatomy.rib_slope * distance + 0.9 * (distance - 0.15) ** 2 - 0.16
-    return (v - course) / anatomy.rib_spacing - anatomy.rib_offset
+    return np.asarray((v - course) / anatomy.rib_spacing - anatomy.rib_offset, dtype=np.float32)
 
 
 def rib_middle(anatomy: Anatomy, rib: int, distance: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import cv2
@@ -123,9 +122,10 @@ def _sample_distractors(rng: np.random.Generator) -> Distractors:
     nipples = both if kind < 0.12 else ((both[int(rng.integers(2))],) if kind < 0.20 else ())
     lead = None
     if rng.random() < 0.25:
-        lead = tuple(float(rng.uniform(low, high)) for low, high in ((-0.38, 0.38), (0.25, 0.6), (-0.3, 0.3), (0.9, 1.1)))
+        u, v, drift, end = (float(rng.uniform(*r)) for r in ((-0.38, 0.38), (0.25, 0.6), (-0.3, 0.3), (0.9, 1.1)))
+        lead = (u, v, drift, end)
     marker = str(rng.choice(["L", "R"])) if rng.random() < 0.7 else None
-    return Distractors(nipples, float(rng.uniform(0.60, 0.66)), lead, marker)  # type: ignore[arg-type]
+    return Distractors(nipples, float(rng.uniform(0.60, 0.66)), lead, marker)
 
 
 @dataclass(frozen=True, eq=False)

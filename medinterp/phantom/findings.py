@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from medinterp.phantom.anatomy import (
     SIDE_SIGN,
@@ -122,7 +124,7 @@ def place_finding(
 def _polyline_distance(canvas: Canvas, points: list[tuple[float, float]]) -> Float32Array:
     """Distance of every pixel from a chain of line segments."""
     best = np.full(canvas.u.shape, np.inf, dtype=np.float32)
-    for (u0, v0), (u1, v1) in zip(points, points[1:], strict=False):
+    for (u0, v0), (u1, v1) in pairwise(points):
         du, dv = u1 - u0, v1 - v0
         along = np.clip(((canvas.u - u0) * du + (canvas.v - v0) * dv) / (du * du + dv * dv), 0.0, 1.0)
         best = np.minimum(best, np.hypot(canvas.u - u0 - along * du, canvas.v - v0 - along * dv))
@@ -138,7 +140,7 @@ def draw_finding(
     return changed.astype(np.float32), coverage > 0.5
 
 
-_Drawn = tuple[Float32Array, Float32Array]
+_Drawn = tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]
 
 
 def _nodule(f: PlacedFinding, a: Anatomy, c: Canvas, chest: Chest, density: Float32Array) -> _Drawn:

@@ -66,7 +66,8 @@ def _sentence(rng: np.random.Generator, facts: list[Fact]) -> str:
         )
     if fact.name == "consolidation" and len(facts) == 2:
         other = facts[1]
-        return f"Bilateral consolidation, {size} in the {side} {zone} zone and {other.size} in the left {other.zone} zone."
+        first = f"{size} in the {side} {zone} zone"
+        return f"Bilateral consolidation, {first} and {other.size} in the left {other.zone} zone."
     if fact.name == "consolidation":
         return _pick(
             rng,
@@ -82,7 +83,9 @@ def _sentence(rng: np.random.Generator, facts: list[Fact]) -> str:
     if fact.name == "pleural effusion" and len(facts) == 2:
         return f"Bilateral pleural effusions, {size} on the right and {facts[1].size} on the left."
     if fact.name == "pleural effusion":
-        return _pick(rng, f"{_capital(str(side))} pleural effusion, {size}.", f"There is a {size} {side} pleural effusion.")
+        return _pick(
+            rng, f"{_capital(str(side))} pleural effusion, {size}.", f"There is a {size} {side} pleural effusion."
+        )
     if fact.name == "pneumothorax":
         return _pick(
             rng, f"{_capital(str(side))} apical pneumothorax, {size}.", f"There is a {size} {side} apical pneumothorax."
@@ -92,7 +95,8 @@ def _sentence(rng: np.random.Generator, facts: list[Fact]) -> str:
     if fact.name == "rib fracture":
         return _pick(rng, f"Fracture of a {side} {zone} rib.", f"{_capital(str(side))} {zone} rib fracture.")
     if fact.name == "tube":
-        return _pick(rng, f"Endotracheal tube with its tip {_TIP[str(zone)]}.", f"Endotracheal tube, tip {_TIP[str(zone)]}.")
+        tip = _TIP[str(zone)]
+        return _pick(rng, f"Endotracheal tube with its tip {tip}.", f"Endotracheal tube, tip {tip}.")
     return _pick(rng, f"{_capital(str(side))} pacemaker in place.", f"There is a {side} pacemaker.")
 
 

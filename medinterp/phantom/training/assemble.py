@@ -58,7 +58,8 @@ def make_tokenizer(seed: int = 0) -> Any:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<bos> $A", pair="<bos> $A <bos> $B", special_tokens=[("<bos>", bos)]
     )
-    return PreTrainedTokenizerFast(
+    tokenizer_class: Any = PreTrainedTokenizerFast
+    return tokenizer_class(
         tokenizer_object=tokenizer,
         pad_token="<pad>",
         eos_token="<eos>",
@@ -127,7 +128,8 @@ def make_model(tokenizer: Any, seed: int = 0) -> Any:
     model = Gemma3ForConditionalGeneration(config)
     projection = model.model.multi_modal_projector.mm_input_projection_weight
     torch.nn.init.normal_(projection, std=0.6 * vision["hidden_size"] ** -0.5)  # zeros by default: nothing to read
-    model.generation_config = GenerationConfig(
+    generation_config: Any = GenerationConfig
+    model.generation_config = generation_config(
         pad_token_id=ids("<pad>"),
         bos_token_id=ids("<bos>"),
         eos_token_id=[ids("<eos>"), ids("<end_of_turn>")],

@@ -77,7 +77,8 @@ def draw_pool(directory: Path, first_seed: int, count: int, size: int, workers: 
     starts = range(first_seed, first_seed + count, chunk)
     with ProcessPoolExecutor(workers) as executor:
         paths = [
-            executor.submit(_draw_chunk, start, chunk, size, directory / f"films-{start}-{size}.npz") for start in starts
+            executor.submit(_draw_chunk, start, chunk, size, directory / f"films-{start}-{size}.npz")
+            for start in starts
         ]
         loaded = [np.load(path.result()) for path in tqdm(paths, desc="drawing films", unit="x500")]
     facts = [tuple(Fact(**fact) for fact in film) for part in loaded for film in json.loads(str(part["facts"]))]
