@@ -15,9 +15,9 @@ PATIENT_ORIENTATION = {
     "RH": 3,
     "LH": 4,
     "FL": 5,
-    "HL": 6,
+    "FR": 6,
     "HR": 7,
-    "FR": 8,
+    "HL": 8,
 }
 
 

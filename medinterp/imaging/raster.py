@@ -47,10 +47,7 @@ def read_raster(data: bytes, kind: str, max_pixels: int) -> tuple[Pixels, tuple[
 
     notes: list[str] = []
     depth = data[24] if kind == "PNG" else 8
-    if depth == 16:
-        pixels = _gray16(image, data, notes)
-    else:
-        pixels = _gray8(image, notes)
+    pixels = _gray16(image, data, notes) if depth == 16 else _gray8(image, notes)
     if not 1 <= orientation <= 8:
         notes.append(f"EXIF orientation {orientation} is not defined and was not applied")
     elif orientation != 1:

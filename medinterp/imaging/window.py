@@ -26,7 +26,9 @@ def display(dataset: Dataset, stored: npt.NDArray[Any], notes: list[str]) -> npt
     # Every step acts on single values, so a table over the stored values is exact and small.
     values = np.arange(low, high + 1, dtype=np.int64)
     padding = _padding(dataset, values)
-    shown = _voi(dataset, _modality(dataset, values, notes), padding, notes)
+    present = np.zeros(values.shape, dtype=np.bool_)
+    present[stored.astype(np.int64) - low] = True
+    shown = _voi(dataset, _modality(dataset, values, notes), present & ~padding, notes)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         shown = 1.0 - shown
         notes.append("inverted: MONOCHROME1")
@@ -35,7 +37,7 @@ def display(dataset: Dataset, stored: npt.NDArray[Any], notes: list[str]) -> npt
         notes.append("padding pixels shown black")
     dtype = np.uint8 if int(dataset.BitsStored) <= 8 else np.uint16
     table = np.rint(shown * np.iinfo(dtype).max).astype(dtype)
-    return np.asarray(table[stored.astype(np.int32) - low])
+    return np.asarray(table[stored.astype(np.int64) - low])
 
 
 def _padding(dataset: Dataset, values: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -58,7 +60,8 @@ def _modality(dataset: Dataset, values: npt.NDArray[np.int64], notes: list[str])
     return values.astype(np.float64) * slope + intercept
 
 
-def _voi(dataset: Dataset, values: Doubles, padding: npt.NDArray[np.bool_], notes: list[str]) -> Doubles:
+def _voi(dataset: Dataset, values: Doubles, film: npt.NDArray[np.bool_], notes: list[str]) -> Doubles:
+    """film: which of the values stand in the picture and are no padding."""
     if dataset.get("VOILUTSequence"):
         bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
         notes.append("VOI LUT applied")
@@ -69,7 +72,7 @@ def _voi(dataset: Dataset, values: Doubles, padding: npt.NDArray[np.bool_], note
         function = str(dataset.get("VOILUTFunction") or "LINEAR")
         notes.append(f"window: center {center:g}, width {width:g}, {function}")
         return window(values, center, width, function)
-    seen = values[~padding]
+    seen = values[film]
     if seen.size == 0 or seen.max() == seen.min():
         notes.append("no window: one value only, shown black")
         return np.zeros_like(values)

@@ -71,6 +71,15 @@ def self_test(loaded: LoadedModel) -> SelfTestReport:
     generated tokens' log-probabilities; the rows are eager's on the same input. Limits for float32; the
     larger ones of 16-bit models stand in the report. Raises SelfTestError with the check and its number.
     """
+    try:
+        return _tested(loaded)
+    except SelfTestError:
+        raise
+    except ModelError as error:
+        raise SelfTestError(f"{loaded.model_id}: {error}") from error
+
+
+def _tested(loaded: LoadedModel) -> SelfTestReport:
     checks = _Checks(loaded)
     dtype = str(loaded.dtype).removeprefix("torch.")
     if loaded.dtype not in _ROW_TOLERANCE:
@@ -106,10 +115,7 @@ def _planted_prompt(loaded: LoadedModel, seed: int) -> PromptInputs:
     """The default prompt with a film of noise that stands for itself."""
     pixels = np.random.default_rng(seed).integers(0, 256, size=(320, 256), dtype=np.uint8)
     film = Film(pixels, "image/png", hashlib.sha256(pixels.tobytes()).hexdigest())
-    try:
-        return build_prompt(loaded, [film], loaded.default_prompt or DEFAULT_PROMPT)
-    except ModelError as error:
-        raise SelfTestError(f"{loaded.model_id}: {error}") from error
+    return build_prompt(loaded, [film], loaded.default_prompt or DEFAULT_PROMPT)
 
 
 def _check_prompt(checks: _Checks, loaded: LoadedModel, prompt: PromptInputs) -> None:
