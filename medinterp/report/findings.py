@@ -45,8 +45,8 @@ def find_findings(text: str, words: Sequence[Word], sections: Sequence[Section])
 
     Names are those of lexicon.py. A denial ("no", "without", "has resolved") reaches over its
     clause; side and zone come from the finding's own part of its clause, and in a list
-    ("effusion and atelectasis on the left") from its neighbour. A tube's zone is its tip's level:
-    "high", "mid" or "low".
+    ("effusion and atelectasis on the left") from its neighbour; a finding on both sides has a zone only
+    where it is the same. A tube's zone is its tip's level: "high", "mid" or "low".
     """
     findings: list[Finding] = []
     spans = sentences(text)
@@ -113,8 +113,10 @@ def _locate(text: str, mention: _Mention, region: Span) -> tuple[str | None, str
         return side, _tip_level(part)
     if mention.name in ("cardiomegaly", "pacemaker"):
         return side, None
-    zone = ZONES.search(part)
-    return side, str(zone.lastgroup) if zone else None
+    zones = [str(match.lastgroup) for match in ZONES.finditer(part)]
+    if side == "bilateral" and len(set(zones)) > 1:
+        return side, None  # one zone on the right, another on the left
+    return side, zones[0] if zones else None
 
 
 def _share(

@@ -125,8 +125,10 @@ TERMS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (name, _compile(patterns)) for name, patterns in _TERMS.items()
 )
 
+# Where a pacemaker's lead ends is not the side that it lies on.
+_CHAMBER = r"(?![ ](?:atri|ventric))"
 SIDES = re.compile(
-    r"\b(?P<left>left)(?:-sided)?\b(?![ ]ventric)|\b(?P<right>right)(?:-sided)?\b(?![ ]ventric)|"
+    rf"\b(?P<left>left)(?:-sided)?\b{_CHAMBER}|\b(?P<right>right)(?:-sided)?\b{_CHAMBER}|"
     r"\b(?P<bilateral>bilateral(?:ly)?|both|bibasilar|bibasal|bibasally|biapical)\b",
     re.IGNORECASE,
 )

@@ -13,6 +13,10 @@ KNOWN = (
     "devices",
     "lines and tubes",
     "tubes and lines",
+    "lines, tubes, and devices",
+    "tubes, lines, and devices",
+    "lines",
+    "tubes",
     "support devices",
     "lungs",
     "lungs and airways",
@@ -73,7 +77,7 @@ def find_headings(text: str) -> tuple[tuple[str, int, int], ...]:
             name = groups.get("name") or groups.get("plain") or ""
             if groups.get("plain") is not None and not _is_heading(name):
                 continue
-            if any(term.fullmatch(name) for _, term in TERMS):
+            if name.lower() not in KNOWN and any(term.fullmatch(name) for _, term in TERMS):
                 continue  # "Pneumothorax: none" is a statement about a finding
             if all(match.end() <= start or end <= match.start() for _, start, end in found):
                 found.append((" ".join(name.split()), match.start(), match.end()))
