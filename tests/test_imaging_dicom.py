@@ -13,12 +13,12 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
+    MPEG2MPML,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ImplicitVRLittleEndian,
     JPEGBaseline8Bit,
     JPEGLSLossless,
-    MPEG2MPML,
 )
 
 from medinterp.errors import FilmTooLargeError, UnreadableFilmError, UnsupportedFilmError
