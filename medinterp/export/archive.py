@@ -1,0 +1,31 @@
+"""All maps of a report as a numpy archive."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medinterp.types import Explanation
+
+TRACE_ARRAYS = ("image_attention", "attention_mass")
+"""What is taken from the trace, where the explanation holds it."""
+
+
+def npz(explanation: Explanation) -> bytes:
+    """A compressed numpy archive (no pickles): float16 [T, rows, columns] under each method's name.
+
+    With a trace also image_attention float16 [T, L, H, cells] and attention_mass float32 [T, L, H, 4].
+    Raises ValueError when a method has the name of one of these.
+    """
+    arrays: dict[str, npt.NDArray[Any]] = {name: pack.values for name, pack in explanation.packs.items()}
+    if explanation.trace is not None:
+        for name in TRACE_ARRAYS:
+            if name in arrays:
+                raise ValueError(f"a method is called {name!r}, like an array of the trace")
+            arrays[name] = getattr(explanation.trace, name)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()

@@ -1,0 +1,165 @@
+"""An explanation as one HTML file: it asks nothing of any other file or machine."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from medinterp.errors import SelectionError
+from medinterp.export.markup import finding_title, findings_html, report_html, tokens_of
+from medinterp.imaging import rgb8
+from medinterp.relevancy import METHODS, select_map
+from medinterp.render import RenderOptions, colormap, encode_png, report_range
+from medinterp.types import Explanation, Film, MapPack, Provenance, Report, Word
+
+FILM_SIZE = 1024
+"""The film's longest side in the file, in pixels, at most."""
+BANNER = "Research use only, not for diagnosis."
+
+
+def html(explanation: Explanation, *, method: str | None = None) -> str:
+    """The report with clickable words, the film and all maps, as the text of one HTML file (UTF-8).
+
+    method: the one that is shown first, by default the first that was computed; a reader can change to the
+    others. Raises SelectionError for a method that was not computed, or a report without maps.
+    """
+    packs = explanation.packs
+    if not packs:
+        raise SelectionError("this report has no maps to show; read the film again with at least one method")
+    shown = next(iter(packs)) if method is None else method
+    if shown not in packs:
+        raise SelectionError(f"{shown!r} was not computed for this report; there are: {', '.join(packs)}")
+    report, provenance = explanation.report, explanation.provenance
+    selections = _selections(report)
+    data = {
+        "opacity": RenderOptions().opacity,
+        "selections": [{"label": label, "facts": facts} for label, facts, _ in selections],
+        "methods": [_method(pack, [tokens for _, _, tokens in selections]) for pack in packs.values()],
+    }
+    script, style = _asset("page.js"), _asset("page.css")
+    policy = f"default-src 'none'; img-src data:; script-src {_digest(script)}; style-src {_digest(style)}"
+    cut = f'<p class="cut">Cut off at the limit of {len(report.tokens)} tokens.</p>'
+    picture = film_picture(explanation.film)
+    height, width = picture.shape
+    return Template(_asset("page.html")).substitute(
+        policy=escape(policy),
+        title=escape(f"Chest film report by {provenance.model_id}"),
+        style=style,
+        banner=escape(BANNER),
+        notice=escape(provenance.notice or ""),
+        model=escape(provenance.model_id),
+        film=f"data:image/png;base64,{_base64(encode_png(picture))}",
+        width=width,
+        height=height,
+        methods=_options(list(packs), shown),
+        alone="" if len(packs) > 1 else " disabled",
+        opacity=data["opacity"],
+        report=report_html(report),
+        findings=findings_html(report),
+        cut="" if report.complete else cut,
+        provenance=_provenance(provenance, explanation.film),
+        data=script_json(data),
+        script=script,
+    )
+
+
+def film_picture(film: Film) -> npt.NDArray[np.uint8]:
+    """The film as the page shows it, uint8 [height, width], FILM_SIZE at most, made as overlays make it."""
+    gray = rgb8(film)[..., 0]
+    factor = FILM_SIZE / max(gray.shape)
+    if factor >= 1.0:
+        return np.ascontiguousarray(gray)
+    size = (max(1, round(film.width * factor)), max(1, round(film.height * factor)))
+    return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def script_json(value: Any) -> str:
+    """Strict JSON that nothing inside a script element can end or open: every "<" is written as \\u003c."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")
+
+
+def _selections(report: Report) -> list[tuple[str, str, tuple[int, ...]]]:
+    """Label, facts and tokens of every word, then of every finding."""
+    words = [(word.text, _facts(word), word.token_indices) for word in report.words]
+    findings = [(finding_title(each), "finding", tokens_of(report, each)) for each in report.findings]
+    return words + findings
+
+
+def _facts(word: Word) -> str:
+    facts = []
+    if math.isfinite(word.logprob):
+        facts.append(f"probability {math.exp(word.logprob):.3f}")
+    if math.isfinite(word.image_mass):
+        facts.append(f"{100 * word.image_mass:.1f} % of the attention on the film")
+    return ", ".join(facts)
+
+
+def _method(pack: MapPack, selections: list[tuple[int, ...]]) -> dict[str, Any]:
+    """What the page needs of one method; values: float32 [selections, rows, columns]."""
+    _, rows, columns = pack.values.shape
+    values = np.zeros((len(selections), rows, columns), dtype="<f4")
+    for index, tokens in enumerate(selections):
+        if tokens:  # what no token wrote is no button, and its zeros are never drawn
+            values[index] = select_map(pack, tokens).values
+    low, high = report_range(pack)
+    known = METHODS.get(pack.method)
+    return {
+        "name": pack.method,
+        "meaning": known.meaning if known else "",
+        "citation": known.citation if known else "",
+        "notes": list(pack.notes),
+        "signed": pack.signed,
+        "rows": rows,
+        "columns": columns,
+        "low": low,
+        "high": high,
+        "colours": _base64(colormap("diverging" if pack.signed else RenderOptions().colormap).tobytes()),
+        "values": _base64(values.tobytes()),
+    }
+
+
+def _options(names: list[str], shown: str) -> str:
+    rows = []
+    for place, name in enumerate(names):
+        title = METHODS[name].title if name in METHODS else name
+        chosen = " selected" if name == shown else ""
+        rows.append(f'<option value="{place}"{chosen}>{escape(title)}</option>')
+    return "\n".join(rows)
+
+
+def _provenance(provenance: Provenance, film: Film) -> str:
+    facts = {
+        "Model": f"{provenance.model_id}, revision {provenance.model_revision}",
+        "Numbers": f"{provenance.dtype} on {provenance.device}",
+        "Seed": "none" if provenance.seed is None else str(provenance.seed),
+        "Token limit": str(provenance.max_new_tokens),
+        "Prompt": provenance.prompt,
+        "Film": f"{film.width} x {film.height} pixels, SHA-256 {film.sha256}",
+        "Film was": "; ".join(film.notes),
+        "Libraries": ", ".join(f"{name} {number}" for name, number in provenance.library_versions.items()),
+    }
+    return "\n".join(f"<dt>{name}</dt><dd>{escape(fact)}</dd>" for name, fact in facts.items() if fact)
+
+
+def _asset(name: str) -> str:
+    return files("medinterp.export").joinpath("static", name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    """The hash by which a content security policy allows one inline element."""
+    return f"'sha256-{_base64(hashlib.sha256(text.encode()).digest())}'"
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

@@ -1,0 +1,68 @@
+"""An explanation as a JSON document: all that is known of a report but the maps' numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from medinterp.types import Explanation, MapPack
+
+
+def document(explanation: Explanation) -> dict[str, Any]:
+    """The report, its tokens, words and findings, the methods that were run, and the provenance.
+
+    Plain dicts, lists, text, numbers and None, as strict JSON takes them: a number that was not measured
+    or is not finite (nan, -inf) is None. Spans count characters (Unicode code points) of `text`;
+    log-probabilities are in nats. The maps themselves are in `npz`.
+    """
+    report = explanation.report
+    return {
+        "text": report.text,
+        "complete": report.complete,
+        "sections": _plain(report.sections),
+        "findings": _plain(report.findings),
+        "words": _plain(report.words),
+        "tokens": _plain(report.tokens),
+        "methods": [_method(pack) for pack in explanation.packs.values()],
+        "grid": _grid(explanation),
+        "film": {
+            "width": explanation.film.width,
+            "height": explanation.film.height,
+            "media_type": explanation.film.media_type,
+            "sha256": explanation.film.sha256,
+            "notes": list(explanation.film.notes),
+        },
+        "provenance": _plain(explanation.provenance),
+    }
+
+
+def _method(pack: MapPack) -> dict[str, Any]:
+    return {"name": pack.method, "signed": pack.signed, "additive": pack.additive, "notes": list(pack.notes)}
+
+
+def _grid(explanation: Explanation) -> dict[str, int] | None:
+    """Rows and columns of the maps; None for a report without maps. Raises ValueError where they differ."""
+    shapes = {pack.values.shape[1:] for pack in explanation.packs.values()}
+    if not shapes:
+        return None
+    if len(shapes) > 1:
+        raise ValueError(f"the maps of one report have one grid, not {sorted(shapes)}")
+    rows, columns = shapes.pop()
+    return {"rows": int(rows), "columns": int(columns)}
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses, mappings and sequences as dicts and lists; raises TypeError for what JSON has not."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if dataclasses.is_dataclass(value):
+        return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, Sequence):
+        return [_plain(entry) for entry in value]
+    raise TypeError(f"{type(value).__name__} cannot stand in a JSON document")
