@@ -1,0 +1,235 @@
+"""The packaged model's files, its tokenizer, and what it is trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from medinterp.phantom import weights_directory
+from medinterp.phantom.films import cells_of, draw_film, facts_of, sample_film
+from medinterp.phantom.findings import NAMES
+from medinterp.phantom.reports import sample_prompt, sample_question, write_report
+from medinterp.phantom.training.assemble import make_processor, make_tokenizer
+from medinterp.phantom.training.language import Conversations, LanguageTrainer, Stage, pack
+from medinterp.phantom.training.pool import SLOTS, Pool, draw_pool
+from medinterp.phantom.training.tower import SIDE_WORDS, SIZE_WORDS, ZONE_WORDS, label_cells, pixels
+
+FILMS = 12
+
+
+@pytest.fixture(scope="module")
+def pool() -> Pool:
+    """A small pool of whole films."""
+    images, coverage, facts = [], [], []
+    for seed in range(FILMS):
+        film = sample_film(seed)
+        drawing = draw_film(film, 256, 256)
+        images.append(drawing.uint8())
+        slots = np.zeros((SLOTS, 16, 16), dtype=np.uint8)
+        for slot, mask in enumerate(drawing.masks):
+            slots[slot] = np.round(cells_of(mask) * 255)
+        coverage.append(slots)
+        facts.append(tuple(facts_of(film, drawing)))
+    return Pool(np.stack(images), np.stack(coverage), tuple(facts))
+
+
+@pytest.fixture(scope="module")
+def packaged() -> tuple[Any, Any]:
+    """The packaged model in float32 and its processor, from its directory alone."""
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    directory = weights_directory()
+    model = AutoModelForImageTextToText.from_pretrained(directory, local_files_only=True, dtype=torch.float32)
+    return model.eval(), AutoProcessor.from_pretrained(directory, local_files_only=True)
+
+
+def test_the_weights_are_small_and_whole(packaged: tuple[Any, Any]) -> None:
+    directory = weights_directory()
+    names = {path.name for path in directory.iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "processor_config.json", "medinterp.json"} <= names
+    assert not any(path.suffix in (".bin", ".pt", ".pkl") for path in directory.iterdir())
+    assert sum(path.stat().st_size for path in directory.rglob("*")) < 15 * 2**20
+    model, processor = packaged
+    assert type(model).__name__ == "Gemma3ForConditionalGeneration"
+    assert model.config.vision_config.image_size == 256
+    assert "full_attention" in model.config.text_config.layer_types
+    assert "sliding_attention" in model.config.text_config.layer_types
+    inputs = processor.apply_chat_template(
+        [{"role": "user", "content": [{"type": "image", "image": Image.new("RGB", (64, 80))}]}],
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+    )
+    assert int((inputs["input_ids"] == model.config.image_token_id).sum()) == 256
+
+
+def test_the_packaged_tokenizer_is_the_one_that_training_makes(packaged: tuple[Any, Any]) -> None:
+    made, tokenizer = make_tokenizer(), packaged[1].tokenizer
+    assert made.get_vocab() == tokenizer.get_vocab()
+    text = write_report(list(facts_of(sample_film(3), draw_film(sample_film(3), 64, 64))), np.random.default_rng(0))
+    assert made(text).input_ids == tokenizer(text).input_ids
+    assert make_processor(made).chat_template == packaged[1].chat_template
+
+
+@given(st.text(max_size=60))
+@settings(max_examples=150, deadline=None)
+def test_the_tokenizer_loses_nothing(packaged: tuple[Any, Any], text: str) -> None:
+    tokenizer = packaged[1].tokenizer
+    if any(special in text for special in tokenizer.all_special_tokens):
+        return
+    ids = tokenizer(text, add_special_tokens=False).input_ids
+    assert tokenizer.decode(ids) == text
+
+
+def test_words_are_split_into_several_tokens(packaged: tuple[Any, Any]) -> None:
+    tokenizer = packaged[1].tokenizer
+    names = [tokenizer(" " + name, add_special_tokens=False).input_ids for name in NAMES]
+    assert sum(len(ids) > 1 for ids in names) >= 4
+    assert len(tokenizer("É", add_special_tokens=False).input_ids) == 2
+    assert tokenizer("A nodule").input_ids[0] == tokenizer.bos_token_id
+
+
+def test_dense_labels_name_what_lies_in_a_cell(pool: Pool) -> None:
+    labels = label_cells(pool)
+    assert labels.names.shape == (FILMS, 256, len(NAMES))
+    assert labels.attributes.shape == (FILMS, 256, 3)
+    asked = 0
+    for k, facts in enumerate(pool.facts):
+        present = {fact.name for fact in facts}
+        for index, name in enumerate(NAMES):
+            cells = labels.names[k, :, index].astype(bool)
+            assert cells.any() == (name in present), (k, name)
+            mine = [slot for slot, fact in enumerate(facts) if fact.name == name]
+            covered = pool.coverage[k, mine].reshape(-1, 256).astype(int).sum(axis=0)
+            if name in present:
+                assert (covered[cells] > 0).all()
+                assert cells[int(covered.argmax())]
+        for slot, fact in enumerate(facts):
+            alone = pool.coverage[k, slot].reshape(256).astype(int)
+            others = np.delete(pool.coverage[k], slot, axis=0).reshape(SLOTS - 1, 256).max(axis=0)
+            cells = labels.names[k, :, NAMES.index(fact.name)].astype(bool) & (alone > others)
+            if not cells.any():
+                continue  # wholly under another finding
+            sides, zones, sizes = labels.attributes[k, cells].T
+            asked += len(sides)
+            if fact.name == "tube":
+                levels = {"high": "high", "mid": "tip mid", "low": "low"}
+                rows = np.flatnonzero(cells) // 16
+                tip = rows >= rows.max() - 1
+                assert set(zones[tip]) == {ZONE_WORDS.index(levels[str(fact.zone)])}
+                assert (zones[~tip] == -1).all()
+                continue
+            assert set(sides) == {SIDE_WORDS.index(fact.side) if fact.side else -1}
+            assert set(zones) == {ZONE_WORDS.index(fact.zone) if fact.zone in ZONE_WORDS else -1}
+            sized = fact.name in ("nodule", "consolidation", "pleural effusion", "pneumothorax")
+            assert set(sizes) == {SIZE_WORDS.index(fact.size) if sized else -1}
+    assert asked > 100
+    empty = pool.coverage.max(axis=1).reshape(FILMS, 256) == 0
+    assert not labels.names[empty].any()
+    assert (labels.attributes[empty] == -1).all()
+
+
+def test_pixels_are_what_the_image_processor_makes(pool: Pool, packaged: tuple[Any, Any]) -> None:
+    image = Image.fromarray(pool.images[0]).convert("RGB")
+    processed = packaged[1].image_processor(image, return_tensors="pt")["pixel_values"]
+    assert processed.shape == (1, 3, 256, 256)
+    np.testing.assert_allclose(pixels(pool.images[:1]).numpy(), processed.numpy(), atol=1e-6)
+
+
+def conversations_of(pool: Pool, film: int, stage: Stage, rng: np.random.Generator) -> list[tuple[str, str]]:
+    """What pack draws for a film, in the same order."""
+    facts = list(pool.facts[film])
+    drawn = [(sample_prompt(rng), write_report(facts, rng))] if stage.report else []
+    return drawn + [sample_question(facts, rng) for _ in range(stage.questions)]
+
+
+@pytest.mark.parametrize(("report", "questions"), [(True, 3), (False, 5), (True, 0)])
+def test_packed_conversations_give_the_logits_of_single_ones(
+    pool: Pool, packaged: tuple[Any, Any], report: bool, questions: int
+) -> None:
+    """Each single conversation goes through the processor and the whole model, as users run it."""
+    import torch
+
+    model, processor = packaged
+    trainer = LanguageTrainer(model, processor, pool, learning_rate=1e-3, seed=0)
+    trainer.fast = False
+    stage = Stage(0, 2, questions, report)
+    index = np.array([1, 4])
+    with torch.no_grad():
+        _, logits, batch = trainer.forward(index, stage, np.random.default_rng(5))
+    head = trainer.conversations.head
+    rng = np.random.default_rng(5)
+    expected, answers = [], []
+    for film in index:
+        for question, answer in conversations_of(pool, int(film), stage, rng):
+            image = Image.fromarray(pool.images[film]).convert("RGB")
+            content = [{"type": "image", "image": image}, {"type": "text", "text": question}]
+            turns = [
+                {"role": "user", "content": content},
+                {"role": "assistant", "content": [{"type": "text", "text": answer}]},
+            ]
+            inputs = processor.apply_chat_template(turns, tokenize=True, return_dict=True, return_tensors="pt")
+            ids, asked = trainer.conversations.branch(question, answer)
+            stop = len(head) + len(ids)
+            assert inputs["input_ids"][0, :stop].tolist() == head + ids
+            with torch.no_grad():
+                single = model(**inputs).logits[0]
+            expected.append(single[len(head) + asked - 1 : stop - 1])
+            answers.append(torch.tensor(ids[asked:]))
+    together = torch.cat(expected)
+    assert together.shape == logits.shape
+    # The tower's features are kept in half precision: that is all that may differ.
+    assert float((together - logits).abs().max()) < 5e-3
+    assert batch.targets[batch.targets >= 0].tolist() == torch.cat(answers).tolist()
+
+
+def test_a_branch_sees_the_image_and_itself_only(pool: Pool, packaged: tuple[Any, Any]) -> None:
+    conversations = Conversations(packaged[1])
+    packed = pack(conversations, pool, np.array([2]), Stage(0, 1, 2, True), np.random.default_rng(1))
+    head = len(conversations.head)
+    mask, positions = packed.mask[0, 0], packed.positions[0]
+    starts = [k for k in range(head, len(positions)) if positions[k] == head]
+    assert len(starts) == 3
+    assert mask[np.ix_(conversations.image, conversations.image)].all()
+    for start, stop in zip(starts, [*starts[1:], len(positions)], strict=True):
+        np.testing.assert_array_equal(positions[start:stop], head + np.arange(stop - start))
+        assert mask[start:stop, :head].all()
+        assert not mask[start:stop, head:start].any()
+        assert not mask[start:stop, stop:].any()
+        np.testing.assert_array_equal(mask[start:stop, start:stop], np.tri(stop - start, dtype=bool))
+        assert packed.targets[0, stop - 1] == -100
+    assert not mask[:head, head:].any()
+    assert ((packed.weights > 0) == (packed.targets >= 0)).all()
+
+
+def test_no_conversation_outgrows_the_sliding_window(packaged: tuple[Any, Any]) -> None:
+    """Packed, every layer sees the whole conversation; alone, a sliding layer does up to its window."""
+    model, processor = packaged
+    conversations = Conversations(processor)
+    rng = np.random.default_rng(0)
+    longest = 0
+    for seed in range(150):
+        facts = facts_of(sample_film(seed), draw_film(sample_film(seed), 32, 32))
+        ids, _ = conversations.branch(max((sample_prompt(rng) for _ in range(4)), key=len), write_report(facts, rng))
+        longest = max(longest, len(conversations.head) + len(ids))
+    assert longest <= model.config.text_config.sliding_window
+
+
+def test_a_pool_is_drawn_once_and_read_again(tmp_path: Path) -> None:
+    first = draw_pool(tmp_path, 100, 4, 64, workers=1, chunk=2)
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    again = draw_pool(tmp_path, 100, 4, 64, workers=1, chunk=2)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == stamps
+    assert len(first) == len(again) == 4
+    assert first.facts == again.facts
+    np.testing.assert_array_equal(first.images, again.images)
+    assert first.images.shape == (4, 64, 64)
+    for facts, coverage in zip(first.facts, first.coverage, strict=True):
+        assert [bool(slot.any()) for slot in coverage] == [k < len(facts) for k in range(SLOTS)]
