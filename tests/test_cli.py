@@ -91,7 +91,7 @@ def test_evaluate_measures(tmp_path: Path, what: str) -> None:
         assert set(result) >= {"finding_f1", "side_accuracy", "zone_accuracy", "removed_finding_changes_word"}
         assert 0.5 < result["finding_f1"] <= 1.0
     else:
-        assert result["words"] > 3
+        assert result["words"] > 0
         assert result["pointing"]["raw, mean of layers"]["value"] > result["pointing"]["random cell"]["value"]
 
 
