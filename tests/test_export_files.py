@@ -1,0 +1,84 @@
+"""The JSON document and the numpy archive."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+
+from medinterp import export
+from medinterp.types import Alternative, ImageSpan
+from tests.api_samples import SPANS, TEXT, sample_explanation
+from tests.traces import make_trace
+
+
+def test_the_document_holds_all_but_the_maps() -> None:
+    sample = sample_explanation()
+    record = json.loads(json.dumps(export.document(sample), allow_nan=False))
+    assert record["text"] == TEXT and record["complete"] is True
+    assert record["words"][1] == {
+        "index": 1,
+        "text": "effusion",
+        "start": 11,
+        "end": 19,
+        "token_indices": [2, 3],
+        "logprob": -1.25,
+        "image_mass": 0.25,
+        "section": "PLEURA",
+    }
+    assert [(token["start"], token["end"]) for token in record["tokens"]] == list(SPANS)
+    assert record["tokens"][2]["alternatives"] == [{"text": "x", "logprob": -1.5}, {"text": "y", "logprob": -2.0}]
+    assert record["findings"][0]["name"] == "pleural effusion" and record["findings"][0]["present"] is False
+    assert [section["name"] for section in record["sections"]] == ["PLEURA", "HEART"]
+    assert record["methods"] == [{"name": "raw", "signed": False, "additive": False, "notes": ["last layer"]}]
+    assert record["grid"] == {"rows": 4, "columns": 4}
+    assert record["film"]["width"] == 60 and record["film"]["height"] == 40
+    assert record["provenance"]["library_versions"] == {"numpy": np.__version__}
+    assert record["provenance"]["layer_types"] == ["sliding_attention", "full_attention"]
+
+
+def test_what_was_not_measured_is_null_and_not_a_number_that_json_lacks() -> None:
+    sample = sample_explanation()
+    word = dataclasses.replace(sample.report.words[0], image_mass=float("nan"))
+    token = dataclasses.replace(sample.report.tokens[0], alternatives=(Alternative("x", float("-inf")),))
+    report = dataclasses.replace(sample.report, words=(word,), tokens=(token,))
+    provenance = dataclasses.replace(sample.provenance, library_versions=MappingProxyType({"numpy": "2"}))
+    record = export.document(dataclasses.replace(sample, report=report, provenance=provenance))
+    text = json.dumps(record, allow_nan=False)
+    assert json.loads(text)["words"][0]["image_mass"] is None
+    assert json.loads(text)["tokens"][0]["alternatives"] == [{"text": "x", "logprob": None}]
+    assert json.loads(text)["provenance"]["library_versions"] == {"numpy": "2"}
+
+
+def test_a_report_without_maps_has_no_grid_and_two_grids_are_refused() -> None:
+    sample = sample_explanation()
+    assert export.document(dataclasses.replace(sample, packs={}))["grid"] is None
+    other = dataclasses.replace(sample.packs["raw"], method="other", values=np.zeros((8, 2, 3), np.float16))
+    with pytest.raises(ValueError, match="one grid"):
+        export.document(dataclasses.replace(sample, packs={**sample.packs, "other": other}))
+
+
+def test_the_archive_holds_every_methods_maps_unchanged() -> None:
+    sample = sample_explanation()
+    with np.load(io.BytesIO(export.npz(sample)), allow_pickle=False) as archive:
+        assert archive.files == ["raw"]
+        assert archive["raw"].dtype == np.float16
+        np.testing.assert_array_equal(archive["raw"], sample.packs["raw"].values)
+
+
+def test_the_archive_holds_the_trace_where_there_is_one() -> None:
+    sample = sample_explanation()
+    rows = (np.random.default_rng(3).random((8, 2, 3, 16)) / 16).astype(np.float16)
+    trace = make_trace(rows, (ImageSpan(2, 18, 4, 4),))
+    explanation = dataclasses.replace(sample, trace=trace)
+    with np.load(io.BytesIO(export.npz(explanation)), allow_pickle=False) as archive:
+        assert set(archive.files) == {"raw", "image_attention", "attention_mass"}
+        np.testing.assert_array_equal(archive["image_attention"], rows)
+        assert archive["attention_mass"].shape == (8, 2, 3, 4) and archive["attention_mass"].dtype == np.float32
+    clash = dataclasses.replace(explanation, packs={"attention_mass": sample.packs["raw"]})
+    with pytest.raises(ValueError, match="attention_mass"):
+        export.npz(clash)

@@ -1,0 +1,270 @@
+"""The exported page: one file, safe whatever the report says, and it draws what the library draws."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from medinterp import export
+from medinterp.errors import SelectionError
+from medinterp.relevancy import select_map
+from medinterp.render import RenderOptions, overlay, report_range
+from medinterp.types import Explanation, Film, MapPack, Report, ReportToken, Section, Word
+from tests.api_samples import sample_explanation, sample_film
+from tests.browser import Page, browser, chromium  # noqa: F401 - pytest finds fixtures by name
+
+ATTACK = '</script><img src=x onerror="window.hit=1"><!--<script>window.hit=1</script>&amp;$film'
+
+
+def with_second_method(explanation: Explanation) -> Explanation:
+    """A signed method beside the first."""
+    values = np.random.default_rng(6).normal(size=(8, 4, 4)).astype(np.float16)
+    signed = MapPack("other", values, signed=True, additive=True, notes=("made by hand",))
+    return dataclasses.replace(explanation, packs={**explanation.packs, "other": signed})
+
+
+def hostile() -> Explanation:
+    """Every text that a model, a prompt or a file can set holds markup."""
+    sample = sample_explanation()
+    report = dataclasses.replace(
+        sample.report,
+        text=ATTACK + "\nHEART: fine",
+        words=(
+            Word(0, ATTACK, 0, len(ATTACK), (1, 2), -1.0, 0.5),
+            Word(1, "fine", len(ATTACK) + 8, len(ATTACK) + 12, (3,), -1.0, 0.5),
+        ),
+        sections=(Section(ATTACK, len(ATTACK) + 8, len(ATTACK) + 12, "fine"),),
+        findings=(dataclasses.replace(sample.report.findings[0], name=ATTACK, side=ATTACK, word_indices=(0,)),),
+        complete=False,
+    )
+    provenance = dataclasses.replace(
+        sample.provenance,
+        model_id=ATTACK,
+        model_revision=ATTACK,
+        prompt=ATTACK,
+        notice=ATTACK,
+        library_versions={ATTACK: ATTACK},
+    )
+    pack = dataclasses.replace(sample.packs["raw"], method=ATTACK, notes=(ATTACK,))
+    return dataclasses.replace(
+        sample, report=report, provenance=provenance, packs={ATTACK: pack, "raw": sample.packs["raw"]}
+    )
+
+
+class Tags(HTMLParser):
+    """All start tags with their attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def open_export(page: Page, explanation: Explanation, path: Path, method: str | None = None) -> None:
+    """Write the page to a file and open that in the browser."""
+    path.write_text(export.html(explanation, method=method), encoding="utf-8")
+    page.logs()
+    page.driver.get(path.as_uri())
+    page.wait("return base !== null")
+
+
+def canvas_pixels(page: Page) -> npt.NDArray[np.int64]:
+    """RGBA of the canvas as it is now, [height, width, 4]."""
+    script = "return [canvas.width, canvas.height, Array.from(context.getImageData(0, 0, width, height).data)]"
+    answer = page.run(script)
+    assert isinstance(answer, list)
+    return np.asarray(answer[2], dtype=np.int64).reshape(answer[1], answer[0], 4)
+
+
+def click_word(page: Page, text: str) -> None:
+    buttons = page.driver.find_elements(By.CSS_SELECTOR, "#report button")
+    next(button for button in buttons if button.text == text).click()
+
+
+def assert_drawn(page: Page, explanation: Explanation, method: str, tokens: tuple[int, ...], opacity: float) -> None:
+    """The canvas shows what render.overlay draws, to a level of gray."""
+    pack = explanation.packs[method]
+    options = RenderOptions(opacity=opacity, colormap="diverging" if pack.signed else "cividis")
+    if max(explanation.film.pixels.shape) > 1024:
+        options = dataclasses.replace(options, size=1024)
+    expected = overlay(explanation.film, select_map(pack, tokens), options, value_range=report_range(pack))
+    drawn = canvas_pixels(page)
+    assert drawn.shape[:2] == expected.shape[:2]
+    assert (drawn[..., 3] == 255).all()
+    difference = np.abs(drawn[..., :3] - expected)
+    # A colour's index may be rounded to its neighbour; neighbours differ by a few levels.
+    assert difference.max() <= 4 and difference.mean() < 0.2
+
+
+def test_nothing_outside_the_file_is_named() -> None:
+    text = export.html(with_second_method(sample_explanation()))
+    for tag, attributes in Tags(text).tags:
+        assert tag not in ("link", "iframe", "object", "embed", "base")
+        for name, value in attributes.items():
+            assert not name.startswith("on")
+            if name in ("src", "href", "srcset"):
+                assert value is not None and value.startswith("data:image/png;base64,")
+    assert "://" not in text and "url(" not in text and "@import" not in text
+    assert "default-src &#x27;none&#x27;" in text
+
+
+def test_the_banner_and_the_makers_notice_are_there() -> None:
+    sample = sample_explanation()
+    assert "Research use only, not for diagnosis." in export.html(sample)
+    assert "Of one mind" not in export.html(sample)
+    notice = dataclasses.replace(sample.provenance, notice="Of one mind < two.")
+    assert "Of one mind &lt; two." in export.html(dataclasses.replace(sample, provenance=notice))
+
+
+def test_markup_in_any_text_stays_text() -> None:
+    tags = Tags(export.html(hostile())).tags
+    safe = Tags(export.html(sample_explanation())).tags
+    assert sum(tag == "script" for tag, _ in tags) == sum(tag == "script" for tag, _ in safe) == 2
+    assert sum(tag == "img" for tag, _ in tags) == 1
+    block = re.search(r'<script type="application/json" id="data">(.*?)</script>', export.html(hostile()), re.S)
+    assert block is not None and "<" not in block[1]
+    data = json.loads(block[1])
+    assert data["selections"][0]["label"] == ATTACK
+    assert data["methods"][0]["notes"] == [ATTACK]
+
+
+def test_words_that_no_token_wrote_are_no_buttons() -> None:
+    sample = sample_explanation()
+    words = (
+        dataclasses.replace(sample.report.words[0], token_indices=(), image_mass=float("nan")),
+        *sample.report.words[1:],
+    )
+    text = export.html(dataclasses.replace(sample, report=dataclasses.replace(sample.report, words=words)))
+    assert 'data-selection="0"' not in text and 'data-selection="1"' in text
+    assert ">effusion</button>." in text and "<p>No <button" in text
+
+
+def test_the_whole_text_is_there_in_its_order_with_markdown_headings() -> None:
+    text = "Preamble.\n\n**Lungs:** **Clear** lungs.\n## Heart\nBig.\n"
+    lungs, heart = text.index(" **Clear"), text.index("Big")
+    sections = (
+        Section("Lungs", lungs, text.index("\n##"), text[lungs : text.index("\n##")]),
+        Section("Heart", heart, heart + 4, "Big."),
+    )
+    tokens = (ReportToken(0, 1, 0, len(text), -1.0),)
+    words = tuple(
+        Word(k, match.group(), match.start(), match.end(), (0,), -1.0, 0.1)
+        for k, match in enumerate(re.finditer(r"\w+", text))
+    )
+    sample = sample_explanation()
+    page = export.html(dataclasses.replace(sample, report=Report(text, tokens, words, sections, (), True)))
+    body = page[page.index('<div id="report">') : page.index("</main>")]
+    assert re.findall(r"data-selection=\"(\d+)\"", body) == [str(word.index) for word in words]
+    assert re.findall(r"<h3><button[^>]*>(\w+)</button></h3>", body) == ["Lungs", "Heart"]
+    plain = re.sub(r"<[^>]*>", "", body)
+    assert plain.split()[:4] == ["Preamble.", "Lungs", "**Clear**", "lungs."]
+    assert plain.split()[4:6] == ["Heart", "Big."]
+
+
+def test_a_report_without_maps_or_an_unknown_method_is_refused() -> None:
+    sample = sample_explanation()
+    with pytest.raises(SelectionError, match="no maps"):
+        export.html(dataclasses.replace(sample, packs={}))
+    with pytest.raises(SelectionError, match=r"crystal.*raw"):
+        export.html(sample, method="crystal")
+
+
+def test_a_cut_off_report_says_so() -> None:
+    assert "Cut off at the limit of 8 tokens." in export.html(hostile())
+    assert "Cut off" not in export.html(sample_explanation())
+
+
+def test_a_clicked_word_is_drawn_as_the_library_draws_it(browser: Page, tmp_path: Path) -> None:  # noqa: F811
+    explanation = sample_explanation(sample_film(131, 97))
+    open_export(browser, explanation, tmp_path / "report.html")
+    assert not canvas_pixels(browser).any()
+    click_word(browser, "effusion")
+    assert_drawn(browser, explanation, "raw", (2, 3), 0.5)
+    first = canvas_pixels(browser)
+    click_word(browser, "Größe")
+    assert_drawn(browser, explanation, "raw", (6,), 0.5)
+    assert (canvas_pixels(browser) != first).any()
+    pressed = browser.driver.find_elements(By.CSS_SELECTOR, '[aria-pressed="true"]')
+    assert [button.text for button in pressed] == ["Größe"]
+    browser.run("const o = byId('opacity'); o.value = 1; o.dispatchEvent(new Event('input'))")
+    assert_drawn(browser, explanation, "raw", (6,), 1.0)
+    click_word(browser, "Größe")
+    assert not canvas_pixels(browser).any()
+    browser.driver.find_element(By.CSS_SELECTOR, ".findings button").click()
+    assert_drawn(browser, explanation, "raw", (2, 3), 1.0)
+    console, requests = browser.logs()
+    assert console == []
+    assert [url for url in requests if not url.startswith("data:")] == [(tmp_path / "report.html").as_uri()]
+
+
+def test_methods_can_be_changed_and_signed_maps_keep_both_signs(browser: Page, tmp_path: Path) -> None:  # noqa: F811
+    explanation = with_second_method(sample_explanation())
+    open_export(browser, explanation, tmp_path / "report.html", method="other")
+    click_word(browser, "effusion")
+    assert_drawn(browser, explanation, "other", (2, 3), 0.5)
+    assert "made by hand" in browser.driver.find_element(By.ID, "meaning").text
+    browser.run("const m = byId('method'); m.value = '0'; m.dispatchEvent(new Event('change'))")
+    assert_drawn(browser, explanation, "raw", (2, 3), 0.5)
+    assert "last layer" in browser.driver.find_element(By.ID, "meaning").text
+
+
+def test_a_large_film_is_made_smaller(browser: Page, tmp_path: Path) -> None:  # noqa: F811
+    noise = np.random.default_rng(7).integers(0, 2**16, size=(1500, 700)).astype(np.uint16)
+    film = Film(np.asarray(cv2.GaussianBlur(noise, (0, 0), 9), dtype=np.uint16), "application/dicom", "0")
+    explanation = sample_explanation(film)
+    open_export(browser, explanation, tmp_path / "report.html")
+    click_word(browser, "No")
+    assert_drawn(browser, explanation, "raw", (1,), 0.5)
+
+
+def test_the_keyboard_alone_is_enough(browser: Page, tmp_path: Path) -> None:  # noqa: F811
+    open_export(browser, sample_explanation(), tmp_path / "report.html")
+    browser.run("words[0].focus()")
+    focused = browser.driver.switch_to.active_element
+    focused.send_keys(Keys.ARROW_RIGHT)
+    focused = browser.driver.switch_to.active_element
+    assert focused.text == "effusion"
+    focused.send_keys(Keys.ENTER)
+    assert canvas_pixels(browser).any()
+    assert focused.get_attribute("aria-pressed") == "true"
+    assert browser.run("return words.filter((word) => word.tabIndex === 0).length") == 1
+    focused.send_keys(Keys.ESCAPE)
+    assert not canvas_pixels(browser).any()
+
+
+def test_markup_in_a_report_runs_nothing_in_a_browser(browser: Page, tmp_path: Path) -> None:  # noqa: F811
+    open_export(browser, hostile(), tmp_path / "report.html")
+    click_word(browser, ATTACK)
+    assert canvas_pixels(browser).any()
+    assert browser.run("return window.hit === undefined") is True
+    assert ATTACK in browser.driver.find_element(By.ID, "subject").text
+    console, _ = browser.logs()
+    assert console == []
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (390, 844)])
+def test_the_page_fits_its_window(browser: Page, tmp_path: Path, size: tuple[int, int]) -> None:  # noqa: F811
+    browser.resize(*size, phone=size[0] < 600)
+    open_export(browser, sample_explanation(sample_film(900, 700)), tmp_path / "report.html")
+    assert browser.run("return document.documentElement.scrollWidth <= window.innerWidth") is True
+    boxes = browser.run(
+        "return [film, canvas].map((node) => { const b = node.getBoundingClientRect();"
+        "return [b.left, b.top, b.width, b.height].map(Math.round) })"
+    )
+    assert isinstance(boxes, list)
+    assert boxes[0] == boxes[1]
+    assert boxes[0][2] / boxes[0][3] == pytest.approx(700 / 900, abs=0.02)
