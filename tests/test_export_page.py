@@ -7,6 +7,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -95,13 +96,21 @@ def click_word(page: Page, text: str) -> None:
     next(button for button in buttons if button.text == text).click()
 
 
-def assert_drawn(page: Page, explanation: Explanation, method: str, tokens: tuple[int, ...], opacity: float) -> None:
+def assert_drawn(
+    page: Page,
+    explanation: Explanation,
+    method: str,
+    tokens: tuple[int, ...],
+    opacity: float,
+    scale: Literal["report", "map"] = "report",
+) -> None:
     """The canvas shows what render.overlay draws, to a level of gray."""
     pack = explanation.packs[method]
     options = RenderOptions(opacity=opacity, colormap="diverging" if pack.signed else "cividis")
     if max(explanation.film.pixels.shape) > 1024:
         options = dataclasses.replace(options, size=1024)
-    expected = overlay(explanation.film, select_map(pack, tokens), options, value_range=report_range(pack))
+    value_range = report_range(pack) if scale == "report" else None
+    expected = overlay(explanation.film, select_map(pack, tokens), options, value_range=value_range)
     drawn = canvas_pixels(page)
     assert drawn.shape[:2] == expected.shape[:2]
     assert (drawn[..., 3] == 255).all()
@@ -217,9 +226,24 @@ def test_methods_can_be_changed_and_signed_maps_keep_both_signs(browser: Page, t
     click_word(browser, "effusion")
     assert_drawn(browser, explanation, "other", (2, 3), 0.5)
     assert "made by hand" in browser.driver.find_element(By.ID, "meaning").text
-    browser.run("const m = byId('method'); m.value = '0'; m.dispatchEvent(new Event('change'))")
+    browser.run("const m = byId('method'); m.value = '0'; m.dispatchEvent(new Event('input'))")
     assert_drawn(browser, explanation, "raw", (2, 3), 0.5)
     assert "last layer" in browser.driver.find_element(By.ID, "meaning").text
+
+
+def test_a_faint_map_is_stretched_only_on_request_and_then_says_so(browser: Page, tmp_path: Path) -> None:  # noqa: F811
+    explanation = with_second_method(sample_explanation())
+    for pack in explanation.packs.values():
+        pack.values[6] *= np.float16(0.01)
+    open_export(browser, explanation, tmp_path / "report.html")
+    click_word(browser, "Größe")
+    assert_drawn(browser, explanation, "raw", (6,), 0.5)
+    assert "can be compared" in browser.driver.find_element(By.ID, "scale-note").text
+    browser.run("const s = byId('scale'); s.value = 'map'; s.dispatchEvent(new Event('input'))")
+    assert "Do not compare" in browser.driver.find_element(By.ID, "scale-note").text
+    assert_drawn(browser, explanation, "raw", (6,), 0.5, scale="map")
+    browser.run("const m = byId('method'); m.value = '1'; m.dispatchEvent(new Event('input'))")
+    assert_drawn(browser, explanation, "other", (6,), 0.5, scale="map")
 
 
 def test_a_large_film_is_made_smaller(browser: Page, tmp_path: Path) -> None:  # noqa: F811

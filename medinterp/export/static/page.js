@@ -27,6 +27,22 @@ for (const method of data.methods) {
 
 const method = () => data.methods[Number(byId("method").value)];
 
+const stretched = () => byId("scale").value === "map";
+
+/** Values of the selected map. */
+function chosen() {
+  const { rows, columns, values } = method();
+  return values.subarray(selected * rows * columns, (selected + 1) * rows * columns);
+}
+
+/** The range of the colours: the report's, or this map's own maximum. */
+function range() {
+  const { low, high, signed } = method();
+  if (!stretched() || selected === null) return [low, high];
+  const top = chosen().reduce((most, value) => Math.max(most, signed ? Math.abs(value) : value), 0);
+  return signed ? [-top, top] : [0, top];
+}
+
 /** A number for people: three significant digits. */
 function compact(value) {
   if (value === 0) return "0";
@@ -47,9 +63,9 @@ function places(pixels, cells) {
 function draw() {
   context.clearRect(0, 0, width, height);
   if (selected === null || base === null) return;
-  const { rows, columns, low, high, signed, values, colours } = method();
-  const first = selected * rows * columns;
-  const shares = Array.from(values.subarray(first, first + rows * columns), (value) => (
+  const { rows, columns, signed, colours } = method();
+  const [low, high] = range();
+  const shares = Array.from(chosen(), (value) => (
     high > low ? Math.min(1, Math.max(0, (value - low) / (high - low))) : 0
   ));
   const opacity = Number(byId("opacity").value);
@@ -85,15 +101,21 @@ function select(place) {
   byId("subject").textContent = place === null ? "Select a word of the report." : `“${label}”  ${facts}`;
   canvas.setAttribute("aria-label", place === null ? "No word is selected" : `Film with the map of “${label}”`);
   byId("readout").textContent = "";
+  describe();
   draw();
 }
 
 /** Colour key and method in words. */
 function describe() {
-  const { low, high, colours, meaning, citation, notes } = method();
+  const { colours, meaning, citation, notes } = method();
+  const [low, high] = range();
   byId("low").textContent = compact(low);
   byId("high").textContent = compact(high);
   byId("meaning").textContent = [meaning, citation, ...notes].filter(Boolean).join(" · ");
+  byId("scale-note").classList.toggle("warning", stretched());
+  byId("scale-note").textContent = stretched()
+    ? "Stretched to this word alone: a faint map looks as strong as a clear one. Do not compare words."
+    : "One colour range for the whole report: words can be compared.";
   byId("opacity-value").textContent = `${Math.round(byId("opacity").value * 100)} %`;
   const strip = byId("strip").getContext("2d");
   const line = strip.createImageData(256, 1);
@@ -125,16 +147,17 @@ for (const button of buttons) {
   button.addEventListener("click", () => select(selected === place ? null : place));
 }
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") select(null); });
-byId("opacity").addEventListener("input", () => { describe(); draw(); });
-byId("method").addEventListener("change", () => { describe(); draw(); });
+for (const name of ["opacity", "method", "scale"]) {
+  byId(name).addEventListener("input", () => { describe(); draw(); });
+}
 byId("picture").addEventListener("pointermove", (event) => {
   if (selected === null) return;
   const box = canvas.getBoundingClientRect();
-  const { rows, columns, values } = method();
+  const { rows, columns } = method();
   const inside = (share, count) => Math.min(count - 1, Math.max(0, Math.floor(share * count)));
   const row = inside((event.clientY - box.top) / box.height, rows);
   const column = inside((event.clientX - box.left) / box.width, columns);
-  const value = values[(selected * rows + row) * columns + column];
+  const value = chosen()[row * columns + column];
   byId("readout").textContent = `row ${row + 1}, column ${column + 1}: ${compact(value)}`;
 });
 
