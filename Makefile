@@ -17,7 +17,7 @@ $(BIN)/.tested: $(BIN)/.installed
 install: $(BIN)/.installed
 
 serve: install
-	$(BIN)/serve run serve_config.yaml
+	$(BIN)/python -m deployments serve_config.yaml
 
 test: $(BIN)/.tested
 	$(BIN)/python -m pytest
