@@ -91,11 +91,14 @@ class Explanation(ExplanationData):
         options: RenderOptions | None = None,
     ) -> Picture:
         """The film with a selection's map over it, on the whole report's scale unless options say else."""
+        from medinterp.relevancy import word_maps
         from medinterp.render import RenderOptions, overlay, report_range
 
         chosen = self.map(selection, method)
         asked = options or RenderOptions()
-        value_range = report_range(self.packs[chosen.method]) if asked.scale == "report" else None
+        value_range = None
+        if asked.scale == "report":
+            value_range = report_range(word_maps(self.packs[chosen.method], self.report.words), chosen.signed)
         return Picture(overlay(self.film, chosen, asked, value_range=value_range))
 
 

@@ -18,7 +18,7 @@ from selenium.webdriver.common.keys import Keys
 
 from medinterp import export
 from medinterp.errors import SelectionError
-from medinterp.relevancy import select_map
+from medinterp.relevancy import select_map, word_maps
 from medinterp.render import RenderOptions, overlay, report_range
 from medinterp.types import Explanation, Film, MapPack, Report, ReportToken, Section, Word
 from tests.api_samples import sample_explanation, sample_film
@@ -109,7 +109,7 @@ def assert_drawn(
     options = RenderOptions(opacity=opacity, colormap="diverging" if pack.signed else "cividis")
     if max(explanation.film.pixels.shape) > 1024:
         options = dataclasses.replace(options, size=1024)
-    value_range = report_range(pack) if scale == "report" else None
+    value_range = report_range(word_maps(pack, explanation.report.words), pack.signed) if scale == "report" else None
     expected = overlay(explanation.film, select_map(pack, tokens), options, value_range=value_range)
     drawn = canvas_pixels(page)
     assert drawn.shape[:2] == expected.shape[:2]

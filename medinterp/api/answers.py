@@ -20,7 +20,7 @@ from medinterp.api.schema import (
 )
 from medinterp.errors import MissingEvidenceError
 from medinterp.explainer import Explanation
-from medinterp.relevancy import METHODS, get_method
+from medinterp.relevancy import METHODS, get_method, word_maps
 from medinterp.render import report_range
 from medinterp.types import Explanation as ExplanationData
 from medinterp.types import MapPack
@@ -62,9 +62,9 @@ def pack_of(explanation: ExplanationData, method: str | None) -> MapPack:
 def maps_model(report_id: str, explanation: Explanation, method: str | None) -> MapsModel:
     """All words' maps by one method."""
     pack = pack_of(explanation, method)
-    low, high = report_range(pack)
-    _, rows, columns = pack.values.shape
-    words = [explanation.map(word, pack.method).values for word in explanation.report.words]
+    words = word_maps(pack, explanation.report.words)
+    low, high = report_range(words, pack.signed)
+    _, rows, columns = words.shape
     return MapsModel(
         id=report_id,
         method=pack.method,
@@ -75,7 +75,7 @@ def maps_model(report_id: str, explanation: Explanation, method: str | None) -> 
         notes=pack.notes,
         low=low,
         high=high,
-        words=np.asarray(words, np.float32).reshape(len(words), rows, columns),
+        words=words,
         tokens=pack.values,
     )
 

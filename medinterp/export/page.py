@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from medinterp.errors import SelectionError
 from medinterp.export.markup import finding_title, findings_html, report_html, tokens_of
 from medinterp.imaging import rgb8
-from medinterp.relevancy import METHODS, select_map
+from medinterp.relevancy import METHODS, select_map, word_maps
 from medinterp.render import RenderOptions, colormap, encode_png, report_range
 from medinterp.types import Explanation, Film, MapPack, Provenance, Report, Word
 
@@ -44,7 +45,7 @@ def html(explanation: Explanation, *, method: str | None = None) -> str:
     data = {
         "opacity": RenderOptions().opacity,
         "selections": [{"label": label, "facts": facts} for label, facts, _ in selections],
-        "methods": [_method(pack, [tokens for _, _, tokens in selections]) for pack in packs.values()],
+        "methods": [_method(pack, report.words, [tokens for _, _, tokens in selections]) for pack in packs.values()],
     }
     script, style = _asset("page.js"), _asset("page.css")
     policy = f"default-src 'none'; img-src data:; script-src {_digest(script)}; style-src {_digest(style)}"
@@ -105,14 +106,14 @@ def _facts(word: Word) -> str:
     return ", ".join(facts)
 
 
-def _method(pack: MapPack, selections: list[tuple[int, ...]]) -> dict[str, Any]:
+def _method(pack: MapPack, words: Sequence[Word], selections: list[tuple[int, ...]]) -> dict[str, Any]:
     """What the page needs of one method; values: float32 [selections, rows, columns]."""
     _, rows, columns = pack.values.shape
     values = np.zeros((len(selections), rows, columns), dtype="<f4")
     for index, tokens in enumerate(selections):
         if tokens:  # what no token wrote is no button, and its zeros are never drawn
             values[index] = select_map(pack, tokens).values
-    low, high = report_range(pack)
+    low, high = report_range(word_maps(pack, words), pack.signed)
     known = METHODS.get(pack.method)
     return {
         "name": pack.method,

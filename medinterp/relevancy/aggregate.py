@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from medinterp.errors import SelectionError
-from medinterp.types import MapPack, RelevancyMap
+from medinterp.types import Float32Array, MapPack, RelevancyMap, Word
 
 
 def select_map(pack: MapPack, token_indices: Sequence[int]) -> RelevancyMap:
@@ -25,3 +25,12 @@ def select_map(pack: MapPack, token_indices: Sequence[int]) -> RelevancyMap:
     chosen = pack.values[list(tokens)].astype(np.float32)
     values = chosen.sum(axis=0) if pack.additive else chosen.mean(axis=0)
     return RelevancyMap(pack.method, values.astype(np.float32), tokens, pack.signed, pack.notes)
+
+
+def word_maps(pack: MapPack, words: Sequence[Word]) -> Float32Array:
+    """The maps of all words of a report, float32 [words, rows, columns]; zeros for a word no token wrote."""
+    maps = np.zeros((len(words), *pack.values.shape[1:]), dtype=np.float32)
+    for row, word in zip(maps, words, strict=True):
+        if word.token_indices:
+            row[:] = select_map(pack, word.token_indices).values
+    return maps

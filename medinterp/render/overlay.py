@@ -12,7 +12,7 @@ import numpy.typing as npt
 from medinterp.imaging import rgb8
 from medinterp.imaging.geometry import upsample
 from medinterp.render.colormaps import colormap
-from medinterp.types import Film, Float32Array, MapPack, RelevancyMap
+from medinterp.types import Film, Float32Array, RelevancyMap
 
 CONTOUR_LEVELS = (0.5, 0.75)
 """Where contours run, as shares of the scale."""
@@ -43,12 +43,13 @@ class RenderOptions:
         colormap(self.colormap)
 
 
-def report_range(pack: MapPack) -> tuple[float, float]:
-    """The range of a whole report's maps: (0, maximum), or (-m, m) for signed maps.
+def report_range(word_maps: Float32Array, signed: bool) -> tuple[float, float]:
+    """The range of all words' maps [words, rows, columns]: (0, maximum), or (-m, m) for signed maps.
 
-    One range for every word, so that a word that drew nothing from the film looks empty (trap 12).
+    One range for every word, so that a word that drew nothing from the film looks empty (trap 12). Tokens
+    that belong to no word (punctuation, line ends) do not count: nobody can click them.
     """
-    return _range(pack.values.astype(np.float32), pack.signed)
+    return _range(word_maps, signed)
 
 
 def _range(values: Float32Array, signed: bool) -> tuple[float, float]:
