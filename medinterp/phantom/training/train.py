@@ -77,6 +77,7 @@ def save_phantom(model: Any, processor: Any, output: Path) -> None:
 
     half = model.to(torch.float16)
     half.save_pretrained(output)
+    (output / "model.safetensors").chmod(0o644)  # safetensors makes it readable for its owner only
     processor.save_pretrained(output)
     sidecar = {"notice": NOTICE, "default_prompt": REPORT_PROMPT}
     (output / "medinterp.json").write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")
