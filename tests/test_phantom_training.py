@@ -10,15 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.torch import load_file
 
+from medinterp.explainer import Explainer
 from medinterp.phantom import weights_directory
 from medinterp.phantom.films import cells_of, draw_film, facts_of, sample_film
 from medinterp.phantom.findings import NAMES
 from medinterp.phantom.reports import sample_prompt, sample_question, write_report
 from medinterp.phantom.training.assemble import make_processor, make_tokenizer
 from medinterp.phantom.training.language import Conversations, LanguageTrainer, Stage, pack
-from medinterp.phantom.training.pool import SLOTS, Pool, draw_pool
-from medinterp.phantom.training.tower import SIDE_WORDS, SIZE_WORDS, ZONE_WORDS, label_cells, pixels
+from medinterp.phantom.training.muon import Muon, orthogonalize
+from medinterp.phantom.training.pool import CROWDED_SLOTS, SLOTS, Pool, draw_pool
+from medinterp.phantom.training.tower import SIDE_WORDS, SIZE_WORDS, ZONE_WORDS, TowerTrainer, label_cells, pixels
+from medinterp.phantom.training.train import Recipe, train
 
 FILMS = 12
 
@@ -158,9 +162,9 @@ def test_packed_conversations_give_the_logits_of_single_ones(
     import torch
 
     model, processor = packaged
-    trainer = LanguageTrainer(model, processor, pool, learning_rate=1e-3, seed=0)
+    stage = Stage(1, 2, questions, report)
+    trainer = LanguageTrainer(model, processor, pool, (stage,), learning_rate=1e-3, seed=0)
     trainer.fast = False
-    stage = Stage(0, 2, questions, report)
     index = np.array([1, 4])
     with torch.no_grad():
         _, logits, batch = trainer.forward(index, stage, np.random.default_rng(5))
@@ -220,6 +224,81 @@ def test_no_conversation_outgrows_the_sliding_window(packaged: tuple[Any, Any]) 
         ids, _ = conversations.branch(max((sample_prompt(rng) for _ in range(4)), key=len), write_report(facts, rng))
         longest = max(longest, len(conversations.head) + len(ids))
     assert longest <= model.config.text_config.sliding_window
+
+
+def test_every_step_has_its_stage(pool: Pool, packaged: tuple[Any, Any]) -> None:
+    stages = (Stage(2, 4, 8, False), Stage(3, 4, 3, True))
+    trainer = LanguageTrainer(*packaged, pool, stages, learning_rate=1e-3, seed=0)
+    assert [trainer.stage_at(step).report for step in (0, 1, 2, 4, 99)] == [False, False, True, True, True]
+
+
+def test_muon_orthogonalises_and_descends() -> None:
+    """Singular values between 0.5 and 1.5 in the same directions; torch's own in bfloat16 goes the same way."""
+    import torch
+
+    torch.manual_seed(0)
+    for shape in ((6, 6), (4, 9), (9, 4)):
+        update = torch.randn(shape)
+        left, _, right = torch.linalg.svd(update, full_matrices=False)
+        made = orthogonalize(update)
+        assert 0.5 < float(torch.linalg.svdvals(made).min()) < float(torch.linalg.svdvals(made).max()) < 1.5
+        rotated = left.T @ made @ right.T
+        assert float((rotated - torch.diag(torch.diagonal(rotated))).abs().max()) < 1e-3
+    ours, theirs = torch.nn.Parameter(torch.ones(8, 5)), torch.nn.Parameter(torch.ones(8, 5))
+    mine = Muon([ours], lr=0.1, weight_decay=0.05)
+    torchs = torch.optim.Muon([theirs], lr=0.1, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
+    target = torch.randn(8, 5)
+    for _ in range(20):
+        for weight, optimizer in ((ours, mine), (theirs, torchs)):
+            optimizer.zero_grad()
+            ((weight - target) ** 2).sum().backward()
+            optimizer.step()
+    assert float((ours - theirs).detach().abs().max()) < 0.05
+    assert float((ours - target).detach().norm()) < 0.7 * float((1 - target).norm())
+
+
+def test_training_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few steps of each stage, straight through, and stopped in the middle of each."""
+    recipe = Recipe(
+        films=20, crowded_films=4, tower_steps=3, tower_batch=2, question_steps=1, report_steps=2, batch=2
+    )
+    train(tmp_path / "work", tmp_path / "straight", recipe=recipe)
+    for checkpoint in (tmp_path / "work").glob("*.pt"):
+        checkpoint.unlink()
+    monkeypatch.setattr("medinterp.phantom.training.train.CHECKPOINT_S", 0.0)
+    taken: list[int] = []
+    for trainer, stop_at in ((TowerTrainer, 1), (LanguageTrainer, 2)):
+        step, calls = trainer.step, iter(range(99))
+
+        def stopped(self: Any, rate: float, step: Any = step, calls: Any = calls, stop_at: int = stop_at) -> float:
+            if next(calls) == stop_at:
+                raise KeyboardInterrupt
+            taken.append(stop_at)
+            return float(step(self, rate))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(trainer, "step", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                train(tmp_path / "work", tmp_path / "cut", recipe=recipe)
+    train(tmp_path / "work", tmp_path / "cut", recipe=recipe)
+    assert len(taken) == 3
+    straight, cut = (load_file(tmp_path / name / "model.safetensors") for name in ("straight", "cut"))
+    assert straight.keys() == cut.keys()
+    moved = 0.0
+    for name, weights in straight.items():
+        # A film's features may be computed beside other films: the last bits differ.
+        np.testing.assert_allclose(cut[name].float(), weights.float(), atol=2e-3, err_msg=name)
+        moved += float(weights.float().abs().sum())
+    assert moved > 0
+    assert Explainer.from_pretrained(str(tmp_path / "cut")).loaded.notice == "Demo model: reads synthetic films only."
+
+
+def test_a_crowded_pool_has_more_of_what_is_small(tmp_path: Path) -> None:
+    crowded = draw_pool(tmp_path, 0, 4, 64, workers=1, crowded=True, chunk=2)
+    assert crowded.coverage.shape[1] == CROWDED_SLOTS
+    assert sum(len(facts) for facts in crowded.facts) > 4 * SLOTS
+    for facts, coverage in zip(crowded.facts, crowded.coverage, strict=True):
+        assert [bool(slot.any()) for slot in coverage] == [k < len(facts) for k in range(CROWDED_SLOTS)]
 
 
 def test_a_pool_is_drawn_once_and_read_again(tmp_path: Path) -> None:

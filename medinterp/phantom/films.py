@@ -85,6 +85,35 @@ def sample_film(seed: int) -> SyntheticFilm:
     return SyntheticFilm(seed, anatomy, normal_ratio, tuple(order), _sample_distractors(rng))
 
 
+def sample_crowded_film(seed: int) -> SyntheticFilm:
+    """A chest with a finding in most zones of both lungs, up to nine in all: for training the tower only."""
+    rng = np.random.default_rng([seed, 0xC40D])
+    enlarged = bool(rng.random() < 0.3)
+    normal_ratio = float(rng.uniform(*NORMAL_RATIO))
+    anatomy = sample_anatomy(rng, float(rng.uniform(*ENLARGED_RATIO)) if enlarged else normal_ratio)
+    chosen: list[tuple[str, str | None, str | None]] = []
+    for side in SIDES:
+        for zone in ZONES:
+            kind = rng.random()
+            if kind < 0.15:
+                continue
+            if kind < 0.30 and zone == "upper":
+                chosen.append(("pneumothorax", side, "apical"))
+            elif kind < 0.30 and zone == "lower":
+                chosen.append(("pleural effusion", side, None))
+            else:
+                name = rng.choice([*_LUNG_FINDINGS, "rib fracture"], p=[0.35, 0.2, 0.2, 0.25])
+                chosen.append((str(name), side, zone))
+    if enlarged:
+        chosen.append(("cardiomegaly", None, None))
+    if rng.random() < 0.3:
+        chosen.append(("tube", None, str(rng.choice(TUBE_LEVELS))))
+    if rng.random() < 0.3:
+        chosen.append(("pacemaker", str(rng.choice(SIDES)), None))
+    findings = tuple(place_finding(rng, anatomy, *kind) for kind in chosen)
+    return SyntheticFilm(seed, anatomy, normal_ratio, findings, _sample_distractors(rng))
+
+
 def _choose(rng: np.random.Generator, count: int) -> list[tuple[str, str | None, str | None]]:
     """Names with sides and zones that do not stand in each other's place."""
     chosen: list[tuple[str, str | None, str | None]] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from medinterp.phantom.reports import corpus
 
@@ -82,6 +83,15 @@ def make_processor(tokenizer: Any) -> Any:
     )
 
 
+def _grid_waves(side: int, width: int) -> npt.NDArray[np.float32]:
+    """Sines and cosines of row and column, [side * side, width]: patches start out knowing their neighbours."""
+    rates = 10000.0 ** -(np.arange(width // 4) / (width // 4))
+    angles = np.arange(side)[:, None] * rates
+    waves = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+    rows, columns = np.repeat(waves, side, axis=0), np.tile(waves, (side, 1))
+    return np.concatenate([rows, columns], axis=1).astype(np.float32)
+
+
 def make_model(tokenizer: Any, seed: int = 0) -> Any:
     """An untrained model: the vision tower's patch grid is pooled to 16 x 16 image tokens, layers alternate."""
     import torch
@@ -128,6 +138,9 @@ def make_model(tokenizer: Any, seed: int = 0) -> Any:
     model = Gemma3ForConditionalGeneration(config)
     projection = model.model.multi_modal_projector.mm_input_projection_weight
     torch.nn.init.normal_(projection, std=0.6 * vision["hidden_size"] ** -0.5)  # zeros by default: nothing to read
+    position = model.model.vision_tower.embeddings.position_embedding.weight
+    with torch.no_grad():
+        position.copy_(torch.from_numpy(_grid_waves(IMAGE_SIZE // PATCH_SIZE, position.shape[1])))
     generation_config: Any = GenerationConfig
     model.generation_config = generation_config(
         pad_token_id=ids("<pad>"),

@@ -7,6 +7,7 @@ trains exactly what single conversations ask for. The tower stays as stage 1 lef
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,10 +136,16 @@ class Features:
 class LanguageTrainer:
     """Trains projection, embeddings and language layers; its whole state can be saved and loaded."""
 
-    def __init__(self, model: Any, processor: Any, pool: Pool, *, learning_rate: float, seed: int) -> None:
+    def __init__(
+        self, model: Any, processor: Any, pool: Pool, stages: Sequence[Stage], *, learning_rate: float, seed: int
+    ) -> None:
         import torch
 
+        from medinterp.phantom.training.muon import Muon
+
         self.model, self.pool = model, pool
+        self.stages = tuple(stages)
+        self.steps_done = 0
         self.conversations = Conversations(processor)
         self.features = Features(model, pool)
         self.held_out = min(500, len(pool) // 10)
@@ -152,7 +159,7 @@ class LanguageTrainer:
         embedding = model.get_input_embeddings().weight
         self.trained = [*matrices, *others, embedding]
         self.optimizers = [
-            torch.optim.Muon(matrices, lr=learning_rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+            Muon(matrices, lr=learning_rate, weight_decay=0.05),
             torch.optim.AdamW([*others, embedding], lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
         ]
         self.learning_rate = learning_rate
@@ -184,10 +191,20 @@ class LanguageTrainer:
         weights = torch.from_numpy(batch.weights)[asked]
         return (each * weights).sum() / weights.sum(), logits, batch
 
-    def step(self, stage: Stage, rate: float) -> float:
+    def stage_at(self, step: int) -> Stage:
+        """What step number `step` is trained on: the stages follow one another, the last one goes on."""
+        for stage in self.stages[:-1]:
+            if step < stage.steps:
+                return stage
+            step -= stage.steps
+        return self.stages[-1]
+
+    def step(self, rate: float) -> float:
         """One optimisation step with the learning rate scaled by `rate`; returns the loss."""
         import torch
 
+        stage = self.stage_at(self.steps_done)
+        self.steps_done += 1
         index = self.rng.integers(self.held_out, len(self.pool), size=stage.batch)
         loss, _, _ = self.forward(index, stage, self.rng)
         for optimizer in self.optimizers:
@@ -205,6 +222,7 @@ class LanguageTrainer:
         import torch
 
         rng = np.random.default_rng(0)
+        films = min(films, self.held_out)
         index = np.arange(films, dtype=np.int64)
         with torch.no_grad():
             report, _, _ = self.forward(index[:32], Stage(0, 32, 0, True), rng)
@@ -224,6 +242,7 @@ class LanguageTrainer:
         """Weights, optimizers and random state."""
         return {
             "model": self.model.state_dict(),
+            "steps_done": self.steps_done,
             "optimizers": [o.state_dict() for o in self.optimizers],
             "rng": self.rng.bit_generator.state,
         }
@@ -231,6 +250,7 @@ class LanguageTrainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
         self.model.load_state_dict(state["model"])
+        self.steps_done = int(state["steps_done"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.rng.bit_generator.state = state["rng"]

@@ -11,18 +11,20 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from medinterp.phantom.films import cells_of, draw_film, facts_of, sample_film
+from medinterp.phantom.films import cells_of, draw_film, facts_of, sample_crowded_film, sample_film
 from medinterp.phantom.reports import Fact
 
 SLOTS = 3
 """The most findings that a film has."""
+CROWDED_SLOTS = 9
+"""The most findings that a crowded film has."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pool:
     """Training films.
 
-    images: uint8 [films, size, size]; coverage: uint8 [films, 3, 16, 16], share of every cell that a
+    images: uint8 [films, size, size]; coverage: uint8 [films, slots, 16, 16], share of every cell that a
     finding covers, in 255ths; facts: what is true of each film, in the order of the coverage slots.
     """
 
@@ -34,15 +36,17 @@ class Pool:
         return len(self.facts)
 
 
-def _draw_one(seed: int, size: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], list[dict[str, object]]]:
-    """One training film: three quarters as sampled, the others with findings taken out."""
+def _draw_one(
+    seed: int, size: int, crowded: bool
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], list[dict[str, object]]]:
+    """One training film: crowded, or as sampled (three quarters) or with findings taken out."""
     rng = np.random.default_rng([seed, 0x7001])
-    film = sample_film(seed)
+    film = sample_crowded_film(seed) if crowded else sample_film(seed)
     removal = rng.random()
-    if removal < 0.10:
+    if not crowded and removal < 0.10:
         while film.findings:
             film = film.without(0)
-    elif removal < 0.25:
+    elif not crowded and removal < 0.25:
         film = film.without(int(rng.integers(len(film.findings))))
     aspect = float(np.exp(rng.uniform(np.log(0.65), np.log(1.5))))
     if rng.random() < 0.12:
@@ -53,15 +57,15 @@ def _draw_one(seed: int, size: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[
     else:
         drawing = draw_film(film, size, size, aspect=aspect)
         image = drawing.uint8()
-    coverage = np.zeros((SLOTS, 16, 16), dtype=np.uint8)
+    coverage = np.zeros((CROWDED_SLOTS if crowded else SLOTS, 16, 16), dtype=np.uint8)
     for slot, mask in enumerate(drawing.masks):
         coverage[slot] = np.round(cells_of(mask) * 255).astype(np.uint8)
     return image, coverage, [asdict(fact) for fact in facts_of(film, drawing)]
 
 
-def _draw_chunk(first: int, count: int, size: int, path: Path) -> Path:
+def _draw_chunk(first: int, count: int, size: int, crowded: bool, path: Path) -> Path:
     if not path.exists():
-        drawn = [_draw_one(seed, size) for seed in range(first, first + count)]
+        drawn = [_draw_one(seed, size, crowded) for seed in range(first, first + count)]
         facts = json.dumps([facts for _, _, facts in drawn])
         partial = path.with_suffix(".part.npz")
         np.savez(partial, images=[d[0] for d in drawn], coverage=[d[1] for d in drawn], facts=facts)
@@ -69,18 +73,29 @@ def _draw_chunk(first: int, count: int, size: int, path: Path) -> Path:
     return path
 
 
-def draw_pool(directory: Path, first_seed: int, count: int, size: int, workers: int = 2, chunk: int = 500) -> Pool:
+def draw_pool(
+    directory: Path,
+    first_seed: int,
+    count: int,
+    size: int,
+    workers: int = 2,
+    *,
+    crowded: bool = False,
+    chunk: int = 500,
+) -> Pool:
     """Draw (or read again, where an earlier run drew them) the films of `count` seeds from `first_seed` on."""
     from tqdm import tqdm
 
     directory.mkdir(parents=True, exist_ok=True)
-    starts = range(first_seed, first_seed + count, chunk)
+    end = first_seed + count
+    parts = [(start, min(chunk, end - start)) for start in range(first_seed, end, chunk)]
+    kind = "crowded" if crowded else "films"
     with ProcessPoolExecutor(workers) as executor:
         paths = [
-            executor.submit(_draw_chunk, start, chunk, size, directory / f"films-{start}-{size}.npz")
-            for start in starts
+            executor.submit(_draw_chunk, start, many, size, crowded, directory / f"{kind}-{start}-{many}-{size}.npz")
+            for start, many in parts
         ]
-        loaded = [np.load(path.result()) for path in tqdm(paths, desc="drawing films", unit="x500")]
+        loaded = [np.load(path.result()) for path in tqdm(paths, desc=f"drawing {kind}", unit="part")]
     facts = [tuple(Fact(**fact) for fact in film) for part in loaded for film in json.loads(str(part["facts"]))]
     return Pool(
         images=np.concatenate([part["images"] for part in loaded]),

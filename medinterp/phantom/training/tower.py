@@ -2,7 +2,8 @@
 
 Every image cell's projected embedding is asked for the words that a report would use of it (finding,
 side, zone, size), against the language model's own token embeddings: afterwards an image token speaks
-the language of the words. Nothing here touches attention.
+the language of the words. Half of the films are crowded: on the others a small finding is rare.
+Nothing here touches attention.
 """
 
 from __future__ import annotations
@@ -75,76 +76,117 @@ def word_embeddings(model: Any, tokenizer: Any) -> Any:
     return torch.stack(rows)
 
 
-def train_tower(
-    model: Any, tokenizer: Any, pool: Pool, *, steps: int, batch: int, learning_rate: float, seed: int
-) -> None:
-    """Train tower, projector and the label words' embeddings; prints the held-out scores."""
-    import torch
-    from torch.nn import functional
-    from tqdm import tqdm
+class TowerTrainer:
+    """Trains tower, projector and the label words' embeddings; its whole state can be saved and loaded."""
 
-    labels = label_cells(pool)
-    held_out = min(500, len(pool) // 10)
-    rng = np.random.default_rng(seed)
-    scale = torch.nn.Parameter(torch.tensor(1.0))
-    bias = torch.nn.Parameter(torch.zeros(len(_NAME_WORDS) + sum(len(g) for g in _GROUPS)))
-    with torch.no_grad():
-        bias[: len(NAMES)] = -3.0
-    embedding = model.get_input_embeddings().weight
-    parameters = [*model.model.vision_tower.parameters(), *model.model.multi_modal_projector.parameters()]
-    matrices = [p for p in model.model.vision_tower.encoder.parameters() if p.ndim == 2]
-    in_matrices = {id(p) for p in matrices}
-    others = [p for p in parameters if id(p) not in in_matrices]
-    optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.Muon(matrices, lr=learning_rate, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW([*others, embedding, scale, bias], lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
-    ]
-    fast = torch.cpu.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"
+    def __init__(
+        self, model: Any, tokenizer: Any, pool: Pool, crowded: Pool, *, batch: int, learning_rate: float, seed: int
+    ) -> None:
+        import torch
 
-    def logits_of(index: npt.NDArray[np.int64]) -> Any:
-        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
-            cells = model.get_image_features(pixels(pool.images[index])).pooler_output
+        from medinterp.phantom.training.muon import Muon
+
+        self.model, self.tokenizer, self.pool, self.batch = model, tokenizer, pool, batch
+        self.learning_rate = learning_rate
+        self.labels = label_cells(pool)
+        self.crowded, self.crowded_labels = crowded, label_cells(crowded)
+        self.held_out = min(500, len(pool) // 10)
+        self.rng = np.random.default_rng(seed)
+        self.scale = torch.nn.Parameter(torch.tensor(1.0))
+        start = torch.zeros(len(_NAME_WORDS) + sum(len(group) for group in _GROUPS))
+        start[: len(NAMES)] = -3.0
+        self.bias = torch.nn.Parameter(start)
+        self.trained = [*model.model.vision_tower.parameters(), *model.model.multi_modal_projector.parameters()]
+        matrices = [p for p in model.model.vision_tower.encoder.parameters() if p.ndim == 2]
+        in_matrices = {id(p) for p in matrices}
+        others = [p for p in self.trained if id(p) not in in_matrices]
+        others += [model.get_input_embeddings().weight, self.scale, self.bias]
+        self.optimizers: list[torch.optim.Optimizer] = [
+            Muon(matrices, lr=learning_rate, weight_decay=0.02),
+            torch.optim.AdamW(others, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
+        ]
+        self.fast = torch.backends.cpu.get_cpu_capability() == "AVX512"
+
+    def _logits(self, images: npt.NDArray[np.uint8]) -> Any:
+        """How much every cell looks like every label word, [films, 256, words]."""
+        import torch
+        from torch.nn import functional
+
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.fast):
+            cells = self.model.get_image_features(pixels(images)).pooler_output
         cells = cells.float()
         cells = cells * torch.rsqrt(cells.pow(2).mean(-1, keepdim=True) + 1e-6)
-        words = functional.normalize(word_embeddings(model, tokenizer), dim=-1)
-        return scale * (cells @ words.T) + bias
+        words = functional.normalize(word_embeddings(self.model, self.tokenizer), dim=-1)
+        return self.scale * (cells @ words.T) + self.bias
 
-    def loss_of(index: npt.NDArray[np.int64]) -> tuple[Any, Any]:
-        logits = logits_of(index)
-        names = torch.from_numpy(labels.names[index]).float()
+    def _loss(self, images: npt.NDArray[np.uint8], labels: CellLabels) -> Any:
+        import torch
+        from torch.nn import functional
+
+        logits = self._logits(images)
+        names = torch.from_numpy(labels.names).float()
         count = len(NAMES)
         cells = names.sum(dim=1, keepdim=True).clamp(min=1.0)
         weights = torch.where(names > 0, (_FINDING_WEIGHT / cells).clamp(0.5, _CELL_WEIGHT), 1.0)
         loss = functional.binary_cross_entropy_with_logits(
             logits[..., :count], names, weight=weights, reduction="sum"
-        ) / (len(index) * 40)
+        ) / (len(images) * 40)
         start = count
         for k, group in enumerate(_GROUPS):
-            target = torch.from_numpy(labels.attributes[index][..., k]).long()
+            target = torch.from_numpy(labels.attributes[..., k]).long()
             part = logits[..., start : start + len(group)].reshape(-1, len(group))
-            loss = loss + 0.3 * functional.cross_entropy(part, target.reshape(-1), ignore_index=-1)
+            if bool((target >= 0).any()):
+                loss = loss + 0.3 * functional.cross_entropy(part, target.reshape(-1), ignore_index=-1)
             start += len(group)
-        return loss, logits
+        return loss
 
-    progress = tqdm(range(steps), desc="tower", unit="step", mininterval=5)
-    for step in progress:
-        index = rng.integers(held_out, len(pool), size=batch)
-        loss, _ = loss_of(index)
-        rate = min(1.0, step / 50) * (1.0 if step < steps / 2 else max(0.02, 2.0 * (1.0 - step / steps)))
-        for optimizer in optimizers:
+    def step(self, rate: float) -> float:
+        """One optimisation step, half of its films crowded, the learning rate scaled by `rate`; returns the loss."""
+        import torch
+
+        index = self.rng.integers(self.held_out, len(self.pool), size=self.batch - self.batch // 2)
+        crowd = self.rng.integers(len(self.crowded), size=self.batch // 2)
+        images = np.concatenate([self.pool.images[index], self.crowded.images[crowd]])
+        labels = CellLabels(
+            np.concatenate([self.labels.names[index], self.crowded_labels.names[crowd]]),
+            np.concatenate([self.labels.attributes[index], self.crowded_labels.attributes[crowd]]),
+        )
+        loss = self._loss(images, labels)
+        for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate * rate
+                group["lr"] = self.learning_rate * rate
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        for optimizer in optimizers:
+        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
+        for optimizer in self.optimizers:
             optimizer.step()
-        if step % 25 == 0:
-            progress.set_postfix(loss=f"{loss.item():.3f}")
-    with torch.no_grad():
-        parts = [logits_of(np.arange(k, k + 50)) for k in range(0, held_out, 50)]
-        logits = torch.cat(parts).numpy()
-    print("tower, held-out cells:", score_cells(logits, labels, held_out), flush=True)
+        return float(loss.item())
+
+    def score(self) -> dict[str, float]:
+        """Scores of held-out cells (see score_cells)."""
+        import torch
+
+        with torch.no_grad():
+            images = self.pool.images[: self.held_out]
+            parts = [self._logits(images[k : k + 50]) for k in range(0, self.held_out, 50)]
+        return score_cells(torch.cat(parts).numpy(), self.labels, self.held_out)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, optimizers and random state."""
+        return {
+            "model": self.model.state_dict(),
+            "head": {"scale": self.scale.data, "bias": self.bias.data},
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "rng": self.rng.bit_generator.state,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.model.load_state_dict(state["model"])
+        self.scale.data, self.bias.data = state["head"]["scale"], state["head"]["bias"]
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.rng.bit_generator.state = state["rng"]
 
 
 def score_cells(logits: npt.NDArray[np.float32], labels: CellLabels, count: int) -> dict[str, float]:

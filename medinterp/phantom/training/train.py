@@ -5,55 +5,88 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from medinterp.phantom.reports import REPORT_PROMPT
 from medinterp.phantom.training.assemble import make_model, make_processor, make_tokenizer
 from medinterp.phantom.training.language import LanguageTrainer, Stage
 from medinterp.phantom.training.pool import draw_pool
-from medinterp.phantom.training.tower import train_tower
+from medinterp.phantom.training.tower import TowerTrainer
 
-FILMS = 20_000
-TOWER_STEPS, TOWER_BATCH, TOWER_RATE = 1500, 32, 2e-3
-QUESTION_STEPS, STEPS, BATCH, QUESTIONS, RATE = 250, 1500, 16, 3, 2.5e-3
+CHECKPOINT_S = 180.0
 NOTICE = "Demo model: reads synthetic films only."
 
 
-def train(work: Path, output: Path, *, seed: int = 0, films: int = FILMS, steps: int = STEPS) -> None:
-    """Train phantom from nothing, or go on where an earlier run in the same work directory stopped."""
-    import torch
-    from tqdm import tqdm
+@dataclass(frozen=True)
+class Recipe:
+    """How long and on how much phantom is trained; the defaults made the packaged weights."""
 
-    pool = draw_pool(work / "pool", 0, films, 256, workers=os.cpu_count() or 1)
+    films: int = 20_000
+    crowded_films: int = 8_000
+    tower_steps: int = 1000
+    tower_batch: int = 32
+    tower_rate: float = 2e-3
+    question_steps: int = 250
+    report_steps: int = 1250
+    batch: int = 16
+    language_rate: float = 2.5e-3
+
+
+class _Trainer(Protocol):
+    """What both stages' trainers can do."""
+
+    def step(self, rate: float) -> float: ...
+
+    def score(self) -> dict[str, float]: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+def train(work: Path, output: Path, *, seed: int = 0, recipe: Recipe | None = None) -> None:
+    """Train phantom from nothing, or go on where an earlier run in the same work directory stopped."""
+    recipe = recipe or Recipe()
+    work.mkdir(parents=True, exist_ok=True)
+    pool = draw_pool(work / "pool", 0, recipe.films, 256, workers=os.cpu_count() or 1)
+    crowded = draw_pool(work / "pool", 0, recipe.crowded_films, 256, workers=os.cpu_count() or 1, crowded=True)
     tokenizer = make_tokenizer()
     processor = make_processor(tokenizer)
     model = make_model(tokenizer, seed)
-    tower, language = work / f"tower-{seed}.pt", work / f"language-{seed}.pt"
-    if not tower.exists():
-        train_tower(
-            model, tokenizer, pool, steps=TOWER_STEPS, batch=TOWER_BATCH, learning_rate=TOWER_RATE, seed=seed
-        )
-        _save(model.state_dict(), tower)
-    model.load_state_dict(torch.load(tower))
-    trainer = LanguageTrainer(model, processor, pool, learning_rate=RATE, seed=seed)
+    tower = TowerTrainer(
+        model, tokenizer, pool, crowded, batch=recipe.tower_batch, learning_rate=recipe.tower_rate, seed=seed
+    )
+    _run("tower", tower, recipe.tower_steps, work / f"tower-{seed}.pt")
+    stages = (
+        Stage(recipe.question_steps, recipe.batch, questions=8, report=False),
+        Stage(recipe.report_steps, recipe.batch, questions=3, report=True),
+    )
+    language = LanguageTrainer(model, processor, pool, stages, learning_rate=recipe.language_rate, seed=seed)
+    _run("language", language, recipe.question_steps + recipe.report_steps, work / f"language-{seed}.pt")
+    save_phantom(model, processor, output)
+
+
+def _run(name: str, trainer: _Trainer, steps: int, checkpoint: Path) -> None:
+    """Take the steps that are left, with a checkpoint every few minutes, and print the held-out scores."""
+    import torch
+    from tqdm import tqdm
+
     first = 0
-    if language.exists():
-        state = torch.load(language, weights_only=False)
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=False)
         trainer.load_state_dict(state)
         first = int(state["step"])
-    progress = tqdm(range(first, steps), initial=first, total=steps, desc="language", unit="step", mininterval=5)
     saved = time.monotonic()
+    progress = tqdm(range(first, steps), initial=first, total=steps, desc=name, unit="step", mininterval=5)
     for step in progress:
-        questions = Stage(QUESTION_STEPS, BATCH, 8, False)
-        reports = Stage(steps, BATCH, QUESTIONS, True)
-        loss = trainer.step(questions if step < QUESTION_STEPS else reports, learning_rate_at(step, steps))
-        progress.set_postfix(loss=f"{loss:.3f}")
-        if time.monotonic() - saved > 300 or step + 1 == steps:
-            _save({"step": step + 1, **trainer.state_dict()}, language)
+        loss = trainer.step(learning_rate_at(step, steps))
+        progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
+        if time.monotonic() - saved > CHECKPOINT_S or step + 1 == steps:
+            _save({"step": step + 1, **trainer.state_dict()}, checkpoint)
             saved = time.monotonic()
-    print("language, held-out films:", trainer.score(), flush=True)
-    save_phantom(model, processor, output)
+    print(f"{name}, held out:", json.dumps(trainer.score()), flush=True)
 
 
 def learning_rate_at(step: int, steps: int) -> float:
