@@ -63,8 +63,8 @@ class Alternative:
 class ReportToken:
     """One generated token t.
 
-    index: t, 0-based; token_id: vocabulary id; start, end: character span in Report.text
-    (empty for a token that ends inside a character, or for a control token);
+    index: t, 0-based; token_id: vocabulary id; start, end: character span in Report.text that it wrote,
+    wholly or in part (tokens that share a character overlap there; a control token's span is empty);
     logprob: log p of this token where it was generated, nats.
     """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,14 +14,30 @@ from medinterp.model.offsets import IncrementalDecoder, decode_offsets
 TOKENIZER = small_tokenizer()
 
 
+def joined(text: str, offsets: Sequence[tuple[int, int]]) -> str:
+    """What the spans hold, a character that several tokens wrote counted once."""
+    reached, pieces = 0, []
+    for start, stop in offsets:
+        assert max(0, reached - 1) <= start <= reached <= stop
+        pieces.append(text[reached:stop])
+        reached = stop
+    return "".join(pieces)
+
+
 @settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
-def test_any_text_comes_back_with_spans_that_tile_it(text: str) -> None:
+def test_any_text_comes_back_with_the_bytes_that_each_token_wrote(text: str) -> None:
     ids = TOKENIZER(text, add_special_tokens=False)["input_ids"]
     decoded, offsets = decode_offsets(TOKENIZER, ids)
-    assert decoded == TOKENIZER.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    assert "".join(decoded[start:stop] for start, stop in offsets) == decoded
-    assert [start for start, _ in offsets] == [0, *(stop for _, stop in offsets)][: len(offsets)]
+    assert decoded == text == joined(decoded, offsets)
+    # An independent count: a token's bytes are as many as the letters of its byte-level piece.
+    sizes = [len(piece) for piece in TOKENIZER.convert_ids_to_tokens(ids)]
+    owners = [k for k, character in enumerate(text) for _ in character.encode()]
+    assert sum(sizes) == len(owners)
+    at = 0
+    for (start, stop), size in zip(offsets, sizes, strict=True):
+        assert (start, stop) == (owners[at], owners[at + size - 1] + 1)
+        at += size
 
 
 @settings(deadline=None)
@@ -27,24 +45,26 @@ def test_any_text_comes_back_with_spans_that_tile_it(text: str) -> None:
 def test_any_tokens_stream_to_what_is_kept(ids: list[int]) -> None:
     decoder = IncrementalDecoder(TOKENIZER)
     streamed = "".join([decoder.push(token) for token in ids] + [decoder.finish()])
-    assert streamed == decoder.text
+    assert streamed == decoder.text == TOKENIZER.decode(ids, skip_special_tokens=True)
     assert len(decoder.offsets) == len(ids)
-    assert "".join(decoder.text[start:stop] for start, stop in decoder.offsets) == decoder.text
+    assert joined(decoder.text, decoder.offsets) == decoder.text
 
 
-def test_a_token_that_ends_inside_a_character_writes_nothing_yet() -> None:
+def test_a_character_of_several_tokens_stands_in_the_span_of_each() -> None:
     ids = TOKENIZER("A\N{GRINNING FACE}B", add_special_tokens=False)["input_ids"]
     assert len(ids) == 6  # four of them are the four bytes of one character
     text, offsets = decode_offsets(TOKENIZER, ids)
     assert text == "A\N{GRINNING FACE}B"
-    assert offsets == ((0, 1), (1, 1), (1, 1), (1, 1), (1, 2), (2, 3))
+    assert offsets == ((0, 1), (1, 2), (1, 2), (1, 2), (1, 2), (2, 3))
+    decoder = IncrementalDecoder(TOKENIZER)
+    assert [decoder.push(token) for token in ids] == ["A", "", "", "", "\N{GRINNING FACE}", "B"]
 
 
 def test_a_report_cut_inside_a_character_keeps_what_there_is() -> None:
     ids = TOKENIZER("A\N{GRINNING FACE}", add_special_tokens=False)["input_ids"][:3]
     text, offsets = decode_offsets(TOKENIZER, ids)
     assert text == "A\N{REPLACEMENT CHARACTER}"
-    assert offsets == ((0, 1), (1, 1), (1, 2))
+    assert offsets == ((0, 1), (1, 2), (1, 2))
 
 
 def test_control_tokens_write_nothing() -> None:
@@ -62,4 +82,4 @@ def test_the_real_tokenizer_too(text: str) -> None:
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     decoded, offsets = decode_offsets(tokenizer, ids)
     assert decoded == text
-    assert "".join(text[start:stop] for start, stop in offsets) == text
+    assert joined(text, offsets) == text

@@ -32,16 +32,15 @@ def report_of(pieces: list[str], *, complete: bool = True) -> Report:
 
 
 def byte_tokens(text: str, cuts: set[int]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Tokens that cut the UTF-8 bytes anywhere: their character spans as decoding gives them, and their bytes."""
+    """Tokens that cut the UTF-8 bytes anywhere: the characters that each wrote a part of, and their bytes."""
     data = text.encode()
     edges = [0, *sorted(cut for cut in cuts if 0 < cut < len(data)), len(data)]
     spans, bytes_of = [], []
-    written = 0
     for start, stop in pairwise(edges):
-        reached = len(data[:stop].decode(errors="ignore"))
-        spans.append((written, reached))
+        characters = len(data[:start].decode(errors="ignore")), len(data[:stop].decode(errors="ignore"))
+        unfinished = len(text[: characters[1]].encode()) < stop
+        spans.append((characters[0], characters[1] + unfinished))
         bytes_of.append((start, stop))
-        written = reached
     return spans, bytes_of
 
 
@@ -78,10 +77,10 @@ def test_one_token_may_write_several_words() -> None:
 
 
 def test_a_token_inside_a_character_belongs_to_its_word() -> None:
-    """An e with accent is two bytes: the token that ends after the first has an empty span."""
+    """An e with accent is two bytes: the tokens that wrote one each both hold the letter."""
     text = "Épanchement à droite"
     spans, _ = byte_tokens(text, {1, 7, 13, 14})
-    assert spans[0] == (0, 0)
+    assert spans[:2] == [(0, 1), (0, 6)]
     count = len(spans)
     report = build_report([1] * count, spans, text, [-1.0] * count, [()] * count, [0.5] * count, True)
     assert [word.text for word in report.words] == ["Épanchement", "à", "droite"]
@@ -103,7 +102,6 @@ def test_words_hold_exactly_the_tokens_that_share_their_bytes(text: str, cuts: s
         assert text[word.start : word.end] == word.text
         start, stop = len(text[: word.start].encode()), len(text[: word.end].encode())
         sharing = tuple(k for k, (first, last) in enumerate(pieces) if first < stop and start < last)
-        # A token in the middle of a four-byte character writes nothing and ends nothing.
         assert word.token_indices == sharing
         assert word.logprob == pytest.approx(-len(sharing))
 
@@ -132,7 +130,7 @@ def test_a_text_that_no_model_wrote_has_nothing_measured() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="one entry for each token"):
         build_report([1, 2], [(0, 1)], "a", [-1.0], [()], [0.1], True)
-    for spans in ([(0, 2), (1, 3)], [(0, 9)], [(2, 1)]):
+    for spans in ([(0, 2), (0, 3)], [(0, 2), (1, 1)], [(0, 9)], [(2, 1)]):
         count = len(spans)
         with pytest.raises(ValueError, match="token span"):
             build_report([1] * count, spans, "abc", [-1.0] * count, [()] * count, [0.0] * count, True)

@@ -11,18 +11,20 @@ _REPLACEMENT = "\ufffd"
 class IncrementalDecoder:
     """Decodes one report token by token.
 
-    A byte-level token may end inside a UTF-8 character; its text is held back until the character is
-    whole, and then belongs to the token that completed it (the held tokens' spans are empty). The
-    report's text is by definition the pieces one after the other, so what was streamed is what is kept.
+    A byte-level token may end inside a UTF-8 character; the character is held back until it is whole, and
+    stands in the span of every token that wrote a part of it. The report's text is by definition the
+    pieces one after the other, so what was streamed is what is kept.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._tokens: list[int] = []
         self._settled = 0
-        """Tokens before this one have been written."""
+        """Tokens before this one have been written whole."""
         self._context = 0
         """Decoding starts at this token: the last piece is decoded again, as left context for the next."""
+        self._ahead = 0
+        """Characters already written of the tokens that are not settled."""
         self._pieces: list[str] = []
         self._offsets: list[tuple[int, int]] = []
         self._length = 0
@@ -30,22 +32,27 @@ class IncrementalDecoder:
     def push(self, token_id: int) -> str:
         """Take one token and return the text that it adds, which may be empty."""
         self._tokens.append(token_id)
-        before = self._decode(self._context, self._settled)
-        now = self._decode(self._context, len(self._tokens))
-        if now.endswith(_REPLACEMENT):
-            return self._write("")
-        self._context, self._settled = self._settled, len(self._tokens)
-        return self._write(now[len(before) :])
+        now = self._unsettled()
+        whole = now.rstrip(_REPLACEMENT)
+        piece = whole[self._ahead :]
+        begun = int(len(now) > max(len(whole), self._ahead))
+        self._pieces.append(piece)
+        self._offsets.append((self._length, self._length + len(piece) + begun))
+        self._length += len(piece)
+        if begun:
+            self._ahead += len(piece)
+        else:
+            self._context, self._settled, self._ahead = self._settled, len(self._tokens), 0
+        return piece
 
     def finish(self) -> str:
         """Return what was still held back: the report ended inside a character."""
         if self._settled == len(self._tokens):
             return ""
-        before = self._decode(self._context, self._settled)
-        rest = self._decode(self._context, len(self._tokens))[len(before) :]
+        rest = self._unsettled()[self._ahead :]
         self._settled = len(self._tokens)
         self._pieces[-1] += rest
-        self._offsets[-1] = (self._length, self._length + len(rest))
+        self._offsets[-1] = (self._offsets[-1][0], self._length + len(rest))
         self._length += len(rest)
         return rest
 
@@ -56,14 +63,13 @@ class IncrementalDecoder:
 
     @property
     def offsets(self) -> tuple[tuple[int, int], ...]:
-        """For each token the span of characters in `text` that it wrote: start, end."""
+        """For each token the span of characters in `text` that it wrote, wholly or in part: start, end."""
         return tuple(self._offsets)
 
-    def _write(self, piece: str) -> str:
-        self._pieces.append(piece)
-        self._offsets.append((self._length, self._length + len(piece)))
-        self._length += len(piece)
-        return piece
+    def _unsettled(self) -> str:
+        """The text of the tokens that are not settled."""
+        before = self._decode(self._context, self._settled)
+        return self._decode(self._context, len(self._tokens))[len(before) :]
 
     def _decode(self, start: int, stop: int) -> str:
         text: str = self._tokenizer.decode(

@@ -22,8 +22,8 @@ def build_report(
     """The report with its tokens, words, sections and findings.
 
     token_ids, offsets, logprobs (nats), alternatives, image_mass (0..1): one each for every token;
-    offsets are character spans (start, end) in text, empty for a token that ends inside a character
-    and for a control token. complete: the model ended the report itself.
+    offsets are character spans (start, end) in text, empty for a control token; two tokens share a character
+    when each wrote a part of it. complete: the model ended the report itself.
     Raises ValueError when the lengths differ or an offset lies outside text or runs backwards.
     """
     lengths = {len(part) for part in (token_ids, offsets, logprobs, alternatives, image_mass)}
@@ -31,8 +31,8 @@ def build_report(
         raise ValueError(f"one entry for each token is needed, not {sorted(lengths)}")
     reached = 0
     for start, end in offsets:
-        if not reached <= start <= end <= len(text):
-            raise ValueError(f"token span ({start}, {end}) is not within {reached}..{len(text)}")
+        if not (max(0, reached - 1) <= start <= end and reached <= end <= len(text)):
+            raise ValueError(f"token span ({start}, {end}) is not within {max(0, reached - 1)}..{len(text)}")
         reached = end
     tokens = tuple(
         ReportToken(index, int(token_id), start, end, float(logprob), tuple(others))

@@ -22,21 +22,20 @@ def find_words(
 ) -> tuple[Word, ...]:
     """Every word of text in order, with the tokens whose characters it shares.
 
-    A token that ends inside a character counts to the word that holds the character. image_mass:
+    A token that wrote a part of a character counts to the word that holds the character. image_mass:
     one number for each token, 0..1; where it is not given, and for a word without tokens (a text
     that no model wrote), Word.image_mass is nan: nothing was measured.
     """
-    owners = [_span(tokens, index) for index in range(len(tokens))]
     words: list[Word] = []
     first = 0
     for match in _WORD.finditer(text):
         start, end = match.span()
-        while first < len(owners) and owners[first][1] <= start:
+        while first < len(tokens) and tokens[first].end <= start:
             first += 1
         indices: list[int] = []
         position = first
-        while position < len(owners) and owners[position][0] < end:
-            if owners[position][1] > start:
+        while position < len(tokens) and tokens[position].start < end:
+            if max(tokens[position].start, start) < tokens[position].end:
                 indices.append(position)
             position += 1
         mass = math.nan
@@ -56,14 +55,3 @@ def find_words(
         )
     return tuple(words)
 
-
-def _span(tokens: Sequence[ReportToken], index: int) -> tuple[int, int]:
-    """The characters that a token wrote, for an empty one the character that it began."""
-    token = tokens[index]
-    if token.end > token.start:
-        return token.start, token.end
-    for later in tokens[index + 1 :]:
-        if later.end > later.start:
-            # An unfinished character is finished by the next token that writes, at the same place.
-            return token.start, token.start + int(later.start == token.start)
-    return token.start, token.start
