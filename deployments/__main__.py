@@ -1,7 +1,7 @@
 """`python -m deployments [CONFIG]`: the service on one machine, with a small Ray beside it.
 
-The same as `serve run CONFIG`, with what only `ray.init` can be told: no dashboard, and an object
-store of moderate size.
+The same as `serve run CONFIG`, with what only `ray.init` and the environment can tell: no dashboard, an
+object store of moderate size, no usage statistics, and patience with a slow machine.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ def main() -> None:
     parser.add_argument("config", nargs="?", type=Path, default=ROOT / "serve_config.yaml")
     config = parser.parse_args().config.resolve()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # A busy or cold machine needs more than Serve's three times 5 s to start the proxy, and Serve then gives up.
+    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "20")
     os.chdir(ROOT)
 
     import ray

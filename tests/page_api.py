@@ -251,7 +251,8 @@ class FakeApi:
 
     async def maps(self, report_id: str, method: str) -> Response:
         report = fake_report()
-        rng = np.random.default_rng(4)
+        words = np.random.default_rng(4).random((len(report.words), GRID, GRID), dtype=np.float32) / 16
+        words[[word.index for word in report.words if word.text == "heart"]] *= 0.05
         answer = MapsModel(
             id=report_id,
             method=method,
@@ -262,7 +263,7 @@ class FakeApi:
             notes=("Last layer, mean of 4 heads.",),
             low=0.0,
             high=0.0625,
-            words=rng.random((len(report.words), GRID, GRID), dtype=np.float32) / 16,
+            words=words,
             tokens=np.zeros((len(report.tokens), GRID, GRID), dtype=np.float16),
         )
         return Response(answer.model_dump_json(), media_type="application/json")

@@ -175,6 +175,23 @@ def test_word_details(page: Page, film: Path) -> None:
     assert page.text("key-high") == "0.0625"
 
 
+def test_a_faint_word_is_called_faint(page: Page, film: Path) -> None:
+    """An overlay on which nothing can be seen is explained: the key has a tick where the word's peak stands."""
+    page.upload(film)
+    page.read()
+    page.word(HEARTS).click()
+    page.wait("return document.getElementById('medinterp-scale-note').textContent.startsWith('Faint')")
+    assert "strongest cell reaches 5 % of the report's range" in page.text("scale-note")
+    tick = "const t = document.getElementById('medinterp-key-tick'); return t.hidden ? null : parseFloat(t.style.left)"
+    assert page.run(tick) == pytest.approx(5, abs=0.5)
+    page.word(NODULE).click()
+    page.wait("return document.getElementById('medinterp-scale-note').textContent.startsWith('One colour range')")
+    assert page.run(tick) == pytest.approx(100, abs=2)
+    page.run("document.getElementById('medinterp-scale-map').click()")
+    assert page.run(tick) is None
+    assert page.text("scale-note").startswith("Stretched to this word alone")
+
+
 def test_phrase_and_finding(page: Page, api: FakeApi, film: Path) -> None:
     """Shift-click extends to a phrase; a finding's own button draws the finding."""
     page.upload(film)

@@ -16,6 +16,13 @@ export class Maps {
     this.values = decodeFloats(answer.words);
   }
 
+  /** The word's strongest cell as a share (0..1) of the report's range. */
+  peakShare(word) {
+    const top = Math.max(Math.abs(this.low), Math.abs(this.high));
+    const own = this.values.subarray(word * this.cells, (word + 1) * this.cells);
+    return top > 0 ? own.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / top : 0;
+  }
+
   /** Value of a word's map at a cell. */
   value(word, row, column) {
     return this.values[word * this.cells + row * this.columns + column];

@@ -5,6 +5,7 @@ import { byId, compact, debounced } from "./dom.js";
 import { Zoom } from "./zoom.js";
 
 const SETTLE = 120; // ms that a slider rests before a picture is asked for
+const FAINT = 0.15; // of the report's range: below it the colours cannot be seen on a film
 const SIZE_STEP = 512; // px; a film of 2048 is not sent whole to a phone
 
 /** { url, width, height } of an image that the browser can draw, or null for another format. */
@@ -70,16 +71,9 @@ export class Viewer {
     return byId("scale-map").checked ? "map" : "report";
   }
 
-  /** The text beside the controls says what the picture can be compared with. */
   showSettings() {
-    const whole = this.scale === "report";
     byId("opacity-value").textContent = `${Math.round(byId("opacity").value * 100)} %`;
     byId("key-strip").src = `colormaps/${byId("colormap").value}.png`;
-    const note = byId("scale-note");
-    note.textContent = whole
-      ? "One colour range for the whole report: words can be compared."
-      : "Stretched to this word alone: a faint map looks as strong as a clear one. Do not compare words.";
-    note.classList.toggle("mi-warning", !whole);
     this.showKey();
   }
 
@@ -90,11 +84,29 @@ export class Viewer {
     this.showKey();
   }
 
-  /** The ends of the colour key: numbers for the report's shared range, words for a stretched one. */
+  /**
+   * The colour key: numbers at its ends for the report's shared range, words for a stretched one, a tick where
+   * the selected word's strongest cell stands; and what the picture can be compared with.
+   */
   showKey() {
-    const shared = this.maps !== null && this.scale === "report";
+    const whole = this.scale === "report";
+    const shared = this.maps !== null && whole;
     byId("key-low").textContent = shared ? compact(this.maps.low) : "low";
     byId("key-high").textContent = shared ? compact(this.maps.high) : "high";
+    const share = shared && this.word !== null ? this.maps.peakShare(this.word) : null;
+    const tick = byId("key-tick");
+    tick.hidden = share === null;
+    if (share !== null) tick.style.left = `${100 * (this.maps.signed ? (1 + share) / 2 : share)}%`;
+    const note = byId("scale-note");
+    note.classList.toggle("mi-warning", !whole);
+    if (!whole) {
+      note.textContent = "Stretched to this word alone: a faint map looks as strong as a clear one. Do not compare words.";
+    } else if (share !== null && share < FAINT) {
+      note.textContent = `Faint: this word's strongest cell reaches ${Math.round(100 * share)} % of the report's range. `
+        + "“This word” stretches it.";
+    } else {
+      note.textContent = "One colour range for the whole report: words can be compared.";
+    }
   }
 
   /** The cell under the pointer, and the selected word's value there. */
