@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -33,6 +34,8 @@ def main() -> None:
         include_dashboard=False,
         object_store_memory=OBJECT_STORE_BYTES,
     )
+    for ending in (signal.SIGINT, signal.SIGTERM):  # a service manager's stop is as good as Ctrl-C
+        signal.signal(ending, signal.default_int_handler)
     cli(["run", "--app-dir", str(ROOT), str(config)])
 
 

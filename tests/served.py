@@ -63,8 +63,6 @@ class Served:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                # A shell's background job would hand down an ignored SIGINT.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
             )
         self.client = httpx.Client(base_url=self.url, timeout=120)
         try:
@@ -98,16 +96,16 @@ class Served:
         (found,) = [p for p in self.processes() if f"ServeReplica:{name}" in " ".join(p.cmdline())]
         return found
 
-    def stop(self) -> None:
-        """Press Ctrl-C. Raises AssertionError when the service does not end, or leaves something behind."""
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Press Ctrl-C, or send another signal; raises AssertionError when it does not end or leaves something."""
         self.client.close()
         processes = self.processes()
-        self._process.send_signal(signal.SIGINT)
+        self._process.send_signal(how)
         try:
             code = self._process.wait(60)
         except subprocess.TimeoutExpired:
             self._kill_all()
-            raise AssertionError("Ctrl-C did not end the service within 60 s") from None
+            raise AssertionError(f"{how.name} did not end the service within 60 s") from None
         _, left = psutil.wait_procs(processes, timeout=10)
         names = [process.name() for process in left]
         for process in left:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def demo() -> Iterator[Served]:
     """The service as `make serve` starts it, with the packaged model."""
     service = Served("phantom")
     yield service
-    service.stop()
+    service.stop(signal.SIGTERM)
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,7 @@ def create_api(backend: Backend, settings: ApiSettings, store: ReportStore) -> F
         store.close()
 
     app = Api(
-        title="Medical-Gemma-Interpret",
+        title="MedGemma-Interpret",
         version="1",
         description="A chest film goes in, a report and what explains each of its words come out.",
         docs_url=None,
