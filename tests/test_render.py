@@ -64,6 +64,20 @@ def test_a_weak_word_stays_weak_on_the_reports_scale_and_not_on_its_own() -> Non
     assert np.abs(on_own.astype(int) - 100).max() > 20
 
 
+def test_the_sharpest_word_in_ten_does_not_hide_the_others() -> None:
+    peaks = np.arange(1.0, 21.0)
+    peaks[-1] = 1000.0
+    maps = np.zeros((20, 16, 16), dtype=np.float32)
+    maps[:, 3, 4] = peaks
+    assert report_range(maps, False) == (0.0, 19.0)
+    assert report_range(-maps, True) == (-19.0, 19.0)
+    assert report_range(maps[:10], False) == (0.0, 10.0)  # of a few words none is cut
+    maps[:19] = 0
+    assert report_range(maps, False) == (0.0, 1000.0)
+    top = overlay(film(), relevancy(maps[19]), RenderOptions(), value_range=(0.0, 19.0))
+    assert top.dtype == np.uint8
+
+
 def test_a_signed_map_is_untouched_at_zero_and_differs_on_both_sides() -> None:
     values = np.zeros((16, 16))
     values[:, :4], values[:, 12:] = -1.0, 1.0

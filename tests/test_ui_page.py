@@ -173,6 +173,9 @@ def test_word_details(page: Page, film: Path) -> None:
     )
     assert bars == [5] * len(word.token_indices)
     assert page.text("key-high") == "0.0625"
+    page.run("document.getElementById('medinterp-scale-map').click()")
+    assert page.text("key-high") == "high"
+    page.run("document.getElementById('medinterp-scale-report').click()")
 
 
 def test_a_faint_word_is_called_faint(page: Page, film: Path) -> None:

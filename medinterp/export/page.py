@@ -125,6 +125,7 @@ def _method(pack: MapPack, words: Sequence[Word], selections: list[tuple[int, ..
         "columns": columns,
         "low": low,
         "high": high,
+        "exceeded": bool(np.abs(values).max(initial=0.0) > 1.0001 * high),
         "colours": _base64(colormap("diverging" if pack.signed else RenderOptions().colormap).tobytes()),
         "values": _base64(values.tobytes()),
     }

@@ -14,6 +14,8 @@ from medinterp.imaging.geometry import upsample
 from medinterp.render.colormaps import colormap
 from medinterp.types import Film, Float32Array, RelevancyMap
 
+_COMMON = 0.9
+"""Share of the words whose peaks lie within the report's range."""
 CONTOUR_LEVELS = (0.5, 0.75)
 """Where contours run, as shares of the scale."""
 
@@ -44,12 +46,18 @@ class RenderOptions:
 
 
 def report_range(word_maps: Float32Array, signed: bool) -> tuple[float, float]:
-    """The range of all words' maps [words, rows, columns]: (0, maximum), or (-m, m) for signed maps.
+    """The range of all words' maps [words, rows, columns]: (0, m), or (-m, m) for signed maps.
 
-    One range for every word, so that a word that drew nothing from the film looks empty (trap 12). Tokens
-    that belong to no word (punctuation, line ends) do not count: nobody can click them.
+    One range for every word, so that a word that drew nothing from the film looks empty (trap 12). m is what
+    nine words in ten stay below at their peaks: the few sharpest words are drawn at the top of the scale, and do
+    not make all others invisible. Tokens that belong to no word (punctuation, line ends) do not count: nobody can
+    click them.
     """
-    return _range(word_maps, signed)
+    if not len(word_maps):
+        return _range(word_maps, signed)
+    peaks = np.max(np.abs(word_maps) if signed else word_maps, axis=(1, 2), initial=0.0)
+    top = float(np.quantile(peaks, _COMMON, method="higher")) or float(peaks.max())
+    return (-top, top) if signed else (0.0, top)
 
 
 def _range(values: Float32Array, signed: bool) -> tuple[float, float]:

@@ -110,7 +110,7 @@ function describe() {
   const { colours, meaning, citation, notes } = method();
   const [low, high] = range();
   byId("low").textContent = compact(low);
-  byId("high").textContent = compact(high);
+  byId("high").textContent = (!stretched() && method().exceeded ? "≥ " : "") + compact(high);
   byId("meaning").textContent = [meaning, citation, ...notes].filter(Boolean).join(" · ");
   byId("scale-note").classList.toggle("warning", stretched());
   byId("scale-note").textContent = stretched()

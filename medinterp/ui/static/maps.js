@@ -14,9 +14,10 @@ export class Maps {
     Object.assign(this, answer);
     this.cells = this.rows * this.columns;
     this.values = decodeFloats(answer.words);
+    this.exceeded = this.values.some((value) => Math.abs(value) > this.high * 1.0001);
   }
 
-  /** The word's strongest cell as a share (0..1) of the report's range. */
+  /** The word's strongest cell as a share of the report's range; above 1 for the few sharpest words. */
   peakShare(word) {
     const top = Math.max(Math.abs(this.low), Math.abs(this.high));
     const own = this.values.subarray(word * this.cells, (word + 1) * this.cells);

@@ -92,11 +92,12 @@ export class Viewer {
     const whole = this.scale === "report";
     const shared = this.maps !== null && whole;
     byId("key-low").textContent = shared ? compact(this.maps.low) : "low";
-    byId("key-high").textContent = shared ? compact(this.maps.high) : "high";
+    byId("key-high").textContent = shared ? `${this.maps.exceeded ? "≥ " : ""}${compact(this.maps.high)}` : "high";
     const share = shared && this.word !== null ? this.maps.peakShare(this.word) : null;
     const tick = byId("key-tick");
     tick.hidden = share === null;
-    if (share !== null) tick.style.left = `${100 * (this.maps.signed ? (1 + share) / 2 : share)}%`;
+    const place = Math.min(1, share ?? 0);
+    tick.style.left = `${100 * (this.maps?.signed ? (1 + place) / 2 : place)}%`;
     const note = byId("scale-note");
     note.classList.toggle("mi-warning", !whole);
     if (!whole) {
@@ -105,7 +106,7 @@ export class Viewer {
       note.textContent = `Faint: this word's strongest cell reaches ${Math.round(100 * share)} % of the report's range. `
         + "“This word” stretches it.";
     } else {
-      note.textContent = "One colour range for the whole report: words can be compared.";
+      note.textContent = "One colour range for the whole report (nine words in ten lie within it): words can be compared.";
     }
   }
 
