@@ -252,7 +252,7 @@ class FakeApi:
     async def maps(self, report_id: str, method: str) -> Response:
         report = fake_report()
         words = np.random.default_rng(4).random((len(report.words), GRID, GRID), dtype=np.float32) / 16
-        words[[word.index for word in report.words if word.text == "heart"]] *= 0.05
+        words[[word.index for word in report.words if word.text == "heart"]] *= 0.02
         answer = MapsModel(
             id=report_id,
             method=method,

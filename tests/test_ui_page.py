@@ -184,11 +184,11 @@ def test_a_faint_word_is_called_faint(page: Page, film: Path) -> None:
     page.read()
     page.word(HEARTS).click()
     page.wait("return document.getElementById('medinterp-scale-note').textContent.startsWith('Faint')")
-    assert "strongest cell reaches 5 % of the report's range" in page.text("scale-note")
+    assert "strongest cell reaches 2 % of the report's range" in page.text("scale-note")
     tick = "const t = document.getElementById('medinterp-key-tick'); return t.hidden ? null : parseFloat(t.style.left)"
-    assert page.run(tick) == pytest.approx(5, abs=0.5)
+    assert page.run(tick) == pytest.approx(14.1, abs=0.5)
     page.word(NODULE).click()
-    page.wait("return document.getElementById('medinterp-scale-note').textContent.startsWith('One colour range')")
+    page.wait("return document.getElementById('medinterp-scale-note').textContent.startsWith('One square-root colour range')")
     assert page.run(tick) == pytest.approx(100, abs=2)
     page.run("document.getElementById('medinterp-scale-map').click()")
     assert page.run(tick) is None

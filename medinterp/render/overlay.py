@@ -66,12 +66,19 @@ def _range(values: Float32Array, signed: bool) -> tuple[float, float]:
 
 
 def scaled(map_: RelevancyMap, value_range: tuple[float, float]) -> Float32Array:
-    """The map's values as shares of the range, float32 [rows, columns] in 0..1 (all 0 on an empty range)."""
+    """Where the map's values stand on the colour scale, float32 [rows, columns] in 0..1 (all 0 on an empty range).
+
+    The square root of their share of the range (for signed maps on both sides of 0.5): a value that reaches a
+    third of the range can be seen on a gray film, one of a hundredth cannot. The same curve for every word.
+    """
     low, high = value_range
     if high <= low:
         return np.zeros_like(map_.values)
     shares: Float32Array = np.clip((map_.values - low) / np.float32(high - low), 0.0, 1.0).astype(np.float32)
-    return shares
+    if not map_.signed:
+        return np.sqrt(shares)
+    distance = 2.0 * shares - 1.0
+    return np.asarray(0.5 + 0.5 * np.sign(distance) * np.sqrt(np.abs(distance)), dtype=np.float32)
 
 
 def overlay(
@@ -79,7 +86,7 @@ def overlay(
 ) -> npt.NDArray[np.uint8]:
     """The film with a map over it, uint8 [height, width, 3] RGB at the film's own size (or options.size).
 
-    Where a map has nothing the film stays as it is: opacity grows in proportion to the scaled value, up to
+    Where a map has nothing the film stays as it is: opacity grows with the scaled value (see `scaled`), up to
     options.opacity (for signed maps to its distance from 0). Colours follow the scaled value. value_range
     None scales to this map alone.
     """

@@ -65,9 +65,10 @@ function draw() {
   if (selected === null || base === null) return;
   const { rows, columns, signed, colours } = method();
   const [low, high] = range();
-  const shares = Array.from(chosen(), (value) => (
-    high > low ? Math.min(1, Math.max(0, (value - low) / (high - low))) : 0
-  ));
+  const shares = Array.from(chosen(), (value) => {
+    const share = high > low ? Math.min(1, Math.max(0, (value - low) / (high - low))) : 0;
+    return signed ? 0.5 + 0.5 * Math.sign(2 * share - 1) * Math.sqrt(Math.abs(2 * share - 1)) : Math.sqrt(share);
+  });
   const opacity = Number(byId("opacity").value);
   const across = places(width, columns);
   const picture = context.createImageData(width, height);

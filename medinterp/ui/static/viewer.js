@@ -5,7 +5,7 @@ import { byId, compact, debounced } from "./dom.js";
 import { Zoom } from "./zoom.js";
 
 const SETTLE = 120; // ms that a slider rests before a picture is asked for
-const FAINT = 0.15; // of the report's range: below it the colours cannot be seen on a film
+const FAINT = 0.05; // of the report's range: below it the colours cannot be seen on a film
 const SIZE_STEP = 512; // px; a film of 2048 is not sent whole to a phone
 
 /** { url, width, height } of an image that the browser can draw, or null for another format. */
@@ -96,7 +96,7 @@ export class Viewer {
     const share = shared && this.word !== null ? this.maps.peakShare(this.word) : null;
     const tick = byId("key-tick");
     tick.hidden = share === null;
-    const place = Math.min(1, share ?? 0);
+    const place = Math.sqrt(Math.min(1, share ?? 0)); // as the colours stand, see medinterp.render.scaled
     tick.style.left = `${100 * (this.maps?.signed ? (1 + place) / 2 : place)}%`;
     const note = byId("scale-note");
     note.classList.toggle("mi-warning", !whole);
@@ -106,7 +106,7 @@ export class Viewer {
       note.textContent = `Faint: this word's strongest cell reaches ${Math.round(100 * share)} % of the report's range. `
         + "“This word” stretches it.";
     } else {
-      note.textContent = "One colour range for the whole report (nine words in ten lie within it): words can be compared.";
+      note.textContent = "One square-root colour range for the whole report: words can be compared.";
     }
   }
 
