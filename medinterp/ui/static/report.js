@@ -136,7 +136,9 @@ export class ReportView {
   }
 
   showFindings() {
-    const chips = this.report.findings.map((finding) => {
+    // What is there comes first: of the rest there is always more.
+    const findings = [...this.report.findings].sort((one, other) => other.present - one.present);
+    const chips = findings.map((finding) => {
       const chip = make("button", {
         type: "button",
         class: `mi-chip ${finding.present ? "mi-present" : "mi-absent"}`,
