@@ -188,7 +188,7 @@ def test_a_faint_word_is_called_faint(page: Page, film: Path) -> None:
     tick = "const t = document.getElementById('medinterp-key-tick'); return t.hidden ? null : parseFloat(t.style.left)"
     assert page.run(tick) == pytest.approx(14.1, abs=0.5)
     page.word(NODULE).click()
-    page.wait("return document.getElementById('medinterp-scale-note').textContent.startsWith('One square-root colour range')")
+    page.wait("return document.getElementById('medinterp-scale-note').textContent.startsWith('One square-root')")
     assert page.run(tick) == pytest.approx(100, abs=2)
     page.run("document.getElementById('medinterp-scale-map').click()")
     assert page.run(tick) is None
