@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install serve test lint phantom
+.PHONY: install serve test lint bench phantom
 
 $(BIN)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -26,6 +26,11 @@ lint: $(BIN)/.tested
 	$(BIN)/ruff check .
 	$(BIN)/mypy medinterp deployments
 
+bench: install
+	$(BIN)/medinterp bench
+
 phantom: install
 	$(BIN)/medinterp phantom train --out medinterp/phantom/weights
+	$(BIN)/medinterp calibrate phantom --synthetic 40 --out medinterp/phantom/weights/calibration.json
 	$(BIN)/medinterp evaluate --report --films 1000
+	$(BIN)/medinterp evaluate --localisation --films 500

@@ -30,9 +30,10 @@ class GenerationDeployment:
             device=settings.device,
             allow_download=settings.allow_download,
             image_first=settings.image_first,
+            calibration=settings.calibration,
         )
         self_test(loaded)
-        self._generator = Generator(loaded)
+        self._generator = Generator(loaded, max_trace_bytes=settings.max_trace_bytes)
         self._device = loaded.device
         self._prompt = settings.prompt or loaded.default_prompt or DEFAULT_PROMPT
         self._facts = LoadedModelModel(

@@ -18,6 +18,12 @@ class ModelSettings(BaseModel):
     device: str = Field(default="auto", min_length=1)
     allow_download: bool = True
     image_first: bool = Field(default=True, description="Whether the film stands before the prompt.")
+    calibration: str | None = Field(
+        default="auto", min_length=1, description="A file that `medinterp calibrate` wrote for this model."
+    )
+    max_trace_bytes: int = Field(
+        default=2**28, gt=0, description="The largest trace; it goes through the object store."
+    )
     prompt: str | None = Field(
         default=None, min_length=1, description="Instead of the model's default prompt."
     )

@@ -9,7 +9,8 @@
     ├── RequestTooLargeError       prompt and report do not fit the model      (HTTP 422)
     ├── ModelError                 the model cannot be used
     │   ├── ModelNotFoundError         no such directory, hub id or licence
-    │   └── SelfTestError              loaded, but its rows are not to be trusted
+    │   ├── SelfTestError              loaded, but its rows are not to be trusted
+    │   └── CalibrationError           its learned weights are missing, or another model's
     ├── MethodError                a relevancy method cannot answer            (HTTP 422)
     │   ├── UnknownMethodError         no method has that name
     │   └── MissingEvidenceError       the trace lacks what the method needs
@@ -65,6 +66,10 @@ class ModelNotFoundError(ModelError):
 
 class SelfTestError(ModelError):
     """The model was loaded, but what is captured from it is not what it computed."""
+
+
+class CalibrationError(ModelError):
+    """Weights cannot be learned, or those in the file do not belong to the model."""
 
 
 class MethodError(MedInterpError):

@@ -12,13 +12,13 @@ import numpy.typing as npt
 
 from medinterp.errors import SelectionError, UnreadableFilmError
 from medinterp.types import Explanation as ExplanationData
-from medinterp.types import Film, Finding, RelevancyMap, Section, Word
+from medinterp.types import Film, Finding, MapPack, RelevancyMap, Section, Word
 
 if TYPE_CHECKING:
     from medinterp.model import LoadedModel
     from medinterp.render import RenderOptions
 
-DEFAULT_METHODS = ("raw",)
+DEFAULT_METHODS = ("layer_weighted", "raw")
 """The methods that are computed when none are named."""
 
 
@@ -57,19 +57,32 @@ class Explanation(ExplanationData):
         there = ", ".join(section.name for section in self.report.sections) or "none"
         raise SelectionError(f"the report has no section {name!r}; it has: {there}")
 
-    def map(self, selection: Word | Finding | Sequence[Word], method: str | None = None) -> RelevancyMap:
+    def map(
+        self,
+        selection: Word | Finding | Sequence[Word],
+        method: str | None = None,
+        *,
+        image: int = 0,
+        without_sinks: bool = False,
+    ) -> RelevancyMap:
         """The map of a word, a phrase (several words) or a finding; float32 [rows, columns].
 
-        method: one that was computed, by default the first. Raises SelectionError for a method that was not
-        computed or for words that no token wrote.
+        method: one that was computed, by default the first; image: 0 for the film, 1 for the
+        prior one; without_sinks: flagged sink cells are set to 0. Raises SelectionError for a method that was not
+        computed, an image that was not read or for words that no token wrote.
         """
         from medinterp.relevancy import select_map
 
-        name = method or next(iter(self.packs))
-        if name not in self.packs:
-            there = ", ".join(self.packs)
-            raise SelectionError(f"{name!r} was not computed for this report; there are: {there}")
-        return select_map(self.packs[name], self.tokens_of(selection))
+        return select_map(self._pack(method, image), self.tokens_of(selection), without_sinks=without_sinks)
+
+    def _pack(self, method: str | None, image: int) -> MapPack:
+        packs = {0: self.packs, 1: self.prior_packs}.get(image, {})
+        if not packs:
+            raise SelectionError(f"this report has no maps on image {image}")
+        name = method or next(iter(packs))
+        if name not in packs:
+            raise SelectionError(f"{name!r} was not computed for this report; there are: {', '.join(packs)}")
+        return packs[name]
 
     def tokens_of(self, selection: Word | Finding | Sequence[Word]) -> tuple[int, ...]:
         """The indices of the report tokens that wrote the selection."""
@@ -89,17 +102,22 @@ class Explanation(ExplanationData):
         selection: Word | Finding | Sequence[Word],
         method: str | None = None,
         options: RenderOptions | None = None,
+        *,
+        image: int = 0,
     ) -> Picture:
-        """The film with a selection's map over it, on the whole report's scale unless options say else."""
+        """The film (image 1: the prior film) with a selection's map over it, on the whole report's scale by default."""
         from medinterp.relevancy import word_maps
         from medinterp.render import RenderOptions, overlay, report_range
 
-        chosen = self.map(selection, method)
         asked = options or RenderOptions()
+        chosen = self.map(selection, method, image=image, without_sinks=asked.without_sinks)
         value_range = None
         if asked.scale == "report":
-            value_range = report_range(word_maps(self.packs[chosen.method], self.report.words), chosen.signed)
-        return Picture(overlay(self.film, chosen, asked, value_range=value_range))
+            pack = self._pack(chosen.method, image)
+            words = word_maps(pack, self.report.words, without_sinks=asked.without_sinks)
+            value_range = report_range(words, chosen.signed)
+        film = self.film if image == 0 or self.prior is None else self.prior
+        return Picture(overlay(film, chosen, asked, value_range=value_range))
 
 
 class Explainer:
@@ -135,6 +153,7 @@ class Explainer:
         self,
         film: str | Path | bytes | Film,
         *,
+        prior: str | Path | bytes | Film | None = None,
         prompt: str | None = None,
         methods: Sequence[str] = DEFAULT_METHODS,
         max_new_tokens: int = 512,
@@ -145,6 +164,8 @@ class Explainer:
     ) -> Explanation:
         """Read one film (a path, a file's bytes or a Film) and compute the maps of every word.
 
+        prior: an earlier film of the same patient; the model sees it after the current one, and every word has a
+        map on each (`explanation.map(word, image=1)`).
         Raises FilmError for a film that cannot be used, PromptError, RequestTooLargeError,
         UnknownMethodError before the model is asked, MissingEvidenceError, GenerationCancelled.
         """
@@ -152,9 +173,9 @@ class Explainer:
 
         for method in methods:
             get_method(method)
-        opened = open_film(film)
+        opened, earlier = open_film(film), None if prior is None else open_film(prior)
         generation = self._generator.generate(
-            [opened],
+            [opened] if earlier is None else [opened, earlier],
             prompt,
             max_new_tokens=max_new_tokens,
             seed=seed,
@@ -162,8 +183,10 @@ class Explainer:
             on_word=on_word,
             cancelled=cancelled,
         )
-        packs = compute_maps(generation.trace, methods)
-        return Explanation(opened, generation.report, packs, generation.trace.provenance, generation.trace)
+        trace = generation.trace
+        packs = compute_maps(trace, methods)
+        on_prior = {} if earlier is None else compute_maps(trace, methods, image=1)
+        return Explanation(opened, generation.report, packs, trace.provenance, trace, earlier, on_prior)
 
 
 def open_film(film: str | Path | bytes | Film) -> Film:

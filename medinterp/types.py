@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,13 @@ import numpy.typing as npt
 Float16Array = npt.NDArray[np.float16]
 Float32Array = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
+
+_HALVES: Float32Array = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
+
+
+def float32_of(halves: Float16Array) -> Float32Array:
+    """The same numbers in float32, by a table: numpy's own cast takes three times as long on small numbers."""
+    return np.asarray(_HALVES[halves.view(np.uint16)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +180,8 @@ class AttentionTrace:
     image_state: float32 [cells, d], the final (normalised) states at the image cells.
     unembedding: float32 [T, d], output-embedding rows of the generated tokens.
     image_spans: one for each image; prompt_length: P; query_position of token t is P - 1 + t.
+    layer_weights: float32 [L], what `medinterp calibrate` learned for this model and revision; sums to 1,
+        or None for a model that nobody has calibrated.
     """
 
     image_attention: Float16Array
@@ -184,6 +194,16 @@ class AttentionTrace:
     image_spans: tuple[ImageSpan, ...]
     prompt_length: int
     provenance: Provenance
+    layer_weights: Float32Array | None = None
+
+    @cached_property
+    def head_mean(self) -> Float32Array:
+        """Mean over heads of image_attention, float32 [T, L, cells]; computed once."""
+        tokens, layers, _, cells = self.image_attention.shape
+        means = np.empty((tokens, layers, cells), dtype=np.float32)
+        for token in range(tokens):  # one at a time: the whole in float32 would be twice the trace
+            means[token] = float32_of(self.image_attention[token]).mean(axis=1)
+        return means
 
     @property
     def report_length(self) -> int:
@@ -212,24 +232,33 @@ class Generation:
 class MapPack:
     """One method's maps for every report token.
 
-    values: float16 [T, rows, columns], the method's own sign and mass, never rescaled.
+    values: float32 [T, rows, columns], the method's own sign and mass, never rescaled (deep rollouts reach
+        1e-9, where float16 has nothing).
     signed: True when negative values mean "speaks against".
     additive: True when a word's map is the sum over its tokens, False when it is the mean.
     notes: what the reader must know (e.g. "uncalibrated").
+    members, disagreement: of a consensus the methods that it joins, and the standard deviation of their
+    cell ranks, float32 [T, rows, columns]. image: which of the prompt's images the maps are on.
+    sinks: bool [rows, columns], cells that collect attention whatever is written, or None (not looked for).
     """
 
     method: str
-    values: Float16Array
+    values: Float32Array
     signed: bool
     additive: bool
     notes: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+    disagreement: Float32Array | None = None
+    image: int = 0
+    sinks: BoolArray | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class RelevancyMap:
     """One map for one selection of the report (a word, a phrase, a finding).
 
-    values: float32 [rows, columns]; token_indices: the tokens it speaks of.
+    values: float32 [rows, columns]; token_indices: the tokens it speaks of; image: which of the prompt's
+    images it lies on; disagreement: of a consensus, float32 [rows, columns].
     """
 
     method: str
@@ -237,14 +266,21 @@ class RelevancyMap:
     token_indices: tuple[int, ...]
     signed: bool
     notes: tuple[str, ...] = ()
+    image: int = 0
+    disagreement: Float32Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """A report with its maps: what the facade returns and what the store keeps."""
+    """A report with its maps: what the facade returns and what the store keeps.
+
+    prior, prior_packs: an earlier film that was read beside the current one, and the maps on it.
+    """
 
     film: Film
     report: Report
     packs: Mapping[str, MapPack]
     provenance: Provenance
     trace: AttentionTrace | None = field(default=None, repr=False)
+    prior: Film | None = None
+    prior_packs: Mapping[str, MapPack] = field(default_factory=dict)

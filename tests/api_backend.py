@@ -82,6 +82,7 @@ def api_settings(directory: Path, lifetime_s: float = 3600, **limits: float) -> 
     store = SqliteStoreSettings(path=path, max_bytes=50_000, lifetime_s=lifetime_s)
     chosen = {"max_upload_bytes": 100_000, "max_pixels": 100_000, "max_new_tokens": 64}
     return ApiSettings(
+        methods=("raw",),
         limits=Limits.model_validate({**chosen, "default_max_new_tokens": 32, **limits}), store=store
     )
 

@@ -61,6 +61,6 @@ def sample_explanation(film: Film | None = None) -> Explanation:
         sliding_window=32,
         notice=None,
     )
-    values = np.random.default_rng(5).random((len(SPANS), 4, 4)).astype(np.float16)
+    values = np.random.default_rng(5).random((len(SPANS), 4, 4)).astype(np.float32)
     pack = MapPack("raw", values, signed=False, additive=False, notes=("last layer",))
     return Explanation(film or sample_film(), report, {"raw": pack}, provenance)

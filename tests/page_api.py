@@ -114,6 +114,7 @@ class FakeApi:
         self.refuse: Problem | None = None  # POST /reports answers this
         self.break_with: Problem | None = None  # the stream ends with this after half of the text
         self.refuse_overlay: Problem | None = None
+        self.sinks = False  # the maps have sink cells
         self.word_delay_s = 0.0
         self.complete = True
         self.max_upload_bytes = 2**20
@@ -264,7 +265,8 @@ class FakeApi:
             low=0.0,
             high=0.0625,
             words=words,
-            tokens=np.zeros((len(report.tokens), GRID, GRID), dtype=np.float16),
+            tokens=np.zeros((len(report.tokens), GRID, GRID), dtype=np.float32),
+            sinks=np.eye(GRID, dtype=bool) if self.sinks else None,
         )
         return Response(answer.model_dump_json(), media_type="application/json")
 

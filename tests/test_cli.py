@@ -8,9 +8,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from models import noise_film, save_small_model
 
 from medinterp.cli import main
+from medinterp.errors import CalibrationError
+from medinterp.explainer import Explainer
 from medinterp.imaging import read_film
+from medinterp.model import load_model
+from medinterp.relevancy import METHODS
 
 
 def test_a_film_is_drawn_with_its_truth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,7 +86,7 @@ def test_explain_writes_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "http://" not in (out / "report.html").read_text().replace("http://www.w3.org", "")
 
 
-@pytest.mark.parametrize("what", ["--report", "--pointing"])
+@pytest.mark.parametrize("what", ["--report", "--localisation"])
 def test_evaluate_measures(tmp_path: Path, what: str) -> None:
     path = tmp_path / "result.json"
     assert main(["evaluate", what, "--films", "6", "--json", str(path)]) == 0
@@ -92,7 +97,41 @@ def test_evaluate_measures(tmp_path: Path, what: str) -> None:
         assert 0.5 < result["finding_f1"] <= 1.0
     else:
         assert result["words"] > 0
-        assert result["pointing"]["raw, mean of layers"]["value"] > result["pointing"]["random cell"]["value"]
+        scores = result["methods"]
+        assert {*METHODS, "random", "centre", "mean mask", "ceiling"} <= scores.keys()
+        assert scores["raw, mean of layers"]["pointing"]["value"] > scores["random"]["pointing"]["value"]
+        assert scores["ceiling"]["pointing"]["value"] == 1.0
+        assert all(score["mass"]["value"] <= scores["ceiling"]["mass"]["value"] for score in scores.values())
+
+
+def test_calibration_is_learned_kept_and_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    directory = save_small_model(tmp_path / "model")
+    out = tmp_path / "calibration.json"
+    films = [str(tmp_path / f"{seed}.png") for seed in range(4)]
+    for seed, path in enumerate(films):
+        cv2.imwrite(path, noise_film(seed).pixels)
+    asked = ["--max-new-tokens", "10", "--out", str(out)]
+    assert main(["calibrate", str(directory), *films, *asked]) == 0
+    learned = json.loads(out.read_text())
+    assert len(learned["layer_weights"]) == 4
+    assert {"learned", "uniform", "last layer"} <= learned["held_out_divergence_nats"].keys()
+    before = Explainer.from_pretrained(str(directory)).explain(films[0], max_new_tokens=5)
+    assert "uncalibrated" in before.packs["layer_weighted"].notes[0]
+    after = Explainer.from_pretrained(str(directory), calibration=out).explain(films[0], max_new_tokens=5)
+    assert not any("uncalibrated" in note for note in after.packs["layer_weighted"].notes)
+    assert not np.array_equal(after.packs["layer_weighted"].values, before.packs["layer_weighted"].values)
+    # In the model's own directory it is found by itself; other weights need another one, and can have it.
+    out.rename(directory / "calibration.json")
+    assert load_model(str(directory)).layer_weights is not None
+    save_small_model(directory, seed=1)
+    with pytest.raises(CalibrationError, match="run `medinterp calibrate` again"):
+        load_model(str(directory))
+    again = ["--max-new-tokens", "10", "--out", str(directory / "calibration.json")]
+    assert main(["calibrate", str(directory), *films, *again]) == 0
+    assert load_model(str(directory)).layer_weights is not None
+    capsys.readouterr()
+    assert main(["calibrate", str(directory), *asked]) == 2
+    assert "--synthetic" in capsys.readouterr().err
 
 
 def test_selftest_prints_its_checks(capsys: pytest.CaptureFixture[str]) -> None:

@@ -85,6 +85,22 @@ def test_overlays_lie_on_the_film(explanation: Explanation, tmp_path: Path) -> N
     assert explanation.overlay(finding).png().startswith(b"\x89PNG")
 
 
+def test_a_prior_film_has_maps_of_its_own(explainer: Explainer) -> None:
+    current, earlier = noise_film(1, 300, 200), noise_film(2, 150, 260)
+    explanation = explainer.explain(current, prior=earlier, max_new_tokens=12)
+    word = explanation.report.words[0]
+    on_current, on_prior = explanation.map(word, "raw"), explanation.map(word, "raw", image=1)
+    assert (on_current.image, on_prior.image) == (0, 1)
+    assert not np.array_equal(on_current.values, on_prior.values)
+    trace = explanation.trace
+    assert trace is not None
+    share = trace.attention_mass[list(word.token_indices), -1, :, 0].mean()
+    assert float(on_current.values.sum() + on_prior.values.sum()) == pytest.approx(float(share), abs=1e-2)
+    assert explanation.overlay(word, "raw", image=1).pixels.shape == (150, 260, 3)
+    with pytest.raises(SelectionError, match="image 2"):
+        explanation.map(word, "raw", image=2)
+
+
 def test_mistakes_are_named(explainer: Explainer, explanation: Explanation, tmp_path: Path) -> None:
     with pytest.raises(SelectionError, match="character 100000"):
         explanation.word_at(100_000)

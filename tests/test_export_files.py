@@ -34,7 +34,15 @@ def test_the_document_holds_all_but_the_maps() -> None:
     assert record["tokens"][2]["alternatives"] == [{"text": "x", "logprob": -1.5}, {"text": "y", "logprob": -2.0}]
     assert record["findings"][0]["name"] == "pleural effusion" and record["findings"][0]["present"] is False
     assert [section["name"] for section in record["sections"]] == ["PLEURA", "HEART"]
-    assert record["methods"] == [{"name": "raw", "signed": False, "additive": False, "notes": ["last layer"]}]
+    (method,) = record["methods"]
+    assert method == {
+        "name": "raw",
+        "signed": False,
+        "additive": False,
+        "notes": ["last layer"],
+        "members": [],
+        "image": 0,
+    }
     assert record["grid"] == {"rows": 4, "columns": 4}
     assert record["film"]["width"] == 60 and record["film"]["height"] == 40
     assert record["provenance"]["library_versions"] == {"numpy": np.__version__}
@@ -57,7 +65,7 @@ def test_what_was_not_measured_is_null_and_not_a_number_that_json_lacks() -> Non
 def test_a_report_without_maps_has_no_grid_and_two_grids_are_refused() -> None:
     sample = sample_explanation()
     assert export.document(dataclasses.replace(sample, packs={}))["grid"] is None
-    other = dataclasses.replace(sample.packs["raw"], method="other", values=np.zeros((8, 2, 3), np.float16))
+    other = dataclasses.replace(sample.packs["raw"], method="other", values=np.zeros((8, 2, 3), np.float32))
     with pytest.raises(ValueError, match="one grid"):
         export.document(dataclasses.replace(sample, packs={**sample.packs, "other": other}))
 
@@ -66,7 +74,7 @@ def test_the_archive_holds_every_methods_maps_unchanged() -> None:
     sample = sample_explanation()
     with np.load(io.BytesIO(export.npz(sample)), allow_pickle=False) as archive:
         assert archive.files == ["raw"]
-        assert archive["raw"].dtype == np.float16
+        assert archive["raw"].dtype == np.float32
         np.testing.assert_array_equal(archive["raw"], sample.packs["raw"].values)
 
 

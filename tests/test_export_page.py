@@ -29,7 +29,7 @@ ATTACK = '</script><img src=x onerror="window.hit=1"><!--<script>window.hit=1</s
 
 def with_second_method(explanation: Explanation) -> Explanation:
     """A signed method beside the first."""
-    values = np.random.default_rng(6).normal(size=(8, 4, 4)).astype(np.float16)
+    values = np.random.default_rng(6).normal(size=(8, 4, 4)).astype(np.float32)
     signed = MapPack("other", values, signed=True, additive=True, notes=("made by hand",))
     return dataclasses.replace(explanation, packs={**explanation.packs, "other": signed})
 
@@ -234,7 +234,7 @@ def test_methods_can_be_changed_and_signed_maps_keep_both_signs(browser: Page, t
 def test_a_faint_map_is_stretched_only_on_request_and_then_says_so(browser: Page, tmp_path: Path) -> None:  # noqa: F811
     explanation = with_second_method(sample_explanation())
     for pack in explanation.packs.values():
-        pack.values[6] *= np.float16(0.01)
+        pack.values[6] *= np.float32(0.01)
     open_export(browser, explanation, tmp_path / "report.html")
     click_word(browser, "Größe")
     assert_drawn(browser, explanation, "raw", (6,), 0.5)

@@ -13,7 +13,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from medinterp.model import LoadedModel, load_model
 from medinterp.model.capture import ATTENTION, AttentionRecorder, captured_attention
 from medinterp.model.decoding import Decoded, DecodeOptions, decode
-from medinterp.model.forcing import eager_attention, teacher_forced
+from medinterp.model.forcing import attention_by, teacher_forced
 from medinterp.model.prompt import PromptInputs, build_prompt
 from medinterp.model.rows import trace_bytes
 
@@ -31,7 +31,7 @@ def written(loaded: LoadedModel, prompt: PromptInputs, tokens: int = T, **option
 @torch.no_grad()
 def eager_rows(loaded: LoadedModel, prompt: PromptInputs, token_ids: tuple[int, ...]) -> np.ndarray:
     """float32 [L, H, N, N] by the eager implementation with output_attentions, in one pass without a cache."""
-    with eager_attention(loaded):
+    with attention_by(loaded, "eager"):
         forced = teacher_forced(loaded, prompt, token_ids, attentions=True)
     assert forced.attentions is not None
     return np.stack([weights.numpy() for weights in forced.attentions])

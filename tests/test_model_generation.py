@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from models import noise_film, save_small_model
 
 from medinterp.errors import GenerationCancelled, PromptError, RequestTooLargeError
 from medinterp.model import Generator, load_model
-from medinterp.model.prompt import DEFAULT_PROMPT
+from medinterp.model.decoding import DecodeOptions, decode
+from medinterp.model.prompt import DEFAULT_PROMPT, build_prompt
+from medinterp.model.rows import trace_bytes
 from medinterp.types import Generation
 
 FILM = noise_film(1)
@@ -113,6 +116,28 @@ def test_what_cannot_be_asked_for(generator: Generator) -> None:
         write(generator, max_new_tokens=0)
     with pytest.raises(ValueError, match="temperature"):
         write(generator, temperature=-1.0)
+
+
+def test_a_trace_that_does_not_fit_is_refused_with_the_number(generator: Generator) -> None:
+    small = Generator(generator.loaded, max_trace_bytes=3 * 2**20)
+    with pytest.raises(RequestTooLargeError, match=r"takes \d+ MiB; the limit is 3 MiB.*layer_attention"):
+        write(small, max_new_tokens=600)
+    assert write(small, max_new_tokens=5, layer_attention=False).report.tokens
+
+
+def test_a_long_report_takes_what_the_formula_says(generator: Generator) -> None:
+    loaded = generator.loaded
+    prompt = build_prompt(loaded, [FILM], "Describe.")
+    tokens = loaded.facts.context_length - prompt.length - 1
+    assert tokens > 1700
+    with loaded.lock, torch.no_grad():
+        (decoded,) = decode(loaded, [prompt], DecodeOptions(tokens, min_new_tokens=tokens))
+    rows = decoded.rows
+    assert rows.layer_attention is not None
+    arrays = (rows.image_attention, rows.attention_mass, rows.layer_attention, rows.value_norm)
+    assert sum(array.nbytes for array in arrays) == trace_bytes(
+        loaded.facts, images=1, prompt_length=prompt.length, report_length=tokens, layer_attention=True
+    )
 
 
 def test_provenance_is_enough_to_write_it_again(generator: Generator) -> None:

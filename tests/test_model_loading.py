@@ -70,10 +70,10 @@ def test_the_pil_image_processor_is_used(directory: Path) -> None:
 
 
 def test_the_sidecar_is_read(directory: Path) -> None:
-    sidecar = {"notice": "Synthetic films only.", "default_prompt": "Read.", "revision": "r7"}
+    sidecar = {"notice": "Synthetic films only.", "default_prompt": "Read."}
     (directory / "medinterp.json").write_text(json.dumps(sidecar))
     loaded = load_model(str(directory))
-    assert (loaded.notice, loaded.default_prompt, loaded.revision) == ("Synthetic films only.", "Read.", "r7")
+    assert (loaded.notice, loaded.default_prompt) == ("Synthetic films only.", "Read.")
 
 
 @pytest.mark.parametrize("content", ["{", '{"note": "x"}', '{"notice": 3}'])

@@ -66,7 +66,7 @@ def test_a_layer_that_cannot_see_the_image_says_so() -> None:
     trace.attention_mass[2:, -1, :, 0] = 0
     pack = compute_maps(trace, ["raw"])["raw"]
     assert pack.values[2:].sum() == 0
-    assert pack.notes == ("2 of 4 tokens: the image lies outside this layer's sliding window",)
+    assert pack.notes == ("2 of 4 tokens have an empty map: the image lay outside the sliding window",)
 
 
 def test_permuted_cells_permute_the_map() -> None:
@@ -99,7 +99,7 @@ def test_every_method_says_what_it_is() -> None:
 
 
 def pack_of(values: Any, *, additive: bool) -> MapPack:
-    return MapPack("some", np.asarray(values, dtype=np.float16), signed=additive, additive=additive)
+    return MapPack("some", np.asarray(values, dtype=np.float32), signed=additive, additive=additive)
 
 
 @given(st.sets(st.integers(0, 5), min_size=1), st.booleans())

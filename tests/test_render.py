@@ -61,7 +61,7 @@ def test_the_top_of_the_scale_is_blended_with_the_given_opacity() -> None:
 
 
 def test_a_weak_word_stays_weak_on_the_reports_scale_and_not_on_its_own() -> None:
-    values = np.zeros((2, 16, 16), dtype=np.float16)
+    values = np.zeros((2, 16, 16), dtype=np.float32)
     values[0, 4, 4], values[1, 8, 8] = 1.0, 0.01
     pack = MapPack("some", values, signed=False, additive=False)
     weak = relevancy(values[1])

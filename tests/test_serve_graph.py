@@ -110,7 +110,7 @@ def test_the_page_and_the_model_are_there(served: Served) -> None:
     assert page.headers["content-type"].startswith("text/html")
     (model,) = served.client.get("/v1/models").json()["models"]
     assert model["default_prompt"]
-    assert served.client.get("/v1/methods").json()["methods"][0]["name"] == "raw"
+    assert served.client.get("/v1/methods").json()["methods"][0]["name"] == "layer_weighted"
 
 
 def test_torch_is_loaded_by_generation_alone(served: Served) -> None:

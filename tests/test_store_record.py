@@ -29,7 +29,7 @@ def test_everything_comes_back(bits: int) -> None:
     )
     assert again.packs.keys() == {"raw"}
     np.testing.assert_array_equal(again.packs["raw"].values, explanation.packs["raw"].values)
-    assert again.packs["raw"].values.dtype == np.float16
+    assert again.packs["raw"].values.dtype == np.float32
     assert again.packs["raw"].notes == ("last layer",)
     assert again.trace is None
 

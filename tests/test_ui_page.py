@@ -153,6 +153,7 @@ def test_upload_read_click(page: Page, api: FakeApi, film: Path) -> None:
         "colormap": "cividis",
         "contours": "false",
         "scale": "report",
+        "without_sinks": "false",
     }
     assert foreign_requests(page.logs()[1]) == []
 
@@ -193,6 +194,25 @@ def test_a_faint_word_is_called_faint(page: Page, film: Path) -> None:
     page.run("document.getElementById('medinterp-scale-map').click()")
     assert page.run(tick) is None
     assert page.text("scale-note").startswith("Stretched to this word alone")
+
+
+def test_sinks_are_left_out_on_request_only(page: Page, api: FakeApi, film: Path) -> None:
+    page.upload(film)
+    page.read()
+    page.word(NODULE).click()
+    first = page.wait_overlay()
+    assert queries(api.paths("GET", "overlay.png"))[-1]["without_sinks"] == "false"
+    assert not page.element("sinks").is_displayed()  # there are none: nothing to leave out
+    api.sinks = True
+    page.read()
+    page.word(NODULE).click()
+    second = page.wait_overlay(other_than=first)
+    page.wait("return !document.getElementById('medinterp-sinks-label').hidden")
+    page.element("sinks").click()
+    page.wait_overlay(other_than=second)
+    assert queries(api.paths("GET", "overlay.png"))[-1]["without_sinks"] == "true"
+    assert queries(api.paths("GET", "/maps"))[-1]["without_sinks"] == "true"
+    assert page.element("sinks").is_displayed()
 
 
 def test_phrase_and_finding(page: Page, api: FakeApi, film: Path) -> None:
@@ -295,6 +315,7 @@ def test_controls(page: Page, api: FakeApi, film: Path) -> None:
         "colormap": "magma",
         "contours": "true",
         "scale": "map",
+        "without_sinks": "false",
     }
 
     page.element("show").click()

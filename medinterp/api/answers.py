@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from medinterp.api.schema import (
     ExplanationModel,
@@ -59,10 +61,12 @@ def pack_of(explanation: ExplanationData, method: str | None) -> MapPack:
     return explanation.packs[method]
 
 
-def maps_model(report_id: str, explanation: Explanation, method: str | None) -> MapsModel:
+def maps_model(
+    report_id: str, explanation: Explanation, method: str | None, without_sinks: bool = False
+) -> MapsModel:
     """All words' maps by one method."""
     pack = pack_of(explanation, method)
-    words = word_maps(pack, explanation.report.words)
+    words = word_maps(pack, explanation.report.words, without_sinks=without_sinks)
     low, high = report_range(words, pack.signed)
     _, rows, columns = words.shape
     return MapsModel(
@@ -77,25 +81,32 @@ def maps_model(report_id: str, explanation: Explanation, method: str | None) -> 
         high=high,
         words=words,
         tokens=pack.values,
+        members=pack.members,
+        disagreement=pack.disagreement,
+        image=pack.image,
+        sinks=pack.sinks,
     )
 
 
 def maps_npz(maps: MapsModel) -> bytes:
-    """The same as a numpy archive: words, tokens, low, high, method."""
+    """The same as a numpy archive: words, tokens, low, high, method; sinks and disagreement where there are any."""
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "words": maps.words,
+        "tokens": maps.tokens,
+        "low": np.asarray(maps.low, dtype=np.float32),
+        "high": np.asarray(maps.high, dtype=np.float32),
+        "method": np.asarray(maps.method),
+    }
+    optional = {"sinks": maps.sinks, "disagreement": maps.disagreement}
+    arrays |= {name: array for name, array in optional.items() if array is not None}
     buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        words=maps.words,
-        tokens=maps.tokens,
-        low=np.float32(maps.low),
-        high=np.float32(maps.high),
-        method=np.str_(maps.method),
-    )
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
 
 def methods_model(default: Sequence[str]) -> MethodsModel:
-    """Every registered method."""
+    """Every registered method, the default ones first and in their order."""
+    names = [*default, *(name for name in METHODS if name not in default)]
     return MethodsModel(
         methods=tuple(
             MethodModel(
@@ -107,6 +118,6 @@ def methods_model(default: Sequence[str]) -> MethodsModel:
                 needs=tuple(sorted(method.needs)),
                 default=method.name in default,
             )
-            for method in METHODS.values()
+            for method in map(get_method, names)
         )
     )

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import PlainSerializer, PlainValidator, SerializationInfo, WithJsonSchema
 
-DTYPES = ("float16", "float32", "uint8", "uint16", "int32")
+DTYPES = ("float16", "float32", "uint8", "uint16", "int32", "bool")
 """The only dtypes that travel; anything else is refused, object arrays above all."""
 
 

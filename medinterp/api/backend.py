@@ -30,7 +30,8 @@ class PictureTask:
     """How a map is to be drawn over the film.
 
     method: None for the report's first; opacity 0..1; scale: one range for the whole report, or
-    each map to its own; size: the longer side in pixels, None for the film's own.
+    each map to its own; size: the longer side in pixels, None for the film's own; without_sinks: flagged
+    sink cells are left out.
     """
 
     method: str | None = None
@@ -39,6 +40,7 @@ class PictureTask:
     contours: bool = False
     scale: Literal["report", "map"] = "report"
     size: int | None = None
+    without_sinks: bool = False
 
 
 ExportFormat = Literal["json", "npz", "html"]

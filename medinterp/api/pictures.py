@@ -27,6 +27,7 @@ def overlay_png(explanation: Explanation, selection: Selection, task: PictureTas
         contours=task.contours,
         scale=task.scale,
         size=task.size,
+        without_sinks=task.without_sinks,
     )
     method = pack_of(explanation, task.method).method
     return explanation.overlay(selected(explanation.report, selection), method, options).png()

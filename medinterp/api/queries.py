@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -25,6 +26,7 @@ class WordPictureQuery(BaseModel):
     size: int | None = Field(
         default=None, ge=16, le=8192, description="The longer side; the film's by default."
     )
+    without_sinks: bool = Field(default=False, description="Leave flagged sink cells out.")
 
     @field_validator("colormap")
     @classmethod
@@ -35,7 +37,7 @@ class WordPictureQuery(BaseModel):
 
     def task(self) -> PictureTask:
         """The same as the backend's dataclass."""
-        return PictureTask(self.method, self.opacity, self.colormap, self.contours, self.scale, self.size)
+        return PictureTask(**self.model_dump(include={field.name for field in fields(PictureTask)}))
 
 
 class PictureQuery(WordPictureQuery):
@@ -61,6 +63,7 @@ class MapsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     method: str | None = Field(default=None, description="A method of the report; its first by default.")
+    without_sinks: bool = Field(default=False, description="Leave flagged sink cells out of the words' maps.")
 
 
 class ExportQuery(BaseModel):

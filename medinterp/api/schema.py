@@ -126,10 +126,16 @@ class MapPackModel(Model):
     """One method's maps for every token of the report."""
 
     method: str
-    values: Array = Field(description="float16 [tokens, rows, columns], never rescaled.")
+    values: Array = Field(description="float32 [tokens, rows, columns], never rescaled.")
     signed: bool
     additive: bool = Field(description="A word's map is the sum over its tokens, else the mean.")
     notes: tuple[str, ...] = ()
+    members: tuple[str, ...] = Field(default=(), description="Of a consensus: the methods that it joins.")
+    disagreement: Array | None = Field(
+        default=None, description="Of a consensus: spread of the members' ranks, float32 [tokens, rows, columns]."
+    )
+    image: int = Field(default=0, description="Which of the prompt's images the maps are on.")
+    sinks: Array | None = Field(default=None, description="Sink cells, bool [rows, columns].")
 
 
 class ExplanationModel(Model):
@@ -159,7 +165,13 @@ class MapsModel(Model):
     low: float = Field(description="Lower end of the scale that the whole report shares.")
     high: float = Field(description="Upper end: nine words in ten stay below it at their peaks.")
     words: Array = Field(description="float32 [words, rows, columns].")
-    tokens: Array = Field(description="float16 [tokens, rows, columns].")
+    tokens: Array = Field(description="float32 [tokens, rows, columns].")
+    members: tuple[str, ...] = Field(default=(), description="Of a consensus: the methods that it joins.")
+    disagreement: Array | None = Field(
+        default=None, description="Of a consensus: spread of the members' ranks, float32 [tokens, rows, columns]."
+    )
+    image: int = Field(default=0, description="Which of the prompt's images the maps are on.")
+    sinks: Array | None = Field(default=None, description="Sink cells, bool [rows, columns].")
 
 
 class MethodModel(Model):

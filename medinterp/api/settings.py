@@ -34,6 +34,8 @@ class ApiSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    methods: tuple[str, ...] = Field(default=("raw",), min_length=1, description="When none are named.")
+    methods: tuple[str, ...] = Field(
+        default=("layer_weighted", "raw"), min_length=1, description="When none are named; the first is shown first."
+    )
     limits: Limits = Limits()
     store: StoreSettings = SqliteStoreSettings()

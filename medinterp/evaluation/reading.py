@@ -20,6 +20,8 @@ from medinterp.phantom.films import (
 from medinterp.report import find_findings, find_sections, find_words
 from medinterp.types import Film, Finding
 
+CALIBRATION_SEEDS_START = 5_000_000
+"""First seed of the films that calibration learns from: apart from training (0 and up) and from every test."""
 FIRST_SEED = TEST_SEEDS_START + 100_000
 """First seed of the films that reading is measured on."""
 

@@ -15,12 +15,20 @@ TRACE_ARRAYS = ("image_attention", "attention_mass")
 
 
 def npz(explanation: Explanation) -> bytes:
-    """A compressed numpy archive (no pickles): float16 [T, rows, columns] under each method's name.
+    """A compressed numpy archive (no pickles): float32 [T, rows, columns] under each method's name.
 
+    A consensus has its disagreement beside it, under consensus_disagreement. A
+    prior film's maps are under NAME_prior; where there are sink cells, they are under sinks, bool [rows, columns].
     With a trace also image_attention float16 [T, L, H, cells] and attention_mass float32 [T, L, H, 4].
     Raises ValueError when a method has the name of one of these.
     """
     arrays: dict[str, npt.NDArray[Any]] = {name: pack.values for name, pack in explanation.packs.items()}
+    arrays |= {f"{name}_prior": pack.values for name, pack in explanation.prior_packs.items()}
+    for name, pack in explanation.packs.items():
+        if pack.disagreement is not None:
+            arrays[f"{name}_disagreement"] = pack.disagreement
+        if pack.sinks is not None and pack.sinks.any():
+            arrays["sinks"] = pack.sinks
     if explanation.trace is not None:
         for name in TRACE_ARRAYS:
             if name in arrays:

@@ -39,7 +39,14 @@ def document(explanation: Explanation) -> dict[str, Any]:
 
 
 def _method(pack: MapPack) -> dict[str, Any]:
-    return {"name": pack.method, "signed": pack.signed, "additive": pack.additive, "notes": list(pack.notes)}
+    return {
+        "name": pack.method,
+        "signed": pack.signed,
+        "additive": pack.additive,
+        "notes": list(pack.notes),
+        "members": list(pack.members),
+        "image": pack.image,
+    }
 
 
 def _grid(explanation: Explanation) -> dict[str, int] | None:

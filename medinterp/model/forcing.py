@@ -27,7 +27,7 @@ def teacher_forced(
     """Run prompt and report through the model in one pass, image cells bidirectional again (trap 3).
 
     attentions asks the model for its N x N weights, which only the eager implementation has (see
-    `eager_attention`). Gradients flow where the caller has switched them on.
+    `attention_by`). Gradients flow where the caller has switched them on.
     """
     report = torch.tensor(token_ids, dtype=torch.long)
     inputs = torch.cat([prompt.input_ids, report])[None].to(loaded.device)
@@ -46,12 +46,12 @@ def teacher_forced(
 
 
 @contextmanager
-def eager_attention(loaded: LoadedModel) -> Iterator[None]:
-    """Let the language model compute attention by the eager implementation, for comparison only.
+def attention_by(loaded: LoadedModel, implementation: str) -> Iterator[None]:
+    """Let the language model compute attention by "eager" or "sdpa", for comparison only: nothing is captured.
 
     The same weights, nothing copied; the caller holds loaded.lock, and the capture is back afterwards.
     """
-    loaded.model.set_attn_implementation({"text_config": "eager"})
+    loaded.model.set_attn_implementation({"text_config": implementation})
     try:
         yield
     finally:

@@ -13,19 +13,24 @@ import torch
 from medinterp.errors import RequestTooLargeError
 from medinterp.model.decoding import Decoded, DecodeOptions, decode
 from medinterp.model.loading import LoadedModel
+from medinterp.model.occlusion import occlusion
 from medinterp.model.offsets import IncrementalDecoder
 from medinterp.model.prompt import DEFAULT_PROMPT, PromptInputs, build_prompt
+from medinterp.model.rows import trace_bytes
 from medinterp.report import build_report
 from medinterp.types import Alternative, AttentionTrace, Film, Float32Array, Generation, Provenance
 
+MAX_TRACE_BYTES = 2 * 2**30
 _LIBRARIES = ("numpy", "tokenizers", "torch", "transformers")
 
 
 class Generator:
     """Writes reports with one loaded model; may be called from many threads, and writes one at a time."""
 
-    def __init__(self, loaded: LoadedModel) -> None:
+    def __init__(self, loaded: LoadedModel, *, max_trace_bytes: int = MAX_TRACE_BYTES) -> None:
+        """max_trace_bytes: the largest trace that a report may take; a larger one is refused before it begins."""
         self.loaded = loaded
+        self._max_trace_bytes = max_trace_bytes
         self._versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
         self._texts: dict[int, str] = {}
 
@@ -45,7 +50,8 @@ class Generator:
 
         temperature 0 is greedy; above it samples from `seed` (drawn and kept in the provenance when None).
         on_word gets each piece of text as it is written; cancelled is asked before each token.
-        Raises PromptError, RequestTooLargeError before anything is computed, GenerationCancelled.
+        Raises PromptError, RequestTooLargeError (context or trace) before anything is computed,
+        GenerationCancelled.
         """
         if max_new_tokens < 1:
             raise RequestTooLargeError(f"max_new_tokens is {max_new_tokens}; a report needs at least 1")
@@ -54,6 +60,7 @@ class Generator:
         asked = self.loaded.default_prompt or DEFAULT_PROMPT if prompt is None else prompt
         inputs = build_prompt(self.loaded, films, asked)
         self._check_context(inputs.length, max_new_tokens)
+        self._check_trace(inputs, max_new_tokens, layer_attention)
         if temperature > 0 and seed is None:
             seed = secrets.randbits(63)
         options = DecodeOptions(
@@ -76,12 +83,45 @@ class Generator:
             on_word(rest)
         return self._assemble(films, asked, inputs, decoded, text, options, seed)
 
+    def occlude(
+        self,
+        films: Sequence[Film],
+        generation: Generation,
+        *,
+        progress: Callable[[int], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Float32Array:
+        """What each token of a report loses when a cell is hidden: nats, float32 [T, cells of all images].
+
+        films: those that the report was written of. Raises GenerationCancelled.
+        """
+        inputs = build_prompt(self.loaded, films, generation.trace.provenance.prompt)
+        token_ids = [token.token_id for token in generation.report.tokens]
+        with self.loaded.lock:
+            return occlusion(self.loaded, inputs, token_ids, progress=progress, cancelled=cancelled)
+
     def _check_context(self, prompt_length: int, max_new_tokens: int) -> None:
         context = self.loaded.facts.context_length
         if prompt_length + max_new_tokens > context:
             raise RequestTooLargeError(
                 f"the prompt takes {prompt_length} tokens (images included), the report up to "
                 f"{max_new_tokens}, together {prompt_length + max_new_tokens}; the model holds {context}"
+            )
+
+    def _check_trace(self, inputs: PromptInputs, max_new_tokens: int, layer_attention: bool) -> None:
+        needed = trace_bytes(
+            self.loaded.facts,
+            images=len(inputs.image_spans),
+            prompt_length=inputs.length,
+            report_length=max_new_tokens,
+            layer_attention=layer_attention,
+        )
+        if needed > self._max_trace_bytes:
+            limit = self._max_trace_bytes / 2**20
+            without = ", or methods that need no layer_attention" if layer_attention else ""
+            raise RequestTooLargeError(
+                f"the trace of {max_new_tokens} tokens after a prompt of {inputs.length} takes "
+                f"{needed / 2**20:.0f} MiB; the limit is {limit:.0f} MiB: ask for a shorter report{without}"
             )
 
     def _assemble(
@@ -120,6 +160,7 @@ class Generator:
                 sliding_window=loaded.facts.sliding_window,
                 notice=loaded.notice,
             ),
+            layer_weights=loaded.layer_weights,
         )
         report = build_report(
             decoded.token_ids,

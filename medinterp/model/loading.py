@@ -15,11 +15,14 @@ import torch
 from transformers import AutoConfig, AutoProcessor, Gemma3Config, Gemma3ForConditionalGeneration
 
 from medinterp.errors import ModelError, ModelNotFoundError
+from medinterp.model.calibration import read_layer_weights
 from medinterp.model.capture import ATTENTION
 from medinterp.model.facts import ModelFacts, read_facts
 from medinterp.model.values import ValueMetric, value_metric
+from medinterp.types import Float32Array
 
 SIDECAR = "medinterp.json"
+CALIBRATION = "calibration.json"
 _SAMPLE_BYTES = 2**20
 
 
@@ -38,8 +41,9 @@ class LoadedModel:
     """A Gemma3 vision-language model that is ready to be generated from and captured.
 
     notice: a sentence that the model's maker wants shown; default_prompt: the model's own prompt, or
-    None; image_first: whether the image stands before the text in the chat turn; lock: held by
-    whoever runs the model, one generation at a time.
+    None; image_first: whether the image stands before the text in the chat turn; layer_weights:
+    float32 [L], learned by `medinterp calibrate` for this very revision, or None; lock: held by whoever
+    runs the model, one generation at a time.
     """
 
     model: Any
@@ -50,6 +54,7 @@ class LoadedModel:
     default_prompt: str | None
     image_first: bool
     facts: ModelFacts
+    layer_weights: Float32Array | None = None
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property
@@ -77,12 +82,15 @@ def load_model(
     device: str | torch.device = "auto",
     allow_download: bool = True,
     image_first: bool = True,
+    calibration: str | Path | None = "auto",
 ) -> LoadedModel:
     """Load a bundled model ("phantom"), a directory or a hub id.
 
     dtype "auto" is float32 on a CPU and bfloat16 on a GPU; device "auto" is the GPU when there is one.
+    calibration is a file that `medinterp calibrate` wrote; "auto" takes calibration.json in the model's
+    directory where it lies there, None takes none.
     Raises ModelNotFoundError when there is nothing to load, ModelError when it is not a complete
-    Gemma3 vision-language model.
+    Gemma3 vision-language model, CalibrationError when the calibration is another model's.
     """
     target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     directory = _local_directory(name)
@@ -114,16 +122,33 @@ def load_model(
     model.to(target).eval().requires_grad_(False)
     model.set_attn_implementation({"text_config": ATTENTION})
     sidecar = _sidecar(directory)
+    facts = read_facts(model, processor)
+    model_revision = _revision(model, directory)
     return LoadedModel(
         model=model,
         processor=processor,
         model_id=name if directory is None or name in BUNDLED else str(directory.resolve()),
-        revision=sidecar.get("revision") or _revision(model, directory),
+        revision=model_revision,
         notice=sidecar.get("notice"),
         default_prompt=sidecar.get("default_prompt"),
         image_first=image_first,
-        facts=read_facts(model, processor),
+        facts=facts,
+        layer_weights=_layer_weights(directory, calibration, model_revision, facts.layers),
     )
+
+
+def _layer_weights(
+    directory: Path | None, calibration: str | Path | None, model_revision: str, layers: int
+) -> Float32Array | None:
+    """The learned weights from the file that is named, or from the model's own directory."""
+    if calibration is None:
+        return None
+    if calibration == "auto":
+        if directory is None or not (directory / CALIBRATION).is_file():
+            return None
+        calibration = directory / CALIBRATION
+    path = Path(calibration).expanduser()
+    return read_layer_weights(path, model_revision=model_revision, layers=layers)
 
 
 def _local_directory(name: str) -> Path | None:
@@ -176,17 +201,17 @@ _FAULTS = ("missing_keys", "mismatched_keys", "error_msgs")
 
 
 def _sidecar(directory: Path | None) -> Mapping[str, str]:
-    """What medinterp.json in the model's directory says: notice, default_prompt, revision."""
+    """What medinterp.json in the model's directory says: notice and default_prompt."""
     if directory is None or not (directory / SIDECAR).is_file():
         return {}
     try:
         entries = json.loads((directory / SIDECAR).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"{directory / SIDECAR} is not JSON: {error}") from error
-    unknown = sorted(set(entries) - {"notice", "default_prompt", "revision"})
+    unknown = sorted(set(entries) - {"notice", "default_prompt"})
     if unknown or not all(isinstance(entry, str) for entry in entries.values()):
         raise ModelError(
-            f"{directory / SIDECAR}: notice, default_prompt and revision are texts; unknown: {unknown}"
+            f"{directory / SIDECAR}: notice and default_prompt are texts; unknown: {unknown}"
         )
     return {key: str(entry) for key, entry in entries.items()}
 

@@ -13,7 +13,7 @@ import torch
 
 from medinterp.errors import ModelError, SelfTestError
 from medinterp.model.decoding import Decoded, DecodeOptions, decode
-from medinterp.model.forcing import eager_attention, teacher_forced
+from medinterp.model.forcing import attention_by, teacher_forced
 from medinterp.model.loading import LoadedModel
 from medinterp.model.prompt import DEFAULT_PROMPT, PromptInputs, build_prompt
 from medinterp.types import Film
@@ -101,7 +101,7 @@ def _tested(loaded: LoadedModel) -> SelfTestReport:
             _LOGPROB_TOLERANCE[loaded.dtype],
             "a second forward over the report is another computation (token_type_ids dropped? cache cut?)",
         )
-        with eager_attention(loaded):
+        with attention_by(loaded, "eager"):
             eager = teacher_forced(loaded, prompt, written.token_ids, attentions=True)
         if eager.attentions is None:
             raise SelfTestError(

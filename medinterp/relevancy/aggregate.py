@@ -10,8 +10,10 @@ from medinterp.errors import SelectionError
 from medinterp.types import Float32Array, MapPack, RelevancyMap, Word
 
 
-def select_map(pack: MapPack, token_indices: Sequence[int]) -> RelevancyMap:
+def select_map(pack: MapPack, token_indices: Sequence[int], *, without_sinks: bool = False) -> RelevancyMap:
     """The map of some tokens, float32 [rows, columns].
+
+    without_sinks: flagged sink cells are set to 0, and the notes say so.
 
     log p(word) is the sum over its tokens, so maps of log-probability (pack.additive) add; attention
     averages. Raises SelectionError for no tokens, or tokens that the report has not.
@@ -24,13 +26,26 @@ def select_map(pack: MapPack, token_indices: Sequence[int]) -> RelevancyMap:
         raise SelectionError(f"the report has tokens 0 to {count - 1}; {tokens} is not among them")
     chosen = pack.values[list(tokens)].astype(np.float32)
     values = chosen.sum(axis=0) if pack.additive else chosen.mean(axis=0)
-    return RelevancyMap(pack.method, values.astype(np.float32), tokens, pack.signed, pack.notes)
+    notes = pack.notes
+    if without_sinks and pack.sinks is not None and pack.sinks.any():
+        values = np.where(pack.sinks, 0.0, values)
+        notes = (*notes, "sink cells left out")
+    spread = pack.disagreement
+    return RelevancyMap(
+        pack.method,
+        values.astype(np.float32),
+        tokens,
+        pack.signed,
+        notes,
+        image=pack.image,
+        disagreement=None if spread is None else spread[list(tokens)].mean(axis=0, dtype=np.float32),
+    )
 
 
-def word_maps(pack: MapPack, words: Sequence[Word]) -> Float32Array:
+def word_maps(pack: MapPack, words: Sequence[Word], *, without_sinks: bool = False) -> Float32Array:
     """The maps of all words of a report, float32 [words, rows, columns]; zeros for a word no token wrote."""
     maps = np.zeros((len(words), *pack.values.shape[1:]), dtype=np.float32)
     for row, word in zip(maps, words, strict=True):
         if word.token_indices:
-            row[:] = select_map(pack, word.token_indices).values
+            row[:] = select_map(pack, word.token_indices, without_sinks=without_sinks).values
     return maps

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from medinterp.errors import MethodError
-from medinterp.types import AttentionTrace, Float16Array
+from medinterp.types import AttentionTrace, Float32Array
 
 
-def to_grid(values: npt.NDArray[np.floating], trace: AttentionTrace, image: int = 0) -> Float16Array:
-    """[T, cells of all images] -> float16 [T, rows, columns] of one image.
+def image_cells(trace: AttentionTrace) -> npt.NDArray[np.intp]:
+    """Positions of all images' cells in the sequence, in the order of the trace's rows."""
+    return np.concatenate([np.arange(span.start, span.stop) for span in trace.image_spans])
+
+
+def to_grid(values: npt.NDArray[np.floating[Any]], trace: AttentionTrace, image: int = 0) -> Float32Array:
+    """[T, cells of all images] -> float32 [T, rows, columns] of one image.
 
     Raises MethodError when the trace has no such image.
     """
@@ -20,4 +27,4 @@ def to_grid(values: npt.NDArray[np.floating], trace: AttentionTrace, image: int 
     span = spans[image]
     first = sum(s.stop - s.start for s in spans[:image])
     cells = values[:, first : first + span.rows * span.columns]
-    return np.ascontiguousarray(cells.reshape(len(values), span.rows, span.columns), dtype=np.float16)
+    return np.ascontiguousarray(cells.reshape(len(values), span.rows, span.columns), dtype=np.float32)

@@ -6,10 +6,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from medinterp.errors import MissingEvidenceError
-from medinterp.types import AttentionTrace, MapPack
+import numpy as np
 
-Family = Literal["attention", "propagation", "gradient", "perturbation"]
+from medinterp.errors import MethodError, MissingEvidenceError
+from medinterp.relevancy.grid import to_grid
+from medinterp.types import AttentionTrace, Float32Array, MapPack
+
+Family = Literal["attention", "propagation", "gradient", "perturbation", "consensus"]
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class CellValues:
+    """What a method computes: float32 [T, cells of all images] with its own sign and mass, and what to know of it."""
+
+    values: Float32Array
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -17,8 +29,9 @@ class Method:
     """A way to say which cells drove a word.
 
     name: as in requests; title, meaning: for people, the latter one line; citation: the paper and
-    equation; needs: the fields of AttentionTrace that must be there; compute: trace and options in,
-    maps of all tokens out.
+    equation; needs: the fields of AttentionTrace that must be there; compute: trace and options in, values
+    of all tokens out; combine, in place of compute: other methods' maps of one image in, one of each family;
+    signed, additive: as in MapPack.
     """
 
     name: str
@@ -27,14 +40,50 @@ class Method:
     meaning: str
     citation: str
     needs: frozenset[str]
-    compute: Callable[[AttentionTrace, Mapping[str, Any]], MapPack]
+    compute: Callable[[AttentionTrace, Options], CellValues] | None = None
+    combine: Callable[[Mapping[str, MapPack]], MapPack] | None = None
+    signed: bool = False
+    additive: bool = False
 
-    def run(self, trace: AttentionTrace, options: Mapping[str, Any] | None = None) -> MapPack:
-        """Maps of every report token; raises MissingEvidenceError when the trace lacks what is needed."""
+    def __post_init__(self) -> None:
+        if (self.compute is None) == (self.combine is None):
+            raise ValueError(f"{self.name} has either compute or combine")
+
+    def can_run(self, trace: AttentionTrace) -> bool:
+        """Whether the trace holds what the method needs."""
+        return self.compute is not None and all(getattr(trace, name) is not None for name in self.needs)
+
+    def run(self, trace: AttentionTrace, options: Options | None = None, image: int = 0) -> MapPack:
+        """Maps of every report token on one image of the prompt.
+
+        Raises MissingEvidenceError when the trace lacks what is needed, MethodError for a method that combines
+        others, for options that it has not, or for an image that the prompt has not.
+        """
         missing = sorted(name for name in self.needs if getattr(trace, name) is None)
         if missing:
             raise MissingEvidenceError(
                 f"{self.name} needs {', '.join(missing)}, which this trace was captured without; "
                 "read the film again with it switched on"
             )
-        return self.compute(trace, options or {})
+        if self.compute is None:
+            raise MethodError(f"{self.name} combines other methods' maps: ask compute_maps for it")
+        made = self.compute(trace, options or {})
+        grid = to_grid(made.values, trace, image)
+        if not np.isfinite(grid).all():
+            raise MethodError(f"{self.name} gave values that are not finite; the trace is not to be trusted")
+        blind = int((grid == 0.0).all(axis=(1, 2)).sum())
+        note = (f"{blind} of {len(grid)} tokens have an empty map: the image lay outside the sliding window",)
+        return MapPack(
+            self.name, grid, self.signed, self.additive, (*made.notes, *(note if blind else ())), image=image
+        )
+
+
+def only_options(name: str, options: Options, *known: str) -> None:
+    """Raise MethodError when a method is given options that it has not."""
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise MethodError(f"{name} has {_listed(known)}; it was given {', '.join(unknown)}")
+
+
+def _listed(known: tuple[str, ...]) -> str:
+    return f"the options {' and '.join(known)}" if known else "no options"

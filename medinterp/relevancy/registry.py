@@ -5,12 +5,17 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from medinterp.errors import UnknownMethodError
+import numpy as np
+
+from medinterp.errors import MethodError, UnknownMethodError
 from medinterp.relevancy import methods
+from medinterp.relevancy.grid import to_grid
 from medinterp.relevancy.method import Method
+from medinterp.relevancy.sinks import find_sinks, sinks_note
 from medinterp.types import AttentionTrace, MapPack
 
 
@@ -35,12 +40,52 @@ def get_method(name: str) -> Method:
     return METHODS[name]
 
 
-def compute_maps(
-    trace: AttentionTrace, names: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None = None
-) -> dict[str, MapPack]:
-    """Maps of every report token by each named method; options are by method name.
+PREFERRED = ("layer_weighted", "value_weighted", "head_importance", "raw")
+"""Which method stands for its family in a combination, where several could."""
 
+
+def compute_maps(
+    trace: AttentionTrace,
+    names: Sequence[str],
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    image: int = 0,
+) -> dict[str, MapPack]:
+    """Maps of every report token by each named method, in that order; options are by method name.
+
+    image: which of the prompt's images the maps are on. Sink cells are flagged, and left in (see select_map).
     Raises UnknownMethodError before anything is computed, MissingEvidenceError, MethodError.
     """
     chosen = [get_method(name) for name in names]
-    return {method.name: method.run(trace, (options or {}).get(method.name)) for method in chosen}
+    options = options or {}
+    unasked = sorted(name for name in options if name not in names or METHODS[name].combine is not None)
+    if unasked:
+        raise MethodError(f"options were given for {', '.join(unasked)}, which take none here")
+    packs = {m.name: m.run(trace, options.get(m.name), image) for m in chosen if m.combine is None}
+    for method in chosen:
+        if method.combine is not None:
+            packs[method.name] = method.combine(_members(trace, packs, image))
+    sinks = to_grid(find_sinks(trace)[None].astype(np.float32), trace, image)[0] > 0
+    note = sinks_note(sinks)
+    return {
+        method.name: replace(packs[method.name], sinks=sinks, notes=(*packs[method.name].notes, *note))
+        for method in chosen
+    }
+
+
+def _members(trace: AttentionTrace, packs: Mapping[str, MapPack], image: int) -> dict[str, MapPack]:
+    """One method of each family: one that was computed, or else one whose needs the trace holds."""
+
+    def rank(method: Method) -> tuple[bool, int]:
+        place = PREFERRED.index(method.name) if method.name in PREFERRED else len(PREFERRED)
+        return method.name not in packs, place
+
+    members: dict[str, MapPack] = {}
+    families = set()
+    for method in sorted(METHODS.values(), key=rank):
+        if method.family in families or not (method.name in packs or method.can_run(trace)):
+            continue
+        if method.combine is not None:
+            continue
+        members[method.name] = packs[method.name] if method.name in packs else method.run(trace, None, image)
+        families.add(method.family)
+    return dict(sorted(members.items()))

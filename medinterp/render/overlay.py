@@ -26,7 +26,8 @@ class RenderOptions:
 
     opacity: 0..1, that of the top of the scale; colormap: see `colormap`; contours: lines at
     CONTOUR_LEVELS; scale: "report" (one range for all words, the default) or "map" (this map's own
-    maximum: two words' colours then do not compare); size: longest side in pixels, None for the film's own.
+    maximum: two words' colours then do not compare); size: longest side in pixels, None for the film's own;
+    without_sinks: flagged sink cells are left out before the map is drawn.
     """
 
     opacity: float = 0.5
@@ -34,6 +35,7 @@ class RenderOptions:
     contours: bool = False
     scale: Literal["report", "map"] = "report"
     size: int | None = None
+    without_sinks: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.opacity <= 1.0:

@@ -45,7 +45,9 @@ class Record(Model):
 
 
 def pack_record(explanation: ExplanationData) -> bytes:
-    """Write an explanation as a blob; the trace is left out."""
+    """Write an explanation as a blob; the trace is left out. Raises StoreError for one with a prior film."""
+    if explanation.prior is not None:
+        raise StoreError("a report with a prior film cannot be kept here")
     film = explanation.film
     encoded, png = cv2.imencode(".png", film.pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not encoded:
@@ -91,6 +93,10 @@ def unpack_record(blob: bytes) -> Explanation:
                 signed=pack.signed,
                 additive=pack.additive,
                 notes=pack.notes,
+                members=pack.members,
+                disagreement=pack.disagreement,
+                image=pack.image,
+                sinks=pack.sinks,
             )
             for name, pack in record.maps.items()
         },

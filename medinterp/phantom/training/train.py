@@ -108,6 +108,7 @@ def save_phantom(model: Any, processor: Any, output: Path) -> None:
     """Write the model as `from_pretrained` reads it: float16 safetensors, processor and sidecar."""
     import torch
 
+    (output / "calibration.json").unlink(missing_ok=True)  # it belongs to the weights that go
     half = model.to(torch.float16)
     half.save_pretrained(output)
     (output / "model.safetensors").chmod(0o644)  # safetensors makes it readable for its owner only

@@ -8,7 +8,7 @@
 //   #medinterp-report    the report; in it .medinterp-word[data-word-index="n"]
 //   #medinterp-findings  findings; in it [data-finding-index="k"]
 //   #medinterp-film      the film (img)       #medinterp-overlay   the film with the map (img)
-//   #medinterp-method, #medinterp-opacity, #medinterp-colormap, #medinterp-contours, #medinterp-show
+//   #medinterp-method, #medinterp-opacity, #medinterp-colormap, #medinterp-contours, #medinterp-sinks, #medinterp-show
 //   #medinterp-scale-report, #medinterp-scale-map
 //   #medinterp-details   the selected word    #medinterp-forget    DELETE
 //   #medinterp-export-html, -json, -npz       downloads
@@ -48,6 +48,7 @@ class Page {
     byId("stop").addEventListener("click", () => this.reading?.abort());
     byId("forget").addEventListener("click", () => this.forget());
     byId("method").addEventListener("change", () => this.showMethod());
+    byId("sinks").addEventListener("change", () => this.loadMaps());
     byId("prompt").addEventListener("input", () => this.showPromptState());
     byId("prompt-reset").addEventListener("click", () => {
       byId("prompt").value = this.defaultPrompt;
@@ -101,7 +102,8 @@ class Page {
   async loadMethods() {
     this.methods = (await this.api.json("/methods")).methods;
     byId("method").replaceChildren(...this.methods.map((method) =>
-      make("option", { value: method.name, selected: method.default }, method.title)));
+      make("option", { value: method.name }, method.title)));
+    byId("method").value = (this.methods.find((method) => method.default) ?? this.methods[0]).name;
     byId("method").disabled = false;
     this.showMethod();
   }
@@ -133,12 +135,15 @@ class Page {
   async loadMaps() {
     const { id } = this.explanation;
     const method = byId("method").value;
+    const withoutSinks = byId("sinks").checked;
     this.maps = null;
     this.viewer.showNumbers(null, null);
     try {
-      const answer = await this.api.json(`/reports/${id}/maps?${new URLSearchParams({ method })}`);
+      const answer = await this.api.json(`/reports/${id}/maps?${new URLSearchParams({ method, without_sinks: withoutSinks })}`);
       if (this.explanation?.id !== id || byId("method").value !== method) return;
+      if (byId("sinks").checked !== withoutSinks) return;
       this.maps = new Maps(answer);
+      byId("sinks-label").hidden = !this.maps.hasSinks && !withoutSinks;
       this.showSelectionFacts();
     } catch (error) {
       this.showProblem(error);

@@ -14,6 +14,8 @@ export class Maps {
     Object.assign(this, answer);
     this.cells = this.rows * this.columns;
     this.values = decodeFloats(answer.words);
+    // A flag is one byte, 0 or 1.
+    this.hasSinks = answer.sinks !== null && atob(answer.sinks.data).includes("\u0001");
     this.exceeded = this.values.some((value) => Math.abs(value) > this.high * 1.0001);
   }
 

@@ -49,7 +49,7 @@ export class Viewer {
       this.showSettings();
       this.drawSoon();
     });
-    for (const name of ["method", "colormap", "contours", "scale"]) {
+    for (const name of ["method", "colormap", "contours", "sinks", "scale"]) {
       byId(name).addEventListener("change", () => {
         this.showSettings();
         this.draw();
@@ -202,6 +202,7 @@ export class Viewer {
       colormap: byId("colormap").value,
       contours: String(byId("contours").checked),
       scale: this.scale,
+      without_sinks: String(byId("sinks").checked),
     });
     this.drawn = this.wantedSize();
     if (this.drawn < this.longest) query.set("size", this.drawn);

@@ -1,0 +1,156 @@
+"""Do maps lie on the finding that the words name? Pointing and relevancy mass on films with known truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from medinterp.evaluation.intervals import bootstrap_mean
+from medinterp.evaluation.reading import CALIBRATION_SEEDS_START, film_of, unseen_films
+from medinterp.phantom.films import cells_of, draw_film, facts_of, sample_film, size_in_cells
+from medinterp.phantom.findings import NAMES
+from medinterp.phantom.reports import Fact
+from medinterp.relevancy import METHODS, compute_maps, get_method, select_map
+from medinterp.types import BoolArray, Film, Float32Array, Generation, MapPack, Report
+
+FIRST_SEED = 10_200_000
+"""First seed of the films that localisation is measured on."""
+TOUCHED = 0.10
+"""A cell lies on a finding when the finding's mask covers at least this share of it."""
+PRIOR_FILMS = 400
+"""Films (apart from training and test) that the mean mask of each kind of finding is made of."""
+
+
+def pointing(values: Float32Array, on_finding: BoolArray) -> float:
+    """The chance (0..1) that the peak lies on the finding, ties broken at random.
+
+    A constant map scores as a cell drawn at random would.
+    """
+    return float(on_finding[values == values.max()].mean())
+
+
+def mass(values: Float32Array, coverage: Float32Array) -> float:
+    """The share (0..1) of the map's positive part that lies on the finding, each cell by its covered share.
+
+    A map that is nowhere positive scores as a constant one would.
+    """
+    positive = np.maximum(values, 0.0)
+    total = float(positive.sum())
+    return float((positive * coverage).sum()) / total if total > 0.0 else float(coverage.mean())
+
+
+def mean_masks(films: int = PRIOR_FILMS) -> dict[str, Float32Array]:
+    """Where each kind of finding lies on average, float32 [16, 16]: the best guess without looking."""
+    sums = {name: np.zeros((16, 16), dtype=np.float32) for name in NAMES}
+    for seed in range(CALIBRATION_SEEDS_START + 500_000, CALIBRATION_SEEDS_START + 500_000 + films):
+        film = sample_film(seed)
+        for finding, mask in zip(film.findings, draw_film(film, 128, 128).masks, strict=True):
+            sums[finding.name] += cells_of(mask)
+    return sums
+
+
+def variants_of(layers: int) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """What is measured: every registered method, and raw attention of each layer and of their mean."""
+    named: dict[str, tuple[str, Mapping[str, Any]]] = {name: (name, {}) for name in METHODS}
+    named |= {f"raw, layer {k}": ("raw", {"layer": k}) for k in range(layers)}
+    return {**named, "raw, mean of layers": ("raw", {"layer": "mean"})}
+
+
+def evaluate_localisation(
+    read: Callable[[Film], Generation],
+    layers: int,
+    films: int = 500,
+    *,
+    progress: Callable[[int], None] | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Pointing and mass of every method, for words that name a finding of one cell or more.
+
+    read: a film in, report and trace (with layer_attention) out, by a model of `layers` language layers.
+    Findings that the report does not affirm are left out (`words` counts the rest). Beside the methods stand a
+    random map, the film's centre, the mean mask of the finding's kind, and the grid's ceiling: a map of the cell
+    that the finding covers most. A finding on both sides that the report calls bilateral is judged once, by both
+    masks together. 95 % intervals from a bootstrap over films.
+    """
+    variants = variants_of(layers)
+    masks, centre = mean_masks(), _centre()
+    names = (*variants, "random", "centre", "mean mask", "ceiling")
+    points: dict[str, list[list[float]]] = {name: [] for name in names}
+    masses: dict[str, list[list[float]]] = {name: [] for name in names}
+    for synthetic, width, height in unseen_films(films, FIRST_SEED):
+        film, _ = film_of(synthetic, width, height)
+        generation = read(film)
+        packs = _packs(generation, variants)
+        drawing = draw_film(synthetic, width, height)
+        film_points: dict[str, list[float]] = {name: [] for name in names}
+        film_masses: dict[str, list[float]] = {name: [] for name in names}
+        for fact, mask in _told_together(generation.report, facts_of(synthetic, drawing), drawing.masks):
+            tokens = naming_tokens(generation.report, fact)
+            if size_in_cells(mask) < 1.0 or not tokens:
+                continue
+            coverage = cells_of(mask)
+            touched = coverage >= TOUCHED
+            maps = {name: select_map(pack, tokens).values for name, pack in packs.items()}
+            maps |= {"random": np.ones_like(coverage), "centre": centre}
+            maps |= {"mean mask": masks[fact.name], "ceiling": (coverage == coverage.max()).astype(np.float32)}
+            for name, values in maps.items():
+                film_points[name].append(pointing(values, touched))
+                film_masses[name].append(mass(values, coverage))
+        for name in names:
+            if film_points[name]:
+                points[name].append(film_points[name])
+                masses[name].append(film_masses[name])
+        if progress is not None:
+            progress(1)
+    rng = np.random.default_rng(seed)
+    return {
+        "films": films,
+        "words": sum(len(values) for values in points["random"]),
+        "methods": {
+            name: {"pointing": bootstrap_mean(points[name], rng), "mass": bootstrap_mean(masses[name], rng)}
+            for name in names
+        },
+    }
+
+
+def _told_together(
+    report: Report, facts: Sequence[Fact], masks: Sequence[BoolArray]
+) -> list[tuple[Fact, BoolArray]]:
+    """Facts with their masks; two sides that the report joins in one "bilateral" finding are one fact."""
+    joined = {finding.name for finding in report.findings if finding.present and finding.side == "bilateral"}
+    told: list[tuple[Fact, BoolArray]] = []
+    for fact, mask in zip(facts, masks, strict=True):
+        others = [m for f, m in zip(facts, masks, strict=True) if f.name == fact.name]
+        if fact.name not in joined or len(others) == 1:
+            told.append((fact, mask))
+        elif mask is others[0]:
+            told.append((replace(fact, side="bilateral"), np.logical_or.reduce(others)))
+    return told
+
+
+def naming_tokens(report: Report, fact: Fact) -> list[int]:
+    """The tokens by which a report affirms a finding outside its impression; none when it does not."""
+    for finding in report.findings:
+        told = finding.present and finding.name == fact.name and finding.side in (fact.side, None)
+        if told and (finding.section or "").upper() != "IMPRESSION":
+            return [token for k in finding.word_indices for token in report.words[k].token_indices]
+    return []
+
+
+def _packs(generation: Generation, variants: Mapping[str, tuple[str, Mapping[str, Any]]]) -> dict[str, MapPack]:
+    plain = [method for name, (method, options) in variants.items() if name == method and not options]
+    packs = compute_maps(generation.trace, plain)
+    for name, (method, options) in variants.items():
+        if name not in packs:
+            packs[name] = get_method(method).run(generation.trace, options)
+    return packs
+
+
+def _centre() -> Float32Array:
+    """A hill in the middle of the film, a quarter of its side wide."""
+    across = (np.arange(16) + 0.5) / 16 - 0.5
+    hill = np.exp(-((across[:, None] ** 2 + across[None, :] ** 2) / (2 * 0.25**2)))
+    return hill.astype(np.float32)

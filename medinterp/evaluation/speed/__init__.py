@@ -1,0 +1,8 @@
+"""What capture and maps cost, as ratios measured in one run: `medinterp bench`."""
+
+from __future__ import annotations
+
+from medinterp.evaluation.speed.bench import run_bench
+from medinterp.evaluation.speed.line import BenchLine
+
+__all__ = ["BenchLine", "run_bench"]

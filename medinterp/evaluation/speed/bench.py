@@ -1,0 +1,24 @@
+"""All lines of the benchmark, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from medinterp.evaluation.reading import film_of, unseen_films
+from medinterp.evaluation.speed.generation import generation_lines, medgemma_width
+from medinterp.evaluation.speed.line import BenchLine
+from medinterp.evaluation.speed.maps import maps_lines
+from medinterp.evaluation.speed.memory import memory_lines
+from medinterp.model import load_model
+
+
+def run_bench(name: str = "phantom") -> Iterator[BenchLine]:
+    """Measure generation by a model and by one of MedGemma-4B's layer widths, memory, and the maps."""
+    loaded = load_model(name)
+    films = [film_of(*one)[0] for one in unseen_films(8)]
+    yield from generation_lines(loaded, films[:1], name, tokens=128, rounds=7)
+    yield from generation_lines(loaded, films, name, tokens=128, rounds=5)
+    yield from memory_lines(name, batch=8, tokens=128)
+    yield from maps_lines()
+    wide = medgemma_width(load_model("phantom"))
+    yield from generation_lines(wide, films[:1], wide.model_id, tokens=48, rounds=2)

@@ -1,0 +1,147 @@
+"""Generation with capture beside plain `generate`, the same tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from medinterp.errors import ModelError
+from medinterp.evaluation.speed.line import BenchLine, interleaved, seconds_line
+from medinterp.model.decoding import DecodeOptions, decode
+from medinterp.model.facts import read_facts
+from medinterp.model.forcing import attention_by
+from medinterp.model.loading import LoadedModel
+from medinterp.model.prompt import DEFAULT_PROMPT, PromptInputs, build_prompt
+from medinterp.types import Film
+
+
+def generation_lines(
+    loaded: LoadedModel, films: Sequence[Film], label: str, *, tokens: int, rounds: int
+) -> list[BenchLine]:
+    """Times of one batch: rows and masses, `layer_attention` too, and the eager implementation with its weights.
+
+    Raises ModelError when capture and plain generation do not write the same tokens.
+    """
+    prompts = [build_prompt(loaded, [film], loaded.default_prompt or DEFAULT_PROMPT) for film in films]
+    written: dict[str, list[list[int]]] = {}
+
+    def plain(name: str, implementation: str, **options: Any) -> Callable[[], None]:
+        def run() -> None:
+            with attention_by(loaded, implementation):
+                written[name] = plain_tokens(loaded, prompts, tokens, **options)
+
+        return run
+
+    def captured(name: str, layer_attention: bool) -> Callable[[], None]:
+        def run() -> None:
+            options = DecodeOptions(tokens, min_new_tokens=tokens, layer_attention=layer_attention)
+            written[name] = [list(one.token_ids) for one in decode(loaded, prompts, options)]
+
+        return run
+
+    runs = {
+        "plain": plain("plain", "sdpa"),
+        "rows and masses": captured("rows and masses", False),
+        "rows, masses and layer_attention": captured("rows, masses and layer_attention", True),
+        "eager with output_attentions": plain(
+            "eager with output_attentions", "eager", output_attentions=True, return_dict_in_generate=True
+        ),
+    }
+    with loaded.lock, torch.no_grad():
+        seconds = interleaved(runs, rounds)
+    for name in ("rows and masses", "rows, masses and layer_attention"):
+        if written[name] != written["plain"]:
+            raise ModelError(f"{label}: generation with {name} wrote other tokens than plain generation")
+    batch = f"{label}, batch {len(films)}, {tokens} tokens"
+    return [
+        seconds_line(f"generation with {name} / plain ({batch})", seconds["plain"], seconds[name])
+        for name in runs
+        if name != "plain"
+    ]
+
+
+def plain_tokens(
+    loaded: LoadedModel, prompts: Sequence[PromptInputs], tokens: int, **options: Any
+) -> list[list[int]]:
+    """What `generate` itself writes: greedy, exactly so many tokens, prompts of one length."""
+    ids = torch.stack([prompt.input_ids for prompt in prompts]).to(loaded.device)
+    output = loaded.model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        token_type_ids=torch.stack([prompt.token_type_ids for prompt in prompts]).to(loaded.device),
+        pixel_values=torch.cat([p.pixel_values for p in prompts]).to(loaded.device, loaded.dtype),
+        max_new_tokens=tokens,
+        min_new_tokens=tokens,
+        suppress_tokens=[loaded.facts.image_token_id],
+        do_sample=False,
+        **options,
+    )
+    sequences = output if isinstance(output, torch.Tensor) else output.sequences
+    rows: list[list[int]] = sequences[:, ids.shape[1] :].tolist()
+    return rows
+
+
+def medgemma_width(phantom: LoadedModel, *, layers: int = 6, vision_layers: int = 3) -> LoadedModel:
+    """A random model of MedGemma-4B's layer widths and image size, few layers, phantom's small vocabulary."""
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3Processor
+    from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
+
+    from medinterp.model.capture import ATTENTION
+
+    base, tokenizer = phantom.model.config, phantom.processor.tokenizer
+    text = {
+        "vocab_size": base.text_config.vocab_size,
+        "hidden_size": 2560,
+        "intermediate_size": 10240,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "head_dim": 256,
+        "query_pre_attn_scalar": 256,
+        "sliding_window": 1024,
+        "layer_types": [("full" if (k + 1) % 6 == 0 else "sliding") + "_attention" for k in range(layers)],
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+    vision = {
+        "hidden_size": 1152,
+        "intermediate_size": 4304,
+        "num_hidden_layers": vision_layers,
+        "num_attention_heads": 16,
+        "image_size": 896,
+        "patch_size": 14,
+        "vision_use_head": False,
+    }
+    config = Gemma3Config(
+        text_config=text,
+        vision_config=vision,
+        mm_tokens_per_image=256,
+        boi_token_index=base.boi_token_index,
+        eoi_token_index=base.eoi_token_index,
+        image_token_index=base.image_token_id,
+    )
+    torch.manual_seed(0)
+    model_class: Any = Gemma3ForConditionalGeneration
+    model = model_class(config).eval().requires_grad_(False)
+    model.model.multi_modal_projector.mm_input_projection_weight.normal_(std=0.03)
+    model.generation_config = phantom.model.generation_config
+    processor = Gemma3Processor(
+        Gemma3ImageProcessorPil(size={"height": 896, "width": 896}),
+        tokenizer,
+        chat_template=phantom.processor.chat_template,
+        image_seq_length=256,
+    )
+    model.set_attn_implementation({"text_config": ATTENTION})
+    return LoadedModel(
+        model=model,
+        processor=processor,
+        model_id="random weights, MedGemma-4B's layer widths",
+        revision="random",
+        notice=None,
+        default_prompt=None,
+        image_first=True,
+        facts=read_facts(model, processor),
+    )

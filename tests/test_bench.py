@@ -1,0 +1,73 @@
+"""The benchmark measures what it says; how fast this machine is, is no test."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from models import noise_film, save_small_model
+
+from medinterp.errors import ModelError
+from medinterp.evaluation.speed import generation
+from medinterp.evaluation.speed.line import interleaved, seconds_line
+from medinterp.evaluation.speed.maps import maps_lines
+from medinterp.evaluation.speed.memory import memory_lines
+from medinterp.model import LoadedModel, load_model
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    return load_model(str(save_small_model(tmp_path_factory.mktemp("model"))))
+
+
+def test_runs_take_turns_and_the_first_round_does_not_count() -> None:
+    calls: list[str] = []
+    seconds = interleaved({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=3)
+    assert calls == ["a", "b"] * 4
+    assert [len(times) for times in seconds.values()] == [3, 3]
+    line = seconds_line("x", [1.0, 10.0, 2.0], [2.0, 10.0, 3.0])
+    assert (line.ratio, line.baseline, line.value, line.unit) == (1.5, 2.0, 3.0, "s")
+
+
+def test_generation_is_timed_on_the_same_tokens(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    films = [noise_film(1), noise_film(2)]
+    lines = generation.generation_lines(loaded, films, "small", tokens=5, rounds=1)
+    assert [line.name.split(" / ")[0] for line in lines] == [
+        "generation with rows and masses",
+        "generation with rows, masses and layer_attention",
+        "generation with eager with output_attentions",
+    ]
+    assert all(line.ratio > 0 and line.unit == "s" for line in lines)
+    plain = generation.plain_tokens
+
+    def other(*arguments: object, **options: object) -> list[list[int]]:
+        return [[token + 1 for token in row] for row in plain(*arguments, **options)]  # type: ignore[arg-type]
+
+    monkeypatch.setattr(generation, "plain_tokens", other)
+    with pytest.raises(ModelError, match="other tokens"):
+        generation.generation_lines(loaded, films, "small", tokens=5, rounds=1)
+
+
+def test_memory_is_measured_in_processes_of_their_own(loaded: LoadedModel) -> None:
+    captured, eager = memory_lines(loaded.model_id, batch=2, tokens=8)
+    assert captured.baseline == eager.baseline > 0
+    assert eager.value > 0
+    assert captured.unit == "MiB"
+
+
+def test_maps_fit_in_twice_the_trace() -> None:
+    every, _, memory = maps_lines()
+    assert every.name.startswith("all 6 attention methods")
+    assert memory.ratio < 2
+    assert json.loads(json.dumps(dataclasses.asdict(memory)))["unit"] == "MiB"
+
+
+def test_a_model_of_medgemmas_width_is_what_it_says() -> None:
+    """One layer of each kind, so that it fits a test."""
+    wide = generation.medgemma_width(load_model("phantom"), layers=1, vision_layers=1)
+    facts = wide.facts
+    assert (facts.hidden_size, facts.heads, facts.key_value_heads, facts.head_dim) == (2560, 8, 4, 256)
+    assert (facts.image_size, facts.cells) == (896, 256)
+    assert Path(wide.model_id).name.startswith("random weights")

@@ -1,0 +1,96 @@
+"""Pointing and mass where the answer is known, and a model that always looks at the finding."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from medinterp.evaluation.intervals import bootstrap_mean
+from medinterp.evaluation.localisation import (
+    FIRST_SEED,
+    evaluate_localisation,
+    mass,
+    mean_masks,
+    naming_tokens,
+    pointing,
+)
+from medinterp.evaluation.reading import CALIBRATION_SEEDS_START, unseen_films
+from medinterp.phantom.films import TEST_SEEDS_START, cells_of, draw_film, facts_of
+from medinterp.phantom.findings import NAMES
+from medinterp.phantom.reports import write_report
+from medinterp.relevancy import METHODS
+from medinterp.report import build_report
+from medinterp.types import Film, Generation, ImageSpan
+from tests.traces import make_trace
+
+
+def test_ties_score_as_chance() -> None:
+    on_finding = np.zeros((4, 4), dtype=bool)
+    on_finding[1, 1:3] = True
+    assert pointing(np.ones((4, 4), dtype=np.float32), on_finding) == pytest.approx(2 / 16)
+    peaked = np.zeros((4, 4), dtype=np.float32)
+    peaked[1, 1] = 1
+    assert pointing(peaked, on_finding) == 1.0
+    peaked[0, 0] = 1
+    assert pointing(peaked, on_finding) == 0.5
+
+
+def test_mass_counts_the_covered_share_of_what_is_positive() -> None:
+    coverage = np.array([[1.0, 0.5], [0.0, 0.0]], dtype=np.float32)
+    assert mass(np.array([[1.0, 1.0], [2.0, -5.0]], dtype=np.float32), coverage) == pytest.approx(1.5 / 4)
+    assert mass(np.zeros((2, 2), dtype=np.float32), coverage) == pytest.approx(1.5 / 4)
+
+
+def test_the_mean_mask_is_of_films_apart_from_the_test() -> None:
+    assert CALIBRATION_SEEDS_START + 1_000_000 < TEST_SEEDS_START <= FIRST_SEED
+    masks = mean_masks(60)
+    assert set(masks) == set(NAMES)
+    heart = masks["cardiomegaly"]
+    row, column = divmod(int(heart.argmax()), 16)
+    assert 7 <= row <= 12
+    assert 6 <= column <= 10
+
+
+def test_bootstrap_draws_whole_films() -> None:
+    rng = np.random.default_rng(0)
+    alike = bootstrap_mean([[1.0] * 50, [0.0] * 50], rng)
+    assert alike == {"value": 0.5, "low": 0.0, "high": 1.0}
+    assert bootstrap_mean([], rng) == {"value": None, "low": None, "high": None}
+
+
+def test_a_model_that_looks_at_what_it_names_is_found_to() -> None:
+    """Each report is true, and the tokens that name a finding look at exactly its coverage, the others anywhere."""
+    films = {f"synthetic-{s.seed}": (s, w, h) for s, w, h in unseen_films(20, FIRST_SEED)}
+
+    def read(film: Film) -> Generation:
+        synthetic, width, height = films[film.sha256]
+        drawing = draw_film(synthetic, width, height)
+        facts = facts_of(synthetic, drawing)
+        text = write_report(list(facts), np.random.default_rng(0))
+        count, length = len(text), 270 + len(text)
+        spans = [(k, k + 1) for k in range(count)]
+        report = build_report([1] * count, spans, text, [-0.1] * count, [()] * count, [0.5] * count, True)
+        rows = np.full((count, 256), 0.5 / 256, dtype=np.float32)
+        for fact, mask in zip(facts, drawing.masks, strict=True):
+            coverage = cells_of(mask).reshape(256)
+            rows[naming_tokens(report, fact)] = 0.5 * coverage / coverage.sum()
+        attention = np.tile(rows[:, None, None], (1, 2, 2, 1)).astype(np.float16)
+        trace = make_trace(attention, (ImageSpan(5, 261, 16, 16),), prompt_length=270)
+        matrices = np.tile(np.eye(length, dtype=np.float16), (2, 1, 1))
+        matrices[:, 269 : 269 + count, 5:261] = rows
+        norms = np.ones((2, 2, length), dtype=np.float32)
+        return Generation(report, dataclasses.replace(trace, layer_attention=matrices, value_norm=norms))
+
+    result = evaluate_localisation(read, 2, 20)
+    assert result["films"] == 20
+    assert result["words"] > 20
+    scores = result["methods"]
+    assert scores["random"]["pointing"]["value"] < 0.3
+    assert scores["ceiling"]["pointing"]["value"] == 1.0
+    for name in METHODS:
+        assert scores[name]["pointing"]["value"] > 0.99, name
+    ceiling = scores["ceiling"]["mass"]["value"]
+    assert 0.6 * ceiling < scores["raw"]["mass"]["value"] < ceiling
+    assert scores["mean mask"]["mass"]["value"] < 0.8 * ceiling
