@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from models import real_tokenizer, small_tokenizer
 
@@ -27,6 +27,7 @@ def joined(text: str, offsets: Sequence[tuple[int, int]]) -> str:
 @settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
 def test_any_text_comes_back_with_the_bytes_that_each_token_wrote(text: str) -> None:
+    assume(not any(token.content in text for token in TOKENIZER.added_tokens_decoder.values()))  # they write nothing
     ids = TOKENIZER(text, add_special_tokens=False)["input_ids"]
     decoded, offsets = decode_offsets(TOKENIZER, ids)
     assert decoded == text == joined(decoded, offsets)
