@@ -9,11 +9,11 @@ import torch
 
 from medinterp.errors import ModelError
 from medinterp.evaluation.speed.line import BenchLine, interleaved, seconds_line
+from medinterp.evaluation.writing import default_prompts, plain_tokens
 from medinterp.model.decoding import DecodeOptions, decode
 from medinterp.model.facts import read_facts
 from medinterp.model.forcing import attention_by
 from medinterp.model.loading import LoadedModel
-from medinterp.model.prompt import DEFAULT_PROMPT, PromptInputs, build_prompt
 from medinterp.types import Film
 
 
@@ -24,13 +24,13 @@ def generation_lines(
 
     Raises ModelError when capture and plain generation do not write the same tokens.
     """
-    prompts = [build_prompt(loaded, [film], loaded.default_prompt or DEFAULT_PROMPT) for film in films]
+    prompts = default_prompts(loaded, films)
     written: dict[str, list[list[int]]] = {}
 
     def plain(name: str, implementation: str, **options: Any) -> Callable[[], None]:
         def run() -> None:
             with attention_by(loaded, implementation):
-                written[name] = plain_tokens(loaded, prompts, tokens, **options)
+                written[name] = plain_tokens(loaded, prompts, **exactly(loaded, tokens), **options)
 
         return run
 
@@ -62,25 +62,13 @@ def generation_lines(
     ]
 
 
-def plain_tokens(
-    loaded: LoadedModel, prompts: Sequence[PromptInputs], tokens: int, **options: Any
-) -> list[list[int]]:
-    """What `generate` itself writes: greedy, exactly so many tokens, prompts of one length."""
-    ids = torch.stack([prompt.input_ids for prompt in prompts]).to(loaded.device)
-    output = loaded.model.generate(
-        input_ids=ids,
-        attention_mask=torch.ones_like(ids),
-        token_type_ids=torch.stack([prompt.token_type_ids for prompt in prompts]).to(loaded.device),
-        pixel_values=torch.cat([p.pixel_values for p in prompts]).to(loaded.device, loaded.dtype),
-        max_new_tokens=tokens,
-        min_new_tokens=tokens,
-        suppress_tokens=[loaded.facts.image_token_id],
-        do_sample=False,
-        **options,
-    )
-    sequences = output if isinstance(output, torch.Tensor) else output.sequences
-    rows: list[list[int]] = sequences[:, ids.shape[1] :].tolist()
-    return rows
+def exactly(loaded: LoadedModel, tokens: int) -> dict[str, Any]:
+    """Options of `generate` under which it writes so many tokens, chosen as the capture's decoder chooses them."""
+    return {
+        "max_new_tokens": tokens,
+        "min_new_tokens": tokens,
+        "suppress_tokens": [loaded.facts.image_token_id],
+    }
 
 
 def medgemma_width(phantom: LoadedModel, *, layers: int = 6, vision_layers: int = 3) -> LoadedModel:

@@ -46,16 +46,16 @@ def main() -> None:
     import torch
 
     from medinterp.evaluation.reading import film_of, unseen_films
-    from medinterp.evaluation.speed.generation import plain_tokens
+    from medinterp.evaluation.speed.generation import exactly
+    from medinterp.evaluation.writing import default_prompts, plain_tokens
     from medinterp.model import load_model
     from medinterp.model.decoding import DecodeOptions, decode
     from medinterp.model.forcing import attention_by
-    from medinterp.model.prompt import DEFAULT_PROMPT, build_prompt
 
     name, way, batch, tokens = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     loaded = load_model(name)
     films = [film_of(*one)[0] for one in unseen_films(batch)]
-    prompts = [build_prompt(loaded, [film], loaded.default_prompt or DEFAULT_PROMPT) for film in films]
+    prompts = default_prompts(loaded, films)
 
     def run(count: int) -> None:
         if way == "captured":
@@ -63,7 +63,7 @@ def main() -> None:
             return
         whole = {"output_attentions": True, "return_dict_in_generate": True} if way == "eager" else {}
         with attention_by(loaded, "eager" if way == "eager" else "sdpa"):
-            plain_tokens(loaded, prompts, count, **whole)
+            plain_tokens(loaded, prompts, **exactly(loaded, count), **whole)
 
     with loaded.lock, torch.no_grad():
         run(2)
