@@ -2,7 +2,8 @@
 
 Every film is encoded once and read by several independent conversations ("branches"): each branch sees the
 prompt's head with the image and itself, at the positions that it would have alone, so that one sequence
-trains exactly what single conversations ask for. The tower stays as stage 1 left it.
+trains exactly what single conversations ask for. The tower stays as stage 1 left it. Half of the films are
+misled (see `misled`), so that a word's evidence is what its own token reads from the image cells.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from medinterp.phantom.training.tower import pixels
 
 @dataclass(frozen=True)
 class Stage:
-    """How long and on what: questions only, or reports with some questions."""
+    """How long and on what: questions only, or reports with some questions; misled: how many films of a batch are."""
 
     steps: int
     batch: int
     questions: int
     report: bool
+    misled: int = 0
 
 
 class Conversations:
@@ -141,9 +143,11 @@ class LanguageTrainer:
     ) -> None:
         import torch
 
+        from medinterp.phantom.training.misled import ATTENTION
         from medinterp.phantom.training.muon import Muon
 
         self.model, self.pool = model, pool
+        model.set_attn_implementation({"text_config": ATTENTION})
         self.stages = tuple(stages)
         self.steps_done = 0
         self.conversations = Conversations(processor)
@@ -170,22 +174,29 @@ class LanguageTrainer:
         import torch
         from torch.nn import functional
 
+        from medinterp.phantom.training.misled import Misled
+
         batch = pack(self.conversations, self.pool, index, stage, rng)
         core = self.model.model
-        ids = torch.from_numpy(batch.ids)
+        films, count = len(index), stage.misled
+        words = np.concatenate([np.arange(films), np.arange(count)])  # the misled films' words stand there twice,
+        shown = np.concatenate([np.arange(films), np.arange(count, 2 * count)])  # the second time with another film
+        ids = torch.from_numpy(batch.ids[words])
+        image = ids == self.model.config.image_token_id
+        targets = torch.from_numpy(batch.targets)
+        asked = targets >= 0
         with torch.autocast("cpu", torch.bfloat16, enabled=self.fast):
             embeds = core.get_input_embeddings()(ids)
             cells = self.features(index) @ core.multi_modal_projector.mm_input_projection_weight
-            embeds = embeds.masked_scatter((ids == self.model.config.image_token_id)[..., None], cells.float())
-            mask = torch.from_numpy(batch.mask)
+            embeds = embeds.masked_scatter(image[..., None], cells.float()[shown])
+            mask = torch.from_numpy(batch.mask[words])
             states = core.language_model(
                 inputs_embeds=embeds,
                 attention_mask={"full_attention": mask, "sliding_attention": mask},
-                position_ids=torch.from_numpy(batch.positions),
+                position_ids=torch.from_numpy(batch.positions[words]),
                 use_cache=False,
-            ).last_hidden_state
-        targets = torch.from_numpy(batch.targets)
-        asked = targets >= 0
+                misled=Misled(count, image[:count], asked[:count]),
+            ).last_hidden_state[:films]
         logits = self.model.lm_head(states[asked].float())
         each = functional.cross_entropy(logits, targets[asked], reduction="none")
         weights = torch.from_numpy(batch.weights)[asked]

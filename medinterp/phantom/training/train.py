@@ -30,7 +30,8 @@ class Recipe:
     tower_rate: float = 2e-3
     question_steps: int = 250
     report_steps: int = 1250
-    batch: int = 16
+    batch: int = 12
+    misled: int = 6
     language_rate: float = 2.5e-3
 
 
@@ -60,8 +61,8 @@ def train(work: Path, output: Path, *, seed: int = 0, recipe: Recipe | None = No
     )
     _run("tower", tower, recipe.tower_steps, work / f"tower-{seed}.pt")
     stages = (
-        Stage(recipe.question_steps, recipe.batch, questions=8, report=False),
-        Stage(recipe.report_steps, recipe.batch, questions=3, report=True),
+        Stage(recipe.question_steps, recipe.batch, questions=8, report=False, misled=recipe.misled),
+        Stage(recipe.report_steps, recipe.batch, questions=3, report=True, misled=recipe.misled),
     )
     language = LanguageTrainer(model, processor, pool, stages, learning_rate=recipe.language_rate, seed=seed)
     _run("language", language, recipe.question_steps + recipe.report_steps, work / f"language-{seed}.pt")

@@ -1,0 +1,7 @@
+"""The command line: `medinterp explain | phantom | evaluate | calibrate | bench | selftest`."""
+
+from __future__ import annotations
+
+from medinterp.cli.main import main
+
+__all__ = ["main"]

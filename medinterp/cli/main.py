@@ -1,0 +1,33 @@
+"""The command line's entry: one command a file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from medinterp.cli import bench, calibrate, evaluate, explain, phantom, selftest
+from medinterp.errors import MedInterpError
+
+COMMANDS = (explain, phantom, evaluate, calibrate, bench, selftest)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status (2 for an error that says what to do, 130 when stopped)."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except MedInterpError as error:
+        print(f"medinterp: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("medinterp: stopped", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="medinterp", description="Why did the model write this word?")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add(commands)
+    return parser

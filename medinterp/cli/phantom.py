@@ -1,0 +1,52 @@
+"""`medinterp phantom film | train`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from medinterp.cli.arguments import Commands, not_negative, size
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    phantom = commands.add_parser("phantom", help="the demo model and its synthetic films")
+    parts = phantom.add_subparsers(required=True, metavar="PART")
+    film = parts.add_parser("film", help="draw a synthetic film with its truth")
+    film.add_argument("--seed", type=not_negative, required=True)
+    film.add_argument("--size", type=size, default=(1024, 1024), metavar="WIDTHxHEIGHT")
+    film.add_argument("--out", type=Path, required=True, metavar="DIR")
+    film.add_argument("--bits", type=int, choices=(12, 16), default=16, help="bits stored in the DICOM file")
+    film.add_argument("--monochrome1", action="store_true", help="store the DICOM file inverted")
+    film.add_argument("--without", type=not_negative, default=0, metavar="K", help="the counterfactual's finding")
+    film.set_defaults(run=_film)
+    train = parts.add_parser("train", help="train the demo model; goes on where it was stopped")
+    train.add_argument("--work", type=Path, default=Path(".cache/phantom"), metavar="DIR")
+    train.add_argument("--out", type=Path, required=True, metavar="DIR")
+    train.add_argument("--seed", type=not_negative, default=0)
+    train.set_defaults(run=_train)
+
+
+def _film(options: argparse.Namespace) -> int:
+    from medinterp.phantom.files import write_film
+    from medinterp.phantom.films import sample_film
+
+    width, height = options.size
+    written = write_film(
+        sample_film(options.seed),
+        width,
+        height,
+        options.out,
+        bits=options.bits,
+        monochrome1=options.monochrome1,
+        without=options.without,
+    )
+    print("\n".join(map(str, written)))
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    from medinterp.phantom.training.train import train
+
+    train(options.work, options.out, seed=options.seed)
+    return 0
