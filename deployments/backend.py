@@ -10,11 +10,11 @@ from typing import Any
 from ray.serve.handle import DeploymentHandle
 
 from deployments.faults import translated
-from medinterp.api.backend import ExportFormat, PictureTask, ReadingTask
+from medinterp.api.backend import ExportFormat, JudgingTask, MeasuringTask, PictureTask, Progress, ReadingTask
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import Selection
 from medinterp.errors import ServiceBusyError, ServiceInterruptedError
-from medinterp.types import Explanation, Film
+from medinterp.types import Explanation, Faithfulness, Film, MapPack
 
 CHECK_S = 5.0
 
@@ -58,7 +58,7 @@ class ServeBackend:
             raise
         return Explanation(film, report, packs, provenance)
 
-    async def read_aloud(self, film: Film, task: ReadingTask) -> AsyncGenerator[str | Explanation]:
+    async def read_aloud(self, film: Film, task: ReadingTask) -> AsyncGenerator[str | Progress | Explanation]:
         """The same with the text as it grows; once more when a replica died before the first word."""
         silent = True
         try:
@@ -73,13 +73,13 @@ class ServeBackend:
                 async for item in items:
                     yield item
 
-    async def _read_aloud(self, film: Film, task: ReadingTask) -> AsyncGenerator[str | Explanation]:
+    async def _read_aloud(self, film: Film, task: ReadingTask) -> AsyncGenerator[str | Progress | Explanation]:
         writing = self._aloud.write_aloud.remote(film, task)
         finished = False
         try:
             with translated():
                 async for item in writing:
-                    if isinstance(item, str):
+                    if isinstance(item, str | Progress):
                         yield item
                         continue
                     explaining = self._relevancy.explain.remote(item["generation"], task.methods)
@@ -89,6 +89,18 @@ class ServeBackend:
         finally:
             if not finished:
                 writing.cancel()
+
+    async def measure(self, report_id: str, task: MeasuringTask) -> AsyncGenerator[Progress | MapPack]:
+        """Progress, and the maps last."""
+        async with aclosing(_streamed(self._aloud.measure.remote(report_id, task))) as items:
+            async for item in items:
+                yield item
+
+    async def judge(self, report_id: str, task: JudgingTask) -> AsyncGenerator[Progress | Faithfulness]:
+        """Progress, and the verdict last."""
+        async with aclosing(_streamed(self._aloud.judge.remote(report_id, task))) as items:
+            async for item in items:
+                yield item
 
     async def overlay(self, report_id: str, selection: Selection, task: PictureTask) -> bytes:
         """A PNG of the film with a map."""
@@ -118,6 +130,19 @@ class ServeBackend:
                     await _answered(call)
         except TimeoutError as error:
             raise ServiceBusyError(f"not every part answers within {CHECK_S:g} s") from error
+
+
+async def _streamed(call: Any) -> AsyncGenerator[Any]:
+    """The call's items; cancelled when its caller goes away."""
+    finished = False
+    try:
+        with translated():
+            async for item in call:
+                yield item
+        finished = True
+    finally:
+        if not finished:
+            call.cancel()
 
 
 async def _answered(call: Any) -> Any:

@@ -6,20 +6,34 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import ray
 
 from deployments.settings import ModelSettings
-from medinterp.api.backend import ReadingTask
+from medinterp.api.answers import pack_of
+from medinterp.api.backend import JudgingTask, MeasuringTask, Progress, ReadingTask
 from medinterp.api.schema import LoadedModelModel
-from medinterp.types import Film, Generation
+from medinterp.api.selection import selected
+from medinterp.api.store import RedisStoreSettings, SqliteStoreSettings, open_store, unpack_record
+from medinterp.explainer import Explanation
+from medinterp.relevancy import add_measured
+from medinterp.types import Faithfulness, Film, Generation, MapPack
+
+Tell = Callable[[Any], None]
+Result = TypeVar("Result")
 
 
 class GenerationDeployment:
-    """Holds the model; one generation runs at a time, in the one thread of its worker."""
+    """Holds the model; one piece of work runs on it at a time, in the one thread of its worker."""
 
-    def __init__(self, settings: ModelSettings) -> None:
-        """Load the model and test it. Raises ModelError: a replica that fails the test never serves."""
+    def __init__(self, settings: ModelSettings, store: SqliteStoreSettings | RedisStoreSettings) -> None:
+        """Load the model and test it, and open the store.
+
+        Raises ModelError: a replica that fails the test never serves; StoreError.
+        """
+        from medinterp.evaluation.faithfulness import judge_map
         from medinterp.model import Generator, load_model, self_test
         from medinterp.model.prompt import DEFAULT_PROMPT
 
@@ -34,6 +48,8 @@ class GenerationDeployment:
         )
         self_test(loaded)
         self._generator = Generator(loaded, max_trace_bytes=settings.max_trace_bytes)
+        self._judge_map = judge_map
+        self._store = open_store(store)
         self._device = loaded.device
         self._prompt = settings.prompt or loaded.default_prompt or DEFAULT_PROMPT
         self._facts = LoadedModelModel(
@@ -52,45 +68,119 @@ class GenerationDeployment:
 
     async def write(self, film: Film, task: ReadingTask) -> Generation:
         """Read the film; the trace's numpy arrays go through the object store."""
-        return await self._generate(film, task, None)
+        return await self._work(lambda _, gone: self._generate(film, task, None, None, gone))
 
     async def write_aloud(
         self, film: Film, task: ReadingTask
-    ) -> AsyncGenerator[str | dict[str, ray.ObjectRef[Generation]]]:
-        """The report's text as it grows; last, {"generation": reference to what `write` returns}."""
-        loop = asyncio.get_running_loop()
-        deltas: asyncio.Queue[str | None] = asyncio.Queue()
+    ) -> AsyncGenerator[str | Progress | dict[str, ray.ObjectRef[Generation]]]:
+        """The report's text as it grows, then progress; last, {"generation": reference to what `write` returns}."""
+        async for item in self._aloud(lambda tell, gone: self._generate(film, task, tell, tell, gone)):
+            yield {"generation": ray.put(item)} if isinstance(item, Generation) else item
 
-        def on_word(delta: str) -> None:
-            loop.call_soon_threadsafe(deltas.put_nowait, delta)
+    async def measure(self, report_id: str, task: MeasuringTask) -> AsyncGenerator[Progress | MapPack]:
+        """Ask the model again about a stored report. Raises ReportNotFoundError, MethodError."""
+        explanation = await asyncio.to_thread(self._report, report_id)
 
-        writing = asyncio.create_task(self._generate(film, task, on_word))
-        writing.add_done_callback(lambda _: deltas.put_nowait(None))
-        try:
-            while (delta := await deltas.get()) is not None:
-                yield delta
-            yield {"generation": ray.put(await writing)}
-        finally:
-            writing.cancel()
+        def work(tell: Tell, gone: threading.Event) -> MapPack:
+            measured = self._generator.measure(
+                [explanation.film],
+                explanation.report,
+                explanation.provenance.prompt,
+                [task.method],
+                {task.method: task.options},
+                progress=lambda what, done, of: tell(Progress(what, done, of)),
+                cancelled=gone.is_set,
+            )
+            return add_measured(explanation.packs, task.method, measured[task.method])
 
-    async def _generate(
-        self, film: Film, task: ReadingTask, on_word: Callable[[str], None] | None
-    ) -> Generation:
-        """Run one generation in the worker; when the caller goes away, it stops at the next token."""
-        gone = threading.Event()
+        async for item in self._aloud(work):
+            yield item
 
-        def work() -> Generation:
-            return self._generator.generate(
-                [film],
-                task.prompt or self._prompt,
-                max_new_tokens=task.max_new_tokens,
-                layer_attention=task.layer_attention,
-                on_word=on_word,
+    async def judge(self, report_id: str, task: JudgingTask) -> AsyncGenerator[Progress | Faithfulness]:
+        """Judge a map of a stored report. Raises ReportNotFoundError, SelectionError, MethodError."""
+        explanation = await asyncio.to_thread(self._report, report_id)
+        chosen = explanation.map(
+            selected(explanation.report, task.selection), pack_of(explanation, task.method).method
+        )
+
+        def work(tell: Tell, gone: threading.Event) -> Faithfulness:
+            return self._judge_map(
+                self._generator.loaded,
+                [explanation.film],
+                explanation.report,
+                explanation.provenance.prompt,
+                chosen.token_indices,
+                chosen.method,
+                chosen.values,
+                progress=lambda done, of: tell(Progress("faithfulness", done, of)),
                 cancelled=gone.is_set,
             )
 
+        async for item in self._aloud(work):
+            yield item
+
+    def _report(self, report_id: str) -> Explanation:
+        return unpack_record(self._store.get(report_id).blob)
+
+    def _generate(
+        self,
+        film: Film,
+        task: ReadingTask,
+        on_word: Callable[[str], None] | None,
+        tell: Tell | None,
+        gone: threading.Event,
+    ) -> Generation:
+        """Write the report, then ask the model again where a method needs it."""
+        generation = self._generator.generate(
+            [film],
+            task.prompt or self._prompt,
+            max_new_tokens=task.max_new_tokens,
+            layer_attention=task.layer_attention,
+            on_word=on_word,
+            cancelled=gone.is_set,
+        )
+        if not task.on_model:
+            return generation
+
+        def progress(what: str, done: int, of: int) -> None:
+            if tell is not None:
+                tell(Progress(what, done, of))
+
+        measured = self._generator.measure(
+            [film],
+            generation.report,
+            generation.trace.provenance.prompt,
+            task.on_model,
+            progress=progress,
+            cancelled=gone.is_set,
+        )
+        return replace(generation, measured=measured)
+
+    async def _aloud(self, work: Callable[[Tell, threading.Event], Result]) -> AsyncGenerator[Any]:
+        """What the work tells while it is done in the one thread, and its result last."""
+        loop = asyncio.get_running_loop()
+        told: asyncio.Queue[Any] = asyncio.Queue()
+        end = object()
+
+        def tell(item: object) -> None:
+            loop.call_soon_threadsafe(told.put_nowait, item)
+
+        working = asyncio.create_task(self._work(work, tell))
+        working.add_done_callback(lambda _: told.put_nowait(end))
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+            while (item := await told.get()) is not end:
+                yield item
+            yield await working
+        finally:
+            working.cancel()
+
+    async def _work(
+        self, work: Callable[[Tell, threading.Event], Result], tell: Tell = lambda _: None
+    ) -> Result:
+        """Run in the one thread; when the caller goes away, the work learns of it by the event."""
+        gone = threading.Event()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._worker, work, tell, gone)
         finally:
             gone.set()
 

@@ -18,7 +18,7 @@ class RelevancyDeployment:
         self, generation: Generation, methods: tuple[str, ...]
     ) -> tuple[Report, dict[str, MapPack], Provenance]:
         """All requested maps of all tokens. The trace goes no further. Raises MethodError."""
-        packs = self._compute_maps(generation.trace, methods)
+        packs = self._compute_maps(generation.trace, methods, measured=generation.measured)
         return generation.report, packs, generation.trace.provenance
 
     def ping(self) -> None:

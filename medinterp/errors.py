@@ -15,6 +15,7 @@
     │   ├── UnknownMethodError         no method has that name
     │   └── MissingEvidenceError       the trace lacks what the method needs
     ├── SelectionError             no such word, phrase, finding or region     (HTTP 422)
+    ├── DatasetError               an evaluation data set lacks something, or is not as it should be
     ├── GenerationCancelled        the caller went away
     ├── StoreError                 the report store                        (HTTP 503)
     │   ├── ReportNotFoundError        unknown, expired or deleted             (HTTP 404)
@@ -86,6 +87,10 @@ class MissingEvidenceError(MethodError):
 
 class SelectionError(MedInterpError):
     """The report has no such word, phrase, finding or region."""
+
+
+class DatasetError(MedInterpError):
+    """A data set for evaluation lacks a file, or holds one that is not as it should be."""
 
 
 class GenerationCancelled(MedInterpError):

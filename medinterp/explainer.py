@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from medinterp.errors import SelectionError, UnreadableFilmError
 from medinterp.types import Explanation as ExplanationData
-from medinterp.types import Film, Finding, MapPack, RelevancyMap, Section, Word
+from medinterp.types import Faithfulness, Film, Finding, MapPack, RelevancyMap, Section, Word
 
 if TYPE_CHECKING:
     from medinterp.model import LoadedModel
@@ -160,22 +160,24 @@ class Explainer:
         seed: int | None = None,
         temperature: float = 0.0,
         on_word: Callable[[str], None] | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Explanation:
         """Read one film (a path, a file's bytes or a Film) and compute the maps of every word.
 
         prior: an earlier film of the same patient; the model sees it after the current one, and every word has a
-        map on each (`explanation.map(word, image=1)`).
+        map on each (`explanation.map(word, image=1)`). progress: gets method, done and total of the methods that ask
+        the model again, such as occlusion.
         Raises FilmError for a film that cannot be used, PromptError, RequestTooLargeError,
         UnknownMethodError before the model is asked, MissingEvidenceError, GenerationCancelled.
         """
         from medinterp.relevancy import compute_maps, get_method
 
-        for method in methods:
-            get_method(method)
+        on_model = [method for method in methods if get_method(method).on_model]
         opened, earlier = open_film(film), None if prior is None else open_film(prior)
+        films = [opened] if earlier is None else [opened, earlier]
         generation = self._generator.generate(
-            [opened] if earlier is None else [opened, earlier],
+            films,
             prompt,
             max_new_tokens=max_new_tokens,
             seed=seed,
@@ -184,9 +186,51 @@ class Explainer:
             cancelled=cancelled,
         )
         trace = generation.trace
-        packs = compute_maps(trace, methods)
-        on_prior = {} if earlier is None else compute_maps(trace, methods, image=1)
+        measured = (
+            self._generator.measure(
+                films, generation.report, trace.provenance.prompt, on_model, progress=progress, cancelled=cancelled
+            )
+            if on_model
+            else {}
+        )
+        packs = compute_maps(trace, methods, measured=measured)
+        on_prior = {} if earlier is None else compute_maps(trace, methods, image=1, measured=measured)
         return Explanation(opened, generation.report, packs, trace.provenance, trace, earlier, on_prior)
+
+
+    def faithfulness(
+        self,
+        explanation: Explanation,
+        selection: Word | Finding | Sequence[Word],
+        method: str | None = None,
+        *,
+        image: int = 0,
+        swaps: Sequence[Film] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Faithfulness:
+        """Do these words depend on the picture, and is the map of them true?
+
+        swaps: films that take this one's place; four synthetic ones unless given. Raises SelectionError,
+        GenerationCancelled.
+        """
+        from medinterp.evaluation.faithfulness import judge_map
+
+        chosen = explanation.map(selection, method, image=image)
+        films = [explanation.film] if explanation.prior is None else [explanation.film, explanation.prior]
+        return judge_map(
+            self.loaded,
+            films,
+            explanation.report,
+            explanation.provenance.prompt,
+            chosen.token_indices,
+            chosen.method,
+            chosen.values,
+            image=image,
+            swaps=swaps,
+            progress=progress,
+            cancelled=cancelled,
+        )
 
 
 def open_film(film: str | Path | bytes | Film) -> Film:

@@ -221,11 +221,24 @@ class AttentionTrace:
 
 
 @dataclass(frozen=True, eq=False)
+class MeasuredCells:
+    """What a method that asked the model again found.
+
+    values: float32 [T, cells of all images], in the order of image_spans, with the method's own sign and mass.
+    """
+
+    values: Float32Array
+    image_spans: tuple[ImageSpan, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class Generation:
-    """One film read by the model: the report and the trace of how it came about."""
+    """One film read by the model: the report, the trace of how it came about, and what was measured afterwards."""
 
     report: Report
     trace: AttentionTrace
+    measured: Mapping[str, MeasuredCells] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,6 +281,61 @@ class RelevancyMap:
     notes: tuple[str, ...] = ()
     image: int = 0
     disagreement: Float32Array | None = None
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class OrderScores:
+    """How a selection's probability p falls and rises when cells are replaced in one order, most relevant first.
+
+    deletion, insertion: area under p over the share of cells replaced, or revealed (lower, higher is more faithful);
+    srg: symmetric relevance gain, the area under p with the least relevant cells replaced first less that with the
+    most relevant first, which is insertion less deletion. deletion_curve, insertion_curve: mean p over the fills, at
+    Faithfulness.fractions.
+    """
+
+    deletion: Interval
+    insertion: Interval
+    srg: Interval
+    deletion_curve: tuple[float, ...]
+    insertion_curve: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """Whether a selection's words depend on the picture, and whether a map says where.
+
+    logprob: log p of the selection as it was written, nats. blank_drop, swap_drops: what it loses when the film is
+    blank, or is each of some other films, nats; reliance: the largest of these. fractions: shares of cells at which
+    curves are taken. scores: of the map; random, centre: of a random order and of nearness to the film's centre.
+    over_random, over_centre: srg of the map less that of the baseline, with intervals over the fills.
+    verdict: "region" (driven by the region that the map shows), "picture" (driven by the picture, but this map is no
+    better than chance) or "text" (not driven by the picture); sentence: the same for people.
+    """
+
+    method: str
+    token_indices: tuple[int, ...]
+    logprob: float
+    blank_drop: float
+    swap_drops: tuple[float, ...]
+    reliance: float
+    fractions: tuple[float, ...]
+    scores: OrderScores
+    random: OrderScores
+    centre: OrderScores
+    over_random: Interval
+    over_centre: Interval
+    verdict: str
+    sentence: str
+    image: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 
 from medinterp.api import pictures
-from medinterp.api.backend import ExportFormat, PictureTask, ReadingTask
+from medinterp.api.backend import ExportFormat, JudgingTask, MeasuringTask, PictureTask, Progress, ReadingTask
 from medinterp.api.schema import LoadedModelModel
-from medinterp.api.selection import Selection
+from medinterp.api.selection import Selection, selected
 from medinterp.api.settings import ApiSettings, Limits
 from medinterp.api.store import ReportStore, SqliteStoreSettings, unpack_record
 from medinterp.explainer import Explanation as StoredExplanation
-from medinterp.types import Explanation, Film
-from tests.api_samples import TEXT, sample_explanation
+from medinterp.types import Explanation, Faithfulness, Film, Interval, MapPack, OrderScores
+from tests.api_samples import SPANS, TEXT, sample_explanation
 
 
 @dataclass
@@ -30,6 +30,8 @@ class FakeBackend:
     early: Exception | None = None
     late: Exception | None = None
     tasks: list[ReadingTask] = field(default_factory=list)
+    asked: list[MeasuringTask | JudgingTask] = field(default_factory=list)
+    stopped: int = 0
 
     async def model(self) -> LoadedModelModel:
         return LoadedModelModel(
@@ -62,6 +64,36 @@ class FakeBackend:
     def stored(self, report_id: str) -> StoredExplanation:
         return unpack_record(self.store.get(report_id).blob)
 
+    async def measure(self, report_id: str, task: MeasuringTask) -> AsyncGenerator[Progress | MapPack]:
+        self.asked.append(task)
+        try:
+            if self.early:
+                raise self.early
+            for done in (64, 128, 256):
+                await asyncio.sleep(self.delay_s)
+                yield Progress(task.method, done, 256)
+            if self.late:
+                raise self.late
+            values = np.random.default_rng(7).normal(size=(len(SPANS), 4, 4)).astype(np.float32)
+            yield MapPack(task.method, values, signed=True, additive=True)
+        except (asyncio.CancelledError, GeneratorExit):
+            self.stopped += 1
+            raise
+
+    async def judge(self, report_id: str, task: JudgingTask) -> AsyncGenerator[Progress | Faithfulness]:
+        self.asked.append(task)
+        if self.early:
+            raise self.early
+        explanation = self.stored(report_id)
+        words = selected(explanation.report, task.selection)
+        pack = pictures.pack_of(explanation, task.method)
+        for done in (10, 20):
+            await asyncio.sleep(self.delay_s)
+            yield Progress("faithfulness", done, 20)
+        if self.late:
+            raise self.late
+        yield sample_faithfulness(pack.method, explanation.tokens_of(words))
+
     async def overlay(self, report_id: str, selection: Selection, task: PictureTask) -> bytes:
         return pictures.overlay_png(self.stored(report_id), selection, task)
 
@@ -74,6 +106,29 @@ class FakeBackend:
     async def check(self) -> None:
         if self.early:
             raise self.early
+
+
+def sample_faithfulness(method: str, tokens: tuple[int, ...]) -> Faithfulness:
+    """A verdict made by hand."""
+    scores = OrderScores(
+        Interval(0.2, 0.1, 0.3), Interval(0.8, 0.7, 0.9), Interval(0.6, 0.5, 0.7), (0.9, 0.1), (0.1, 0.9)
+    )
+    return Faithfulness(
+        method=method,
+        token_indices=tokens,
+        logprob=-0.5,
+        blank_drop=3.0,
+        swap_drops=(2.0, 4.0),
+        reliance=4.0,
+        fractions=(0.0, 1.0),
+        scores=scores,
+        random=scores,
+        centre=scores,
+        over_random=Interval(0.5, 0.4, 0.6),
+        over_centre=Interval(0.5, 0.4, 0.6),
+        verdict="region",
+        sentence="Driven by this region.",
+    )
 
 
 def api_settings(directory: Path, lifetime_s: float = 3600, **limits: float) -> ApiSettings:

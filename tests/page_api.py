@@ -21,22 +21,28 @@ from medinterp.api.report_id import new_report_id
 from medinterp.api.schema import (
     ExplanationModel,
     FilmModel,
+    JudgingModel,
     LimitsModel,
     LoadedModelModel,
     MapsModel,
-    MethodModel,
+    MeasuringModel,
     MethodsModel,
     ModelsModel,
+    ProgressModel,
     ProvenanceModel,
     ReportModel,
     TextDelta,
 )
 from medinterp.types import Alternative, Finding, Report, ReportToken, Section, Word
+from tests.page_asking import Questions, judgement, methods
 
 GRID = 16
 NOTICE = "Demo model: reads synthetic films only."
 PROMPT = "Write a chest radiograph report with the sections DEVICES, LUNGS, PLEURA, HEART, IMPRESSION."
-MEANING = "Where the last layer looked, all heads averaged."
+MEANING = methods()[0].meaning
+NOT_THERE = Problem(
+    type="urn:medinterp:problem:missing-evidence", title="The method was not computed.", status=422, detail=""
+)
 # The lungs' sign is one code point but two UTF-16 units: every later span is off by one in a page
 # that slices by JavaScript's count.
 TEXT = (
@@ -117,9 +123,12 @@ class FakeApi:
         self.sinks = False  # the maps have sink cells
         self.word_delay_s = 0.0
         self.complete = True
+        self.progress: ProgressModel | None = None  # told after the text, before the report
         self.max_upload_bytes = 2**20
         self.stopped = 0  # streams that the page went away from
         self.films: dict[str, Image.Image] = {}
+        self.computed: dict[str, list[str]] = {}  # methods of each report
+        self.questions = Questions()
         self.app = self._routes()
 
     def paths(self, method: str, contains: str) -> list[str]:
@@ -142,6 +151,8 @@ class FakeApi:
         app.delete("/reports/{report_id}", status_code=204, response_model=None)(self.delete)
         app.get("/reports/{report_id}/film.png", response_model=None)(self.film)
         app.get("/reports/{report_id}/maps", response_model=None)(self.maps)
+        app.post("/reports/{report_id}/maps", response_model=None)(self.measure)
+        app.post("/reports/{report_id}/faithfulness", response_model=None)(self.judge)
         app.get("/reports/{report_id}/export", response_model=None)(self.export)
         app.get("/reports/{report_id}/words/{n}/overlay.png", response_model=None)(self.word_overlay)
         app.get("/reports/{report_id}/overlay.png", response_model=None)(self.overlay)
@@ -161,17 +172,7 @@ class FakeApi:
         return ModelsModel(models=(model,), limits=limits)
 
     async def methods(self) -> MethodsModel:
-        method = MethodModel(
-            name="raw",
-            family="attention",
-            title="Raw attention",
-            meaning=MEANING,
-            citation="Vaswani et al. 2017",
-            needs=("image_attention",),
-            default=True,
-        )
-        slow = method.model_copy(update={"name": "other", "title": "Another", "default": False})
-        return MethodsModel(methods=(method, slow))
+        return MethodsModel(methods=methods())
 
     async def create(
         self,
@@ -189,6 +190,7 @@ class FakeApi:
             return JSONResponse(body, self.refuse.status, headers=headers, media_type=MEDIA_TYPE)
         report_id = new_report_id()
         self.films[report_id] = Image.open(io.BytesIO(data)).convert("L")
+        self.computed[report_id] = list(methods)
         return StreamingResponse(self._stream(report_id, tuple(methods)), media_type="text/event-stream")
 
     async def _stream(self, report_id: str, methods: tuple[str, ...]) -> AsyncIterator[bytes]:
@@ -204,6 +206,9 @@ class FakeApi:
                 if k % 7 == 0:
                     yield b": alive\n\n"
                 await asyncio.sleep(self.word_delay_s)
+            if self.progress is not None:
+                yield event("progress", self.progress)
+                await asyncio.sleep(20 * self.word_delay_s)
             yield event("report", self._explanation(report_id, methods))
         except asyncio.CancelledError:
             self.stopped += 1
@@ -251,41 +256,67 @@ class FakeApi:
         return png(self.films[report_id])
 
     async def maps(self, report_id: str, method: str) -> Response:
+        if method not in self.computed[report_id]:
+            return JSONResponse(NOT_THERE.model_dump(), NOT_THERE.status, media_type=MEDIA_TYPE)
+        return Response(self._maps(report_id, method).model_dump_json(), media_type="application/json")
+
+    async def measure(self, report_id: str, asked: MeasuringModel) -> Response:
+        body = asked.model_dump(exclude_none=True)
+        answer = self._maps(report_id, asked.method)
+        computed = self.computed[report_id]
+        return self.questions.answer(
+            "maps", asked.method, GRID * GRID, body, answer, then=lambda: computed.append(asked.method)
+        )
+
+    async def judge(self, report_id: str, asked: JudgingModel) -> Response:
+        body = asked.model_dump(exclude_none=True)
+        answer = judgement(self.questions.verdict, str(asked.method))
+        return self.questions.answer("faithfulness", "faithfulness", 315, body, answer)
+
+    def _maps(self, report_id: str, method: str) -> MapsModel:
         report = fake_report()
         words = np.random.default_rng(4).random((len(report.words), GRID, GRID), dtype=np.float32) / 16
         words[[word.index for word in report.words if word.text == "heart"]] *= 0.02
-        answer = MapsModel(
+        signed = method == "occlusion"
+        return MapsModel(
             id=report_id,
             method=method,
             rows=GRID,
             columns=GRID,
-            signed=False,
-            additive=False,
-            notes=("Last layer, mean of 4 heads.",),
-            low=0.0,
+            signed=signed,
+            additive=signed,
+            notes=("Last layer, mean of 4 heads.",) if method == "raw" else (),
+            low=-0.0625 if signed else 0.0,
             high=0.0625,
             words=words,
             tokens=np.zeros((len(report.tokens), GRID, GRID), dtype=np.float32),
             sinks=np.eye(GRID, dtype=bool) if self.sinks else None,
         )
-        return Response(answer.model_dump_json(), media_type="application/json")
 
     async def export(self, report_id: str, format: str) -> Response:
         return Response(f"export as {format}", media_type="application/octet-stream")
 
-    async def word_overlay(self, report_id: str, n: int, opacity: float) -> Response:
-        return self._overlay(report_id, n, opacity)
+    async def word_overlay(self, report_id: str, n: int, opacity: float, method: str) -> Response:
+        return self._overlay(report_id, n, opacity, method)
 
     async def overlay(
-        self, report_id: str, opacity: float, words: str | None = None, finding: int | None = None
+        self,
+        report_id: str,
+        opacity: float,
+        method: str,
+        words: str | None = None,
+        finding: int | None = None,
     ) -> Response:
-        return self._overlay(report_id, 1000 + (finding or 0) if words is None else 2000, opacity)
+        seed = 1000 + (finding or 0) if words is None else 2000
+        return self._overlay(report_id, seed, opacity, method)
 
-    def _overlay(self, report_id: str, seed: int, opacity: float) -> Response:
-        if self.refuse_overlay is not None:
-            status = self.refuse_overlay.status
-            return JSONResponse(self.refuse_overlay.model_dump(), status, media_type=MEDIA_TYPE)
-        return png(fake_overlay(self.films[report_id], seed, opacity))
+    def _overlay(self, report_id: str, seed: int, opacity: float, method: str) -> Response:
+        problem = self.refuse_overlay
+        if problem is None and method not in self.computed[report_id]:
+            problem = NOT_THERE
+        if problem is not None:
+            return JSONResponse(problem.model_dump(), problem.status, media_type=MEDIA_TYPE)
+        return png(fake_overlay(self.films[report_id], seed + 5000 * (method != "raw"), opacity))
 
 
 def png(image: Image.Image) -> Response:

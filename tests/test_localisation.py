@@ -10,11 +10,10 @@ import pytest
 from medinterp.evaluation.intervals import bootstrap_mean
 from medinterp.evaluation.localisation import (
     FIRST_SEED,
+    centre_prior,
     evaluate_localisation,
-    mass,
     mean_masks,
     naming_tokens,
-    pointing,
 )
 from medinterp.evaluation.reading import CALIBRATION_SEEDS_START, unseen_films
 from medinterp.phantom.films import TEST_SEEDS_START, cells_of, draw_film, facts_of
@@ -26,21 +25,14 @@ from medinterp.types import Film, Generation, ImageSpan
 from tests.traces import make_trace
 
 
-def test_ties_score_as_chance() -> None:
-    on_finding = np.zeros((4, 4), dtype=bool)
-    on_finding[1, 1:3] = True
-    assert pointing(np.ones((4, 4), dtype=np.float32), on_finding) == pytest.approx(2 / 16)
-    peaked = np.zeros((4, 4), dtype=np.float32)
-    peaked[1, 1] = 1
-    assert pointing(peaked, on_finding) == 1.0
-    peaked[0, 0] = 1
-    assert pointing(peaked, on_finding) == 0.5
-
-
-def test_mass_counts_the_covered_share_of_what_is_positive() -> None:
-    coverage = np.array([[1.0, 0.5], [0.0, 0.0]], dtype=np.float32)
-    assert mass(np.array([[1.0, 1.0], [2.0, -5.0]], dtype=np.float32), coverage) == pytest.approx(1.5 / 4)
-    assert mass(np.zeros((2, 2), dtype=np.float32), coverage) == pytest.approx(1.5 / 4)
+def test_the_centre_prior_is_a_hill_on_any_grid() -> None:
+    hill = centre_prior(3, 4)
+    assert hill.shape == (3, 4)
+    assert hill.dtype == np.float32
+    np.testing.assert_allclose(hill, hill[::-1, ::-1], rtol=1e-6)
+    assert hill[1, 1] == hill[1, 2] == hill.max()
+    # A quarter of the side off the middle is one standard deviation.
+    assert centre_prior(1, 2)[0, 0] == pytest.approx(np.exp(-0.5))
 
 
 def test_the_mean_mask_is_of_films_apart_from_the_test() -> None:
@@ -89,8 +81,15 @@ def test_a_model_that_looks_at_what_it_names_is_found_to() -> None:
     scores = result["methods"]
     assert scores["random"]["pointing"]["value"] < 0.3
     assert scores["ceiling"]["pointing"]["value"] == 1.0
-    for name in METHODS:
+    of_trace = {name for name, method in METHODS.items() if not method.on_model}
+    assert of_trace == set(METHODS) & set(scores)
+    for name in of_trace:
         assert scores[name]["pointing"]["value"] > 0.99, name
-    ceiling = scores["ceiling"]["mass"]["value"]
-    assert 0.6 * ceiling < scores["raw"]["mass"]["value"] < ceiling
-    assert scores["mean mask"]["mass"]["value"] < 0.8 * ceiling
+    # The planted map is the coverage: nearly all of it lies on touched cells, not all of it on covered area.
+    assert scores["ceiling"]["mass"]["value"] == 1.0
+    assert 0.97 < scores["raw"]["mass"]["value"] < 1.0
+    ceiling = scores["ceiling"]["covered_mass"]["value"]
+    assert 0.6 * ceiling < scores["raw"]["covered_mass"]["value"] < ceiling < 1.0
+    for metric in ("mass", "covered_mass"):
+        assert scores["mean mask"][metric]["value"] < 0.8 * scores["ceiling"][metric]["value"]
+        assert scores["random"][metric]["value"] < 0.3

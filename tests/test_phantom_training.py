@@ -21,8 +21,10 @@ from medinterp.phantom.training.assemble import make_processor, make_tokenizer
 from medinterp.phantom.training.language import Conversations, LanguageTrainer, Stage, pack
 from medinterp.phantom.training.muon import Muon, orthogonalize
 from medinterp.phantom.training.pool import CROWDED_SLOTS, SLOTS, Pool, draw_pool
+from medinterp.phantom.training.recipe import SMALL, Recipe
+from medinterp.phantom.training.steps import checkpoint_path
 from medinterp.phantom.training.tower import SIDE_WORDS, SIZE_WORDS, ZONE_WORDS, TowerTrainer, label_cells, pixels
-from medinterp.phantom.training.train import Recipe, train
+from medinterp.phantom.training.train import train
 
 FILMS = 12
 
@@ -262,12 +264,12 @@ def test_muon_orthogonalises_and_descends() -> None:
 def test_training_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few steps of each stage, straight through, and stopped in the middle of each."""
     recipe = Recipe(
-        films=20, crowded_films=4, tower_steps=3, tower_batch=2, question_steps=1, report_steps=2, batch=2
+        films=20, crowded_films=4, tower_steps=3, tower_batch=2, question_steps=1, report_steps=2, batch=2, misled=1
     )
     train(tmp_path / "work", tmp_path / "straight", recipe=recipe)
     for checkpoint in (tmp_path / "work").glob("*.pt"):
         checkpoint.unlink()
-    monkeypatch.setattr("medinterp.phantom.training.train.CHECKPOINT_S", 0.0)
+    monkeypatch.setattr("medinterp.phantom.training.steps.CHECKPOINT_S", 0.0)
     taken: list[int] = []
     for trainer, stop_at in ((TowerTrainer, 1), (LanguageTrainer, 2)):
         step, calls = trainer.step, iter(range(99))
@@ -295,8 +297,19 @@ def test_training_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pyte
     assert Explainer.from_pretrained(str(tmp_path / "cut")).loaded.notice == "Demo model: reads synthetic films only."
 
 
+def test_recipes_share_pools_and_no_checkpoint(tmp_path: Path) -> None:
+    """The smaller recipe's films are the first files of the packaged one's; its checkpoints are its own."""
+    full = Recipe()
+    assert SMALL.films % 500 == 0 and SMALL.films < full.films
+    assert SMALL.crowded_films % 500 == 0 and SMALL.crowded_films < full.crowded_films
+    assert SMALL.misled / SMALL.batch == full.misled / full.batch
+    assert sum(stage.steps for stage in SMALL.stages()) == SMALL.language_steps == 700
+    paths = [checkpoint_path(tmp_path, "tower", recipe.name, seed) for recipe in (full, SMALL) for seed in (0, 1)]
+    assert [path.name for path in paths] == ["tower-0.pt", "tower-1.pt", "tower-small-0.pt", "tower-small-1.pt"]
+
+
 def test_a_crowded_pool_has_more_of_what_is_small(tmp_path: Path) -> None:
-    crowded = draw_pool(tmp_path, 0, 4, 64, workers=1, crowded=True, chunk=2)
+    crowded = draw_pool(tmp_path, 0, 4, 64, workers=1, kind="crowded", chunk=2)
     assert crowded.coverage.shape[1] == CROWDED_SLOTS
     assert sum(len(facts) for facts in crowded.facts) > 4 * SLOTS
     for facts, coverage in zip(crowded.facts, crowded.coverage, strict=True):

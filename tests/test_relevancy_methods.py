@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medinterp.errors import MethodError, MissingEvidenceError
-from medinterp.relevancy import METHODS, compute_maps, get_method, select_map
+from medinterp.relevancy import ATTENTION_METHODS, TRACE_METHODS, add_measured, compute_maps, get_method, select_map
 from medinterp.relevancy.methods.head_importance import best_heads, elbow, spatial_entropies
 from medinterp.relevancy.ranks import cell_ranks
 from medinterp.relevancy.sinks import find_sinks
-from medinterp.types import AttentionTrace, ImageSpan, MapPack, float32_of
+from medinterp.types import AttentionTrace, ImageSpan, MapPack, MeasuredCells, float32_of
 from tests.traces import make_trace
 
 ROWS, COLUMNS = 3, 4
@@ -253,8 +253,9 @@ def test_a_report_of_no_tokens_has_no_maps() -> None:
         image_attention=trace.image_attention[:0],
         attention_mass=trace.attention_mass[:0],
         token_logprob=trace.token_logprob[:0],
+        unembedding=trace.unembedding[:0],
     )
-    for name, pack in compute_maps(empty, list(METHODS)).items():
+    for name, pack in compute_maps(empty, TRACE_METHODS).items():
         assert pack.values.shape == (0, ROWS, COLUMNS), name
 
 
@@ -301,7 +302,7 @@ def test_without_its_evidence_a_method_raises(name: str, lacks: str) -> None:
         get_method(name).run(trace)
 
 
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", ATTENTION_METHODS)
 def test_planted_attention_is_found(name: str) -> None:
     """Every layer's head 0 looks at one cell for each token; the others look at all cells alike."""
     attention = np.full((TOKENS, LAYERS, HEADS, CELLS), 0.2 / CELLS, dtype=np.float16)
@@ -324,7 +325,7 @@ def test_planted_attention_is_found(name: str) -> None:
     assert values.argmax(axis=1).tolist() == planted
 
 
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", ATTENTION_METHODS)
 def test_permuted_layers_or_cells_permute_the_maps(name: str) -> None:
     """Cells in another order give the same maps in that order, but for methods that ask which cells touch."""
     if name == "head_importance":
@@ -344,3 +345,37 @@ def test_permuted_layers_or_cells_permute_the_maps(name: str) -> None:
     before = compute_maps(trace, [name])[name].values.reshape(TOKENS, CELLS)
     after = compute_maps(moved, [name])[name].values.reshape(TOKENS, CELLS)
     np.testing.assert_allclose(after, before[:, order], rtol=1e-2, atol=1e-4)
+
+
+def test_what_was_measured_takes_its_place_and_joins_the_consensus() -> None:
+    trace, _ = whole_trace(3)
+    values = np.random.default_rng(1).normal(size=(TOKENS, CELLS)).astype(np.float32)
+    measured = {"occlusion": MeasuredCells(values, (SPAN,), ("a note",))}
+    packs = compute_maps(trace, ["raw", "occlusion", "consensus"], measured=measured)
+    assert list(packs) == ["raw", "occlusion", "consensus"]
+    np.testing.assert_array_equal(packs["occlusion"].values.reshape(TOKENS, CELLS), values)
+    assert packs["occlusion"].signed
+    assert packs["occlusion"].additive
+    assert "a note" in packs["occlusion"].notes
+    assert packs["consensus"].members == ("attention_flow", "occlusion", "raw")
+    with pytest.raises(MissingEvidenceError, match="runs on the model"):
+        compute_maps(trace, ["occlusion"])
+    later = add_measured({"raw": packs["raw"]}, "occlusion", measured["occlusion"])
+    assert later.sinks is packs["raw"].sinks
+
+
+def test_the_activation_map_takes_away_what_every_word_lights_up() -> None:
+    """Cell 0 resembles every word, cell t + 1 the word of token t alone; a repeated token keeps its map."""
+    state = np.eye(CELLS, 6, dtype=np.float32)
+    state[0] = 0.2
+    words = np.array([0, 1, 2, 1, 3])
+    trace = dataclasses.replace(
+        whole_trace()[0], image_state=state, unembedding=np.eye(6, dtype=np.float32)[words + 1]
+    )
+    pack = get_method("activation_map").run(trace)
+    maps = pack.values.reshape(TOKENS, CELLS)
+    assert maps.argmax(axis=1).tolist() == [1, 2, 3, 2, 4]
+    assert maps[2, 0] < maps[0, 0]
+    np.testing.assert_allclose(maps[3, 2], 1.0, atol=0.1)
+    assert (maps >= 0).all()
+    assert "not causal" in pack.notes[0]

@@ -11,7 +11,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from medinterp.explainer import Explainer
 from medinterp.model.capture import ATTENTION, captured_attention
-from medinterp.relevancy import METHODS
+from medinterp.relevancy import ATTENTION_METHODS
 
 CELL = 16 * 5 + 9
 """Row 5, column 9."""
@@ -41,7 +41,7 @@ def test_every_method_finds_the_cell_that_heads_look_at(
 
     monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS, ATTENTION, patched)
     handle = explainer.loaded.model.model.register_forward_pre_hook(look, with_kwargs=True)
-    explanation = explainer.explain(noise_film(), prompt="Describe.", methods=list(METHODS), max_new_tokens=12)
+    explanation = explainer.explain(noise_film(), prompt="Describe.", methods=ATTENTION_METHODS, max_new_tokens=12)
     handle.remove()
     assert len(explanation.report.tokens) == 12
     assert explanation.trace is not None

@@ -84,6 +84,37 @@ def test_words_are_streamed_as_they_are_written(served: Served) -> None:
     assert plain["report"] == found[-1][1]["report"]
 
 
+def test_the_model_is_asked_again_about_a_report(served: Served) -> None:
+    made = post(served, 6).json()
+    place = f"/v1/reports/{made['id']}"
+    answer = served.client.post(f"{place}/maps", json={"method": "occlusion"}, headers=EVENTS)
+    assert answer.status_code == 200, answer.text
+    found = events(answer.text.splitlines())
+    assert found[0][0] == "progress"
+    assert found[-2][1] == {"what": "occlusion", "done": 256, "of": 256}
+    assert found[-1][0] == "maps"
+    kept = served.client.get(f"{place}/maps", params={"method": "occlusion"}).json()
+    assert kept == found[-1][1]
+    assert served.client.get(place).json()["methods"][-1] == "occlusion"
+    judged = served.client.post(f"{place}/faithfulness", json={"words": "0", "method": "occlusion"})
+    assert judged.status_code == 200, judged.text
+    assert judged.json()["verdict"] in ("region", "picture", "text")
+    asked = served.client.post("/v1/reports", files=film(), data={"max_new_tokens": 4, "methods": "edge_gradient"})
+    assert asked.json()["methods"] == ["edge_gradient"]
+    assert served.client.post(f"{place}/maps", json={"method": "raw"}).status_code == 422
+
+
+def test_who_goes_away_stops_the_asking(served: Served) -> None:
+    place = f"/v1/reports/{post(served, 100).json()['id']}"
+    with served.client.stream(
+        "POST", f"{place}/maps", json={"method": "gradient_relevancy"}, headers=EVENTS
+    ) as answer:
+        next(answer.iter_lines())
+    started = time.monotonic()
+    assert post(served, 2).status_code == 201
+    assert time.monotonic() - started < 5
+
+
 def test_the_log_knows_of_a_report_but_cannot_read_it(served: Served) -> None:
     answer = post(served, 4)
     report_id = answer.json()["id"]

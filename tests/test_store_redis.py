@@ -101,3 +101,23 @@ def test_no_server_or_a_wrong_password_is_a_store_error(url: str, monkeypatch: p
 def test_no_password_in_the_file(url: str) -> None:
     with pytest.raises(ValidationError):
         RedisStoreSettings(kind="redis", url=url)
+
+
+def test_update_changes_the_blob_and_not_its_time(url: str) -> None:
+    store = open_store(RedisStoreSettings(kind="redis", url=url, lifetime_s=60))
+    expires = store.put("c" * 32, b"first")
+    changed = store.update("c" * 32, lambda blob: blob + b" second")
+    assert changed.blob == store.get("c" * 32).blob == b"first second"
+    assert abs(changed.expires_at - expires) < 2
+    with pytest.raises(ReportNotFoundError):
+        store.update("d" * 32, lambda blob: blob)
+
+    between = iter([True])
+
+    def change(blob: bytes) -> bytes:
+        if next(between, False):  # another change comes between reading and writing, once
+            store.update("c" * 32, lambda blob: blob + b" third")
+        return blob + b" fourth"
+
+    assert store.update("c" * 32, change).blob == b"first second third fourth"
+    store.delete("c" * 32)

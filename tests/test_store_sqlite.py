@@ -177,3 +177,40 @@ def test_ids_are_random_and_well_formed() -> None:
     assert all(is_report_id(text) for text in ids)
     assert not any(is_report_id(text) for text in ("", "A" * 32, "a" * 31, "a" * 33, "a" * 32 + "\n"))
     assert len(log_name(new_report_id())) == 8
+
+
+def test_update_changes_the_blob_and_not_its_time(tmp_path: Path) -> None:
+    now = 1000.0
+    store = SqliteStore(SqliteStoreSettings(path=str(tmp_path / "s" / "r.sqlite3"), max_bytes=100), lambda: now)
+    expires = store.put("a", b"first")
+    now += 100
+    changed = store.update("a", lambda blob: blob + b" second")
+    assert changed.blob == store.get("a").blob == b"first second"
+    assert changed.expires_at == expires
+    with pytest.raises(StoreFullError):
+        store.update("a", lambda blob: b"x" * 101)
+    with pytest.raises(ZeroDivisionError):
+        store.update("a", lambda blob: bytes(1 // 0))
+    assert store.get("a").blob == b"first second"
+    with pytest.raises(ReportNotFoundError):
+        store.update("b", lambda blob: blob)
+    store.close()
+
+
+def test_two_updates_at_once_lose_nothing(tmp_path: Path) -> None:
+    settings = SqliteStoreSettings(path=str(tmp_path / "s" / "r.sqlite3"))
+    stores = [SqliteStore(settings) for _ in range(2)]
+    stores[0].put("a", b"")
+
+    def add(store: SqliteStore, letter: bytes) -> None:
+        for _ in range(20):
+            store.update("a", lambda blob: blob + letter)
+
+    threads = [threading.Thread(target=add, args=pair) for pair in zip(stores, (b"x", b"y"), strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(stores[0].get("a").blob) == sorted(b"x" * 20 + b"y" * 20)
+    for store in stores:
+        store.close()

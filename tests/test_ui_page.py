@@ -1,94 +1,40 @@
 """The page in headless Chromium, against a stand-in for the HTTP API."""
 
+# ruff: noqa: F811 - fixtures are imported, and named again where they are used
+
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
 from fastapi import HTTPException
-from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from medinterp.api.problems import Problem
 from medinterp.api.schema import MethodsModel
-from medinterp.phantom import ExampleFilm
-from medinterp.ui import app as ui_app
 from medinterp.ui import create_app
 from tests.browser import Page, browser, chromium, foreign_requests, serve  # noqa: F401 - fixtures
-from tests.page_api import MEANING, NOTICE, PROMPT, TEXT, FakeApi, fake_report, together
-
-WIDTH, HEIGHT = 300, 360
-REPORT = fake_report()
-NODULE = next(word.index for word in REPORT.words if word.text == "nodule")
-HEARTS = next(word.index for word in REPORT.words if word.text == "heart")
-FILE_NAME = "Doe_Jane_1961.png"
+from tests.page_api import MEANING, NOTICE, PROMPT, TEXT, FakeApi, together
+from tests.page_fixtures import (  # noqa: F401 - fixtures
+    FILE_NAME,
+    HEARTS,
+    HEIGHT,
+    NODULE,
+    REPORT,
+    WIDTH,
+    api,
+    fake_films,
+    film,
+    film_png,
+    page,
+    queries,
+    wait_paths,
+)
 
 pytestmark = pytest.mark.filterwarnings("error")
-
-
-def film_png(width: int = WIDTH, height: int = HEIGHT) -> bytes:
-    """A gray ramp with a bright square, as PNG."""
-    pixels = np.tile(np.linspace(0, 160, width, dtype=np.uint8), (height, 1))
-    pixels[height // 4 : height // 2, width // 4 : width // 2] = 230
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-EXAMPLES = tuple(ExampleFilm(f"film-{k}", f"Caption {k}", film_png(40 + k, 50)) for k in range(8))
-
-
-@pytest.fixture
-def fake_films(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Eight small example films in place of the drawn ones."""
-    monkeypatch.setattr("medinterp.phantom.example_films", lambda: EXAMPLES)
-    ui_app.example_pngs.cache_clear()
-    yield
-    ui_app.example_pngs.cache_clear()
-
-
-@pytest.fixture
-def api() -> FakeApi:
-    """The stand-in; a test turns its knobs."""
-    return FakeApi()
-
-
-@pytest.fixture
-def page(browser: Page, api: FakeApi, fake_films: None) -> Iterator[Page]:  # noqa: F811 - a fixture
-    """The page, loaded and ready."""
-    with serve(together(create_app(), api.app)) as url:
-        browser.open(url)
-        yield browser
-        browser.driver.get("about:blank")
-
-
-@pytest.fixture
-def film(tmp_path: Path) -> Path:
-    """A film whose file name tells who it is of."""
-    path = tmp_path / FILE_NAME
-    path.write_bytes(film_png())
-    return path
-
-
-def queries(paths: list[str]) -> list[dict[str, str]]:
-    """The query parameters of each path."""
-    return [{name: values[0] for name, values in parse_qs(urlsplit(path).query).items()} for path in paths]
-
-
-def wait_paths(page: Page, api: FakeApi, contains: str, count: int) -> list[str]:
-    """Wait until that many GET requests were made; their paths."""
-    for _ in range(200):
-        paths = api.paths("GET", contains)
-        if len(paths) >= count:
-            return paths
-        page.run("return new Promise((resume) => setTimeout(resume, 25))")
-    raise AssertionError(f"{len(api.paths('GET', contains))} requests for {contains}, expected {count}")
 
 
 def test_first_sight(page: Page, api: FakeApi) -> None:
@@ -324,7 +270,7 @@ def test_controls(page: Page, api: FakeApi, film: Path) -> None:
     ActionChains(page.driver).send_keys("o").perform()
     assert page.element("overlay").is_displayed()
     other = page.run("return [...document.getElementById('medinterp-method').options].map((o) => o.disabled)")
-    assert other == [False, True], "a method that was not run for this report cannot be chosen"
+    assert other == [False, True, False, False], "what was not computed with this report cannot be chosen"
 
 
 def test_large_film_is_sent_as_large_as_it_is_shown(page: Page, api: FakeApi, tmp_path: Path) -> None:
@@ -521,7 +467,7 @@ def test_nothing_is_left_behind(page: Page, film: Path) -> None:
     assert databases == []
 
 
-def test_model_that_comes_up_late(browser: Page, api: FakeApi, fake_films: None) -> None:  # noqa: F811
+def test_model_that_comes_up_late(browser: Page, api: FakeApi, fake_films: None) -> None:
     """The page waits for the API, says so, and goes on by itself."""
     waiting = True
     routes = api.app.router.routes

@@ -55,9 +55,8 @@ def pack_of(explanation: ExplanationData, method: str | None) -> MapPack:
     if method is None:
         return next(iter(explanation.packs.values()))
     if get_method(method).name not in explanation.packs:
-        raise MissingEvidenceError(
-            f"this report was made with {', '.join(explanation.packs)}; ask for {method} in a new report"
-        )
+        how = "POST .../maps computes it" if get_method(method).on_model else "ask for it in a new report"
+        raise MissingEvidenceError(f"this report has {', '.join(explanation.packs)}; {method} is not there: {how}")
     return explanation.packs[method]
 
 
@@ -116,6 +115,7 @@ def methods_model(default: Sequence[str]) -> MethodsModel:
                 meaning=method.meaning,
                 citation=method.citation,
                 needs=tuple(sorted(method.needs)),
+                on_model=method.on_model,
                 default=method.name in default,
             )
             for method in map(get_method, names)

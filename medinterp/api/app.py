@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from medinterp.api.asking import Asking
 from medinterp.api.backend import Backend
 from medinterp.api.middleware import BodyLimit, PrivateResponses
 from medinterp.api.problem_handlers import install_problem_handlers
@@ -67,7 +68,8 @@ def create_api(backend: Backend, settings: ApiSettings, store: ReportStore) -> F
     )
     app.add_middleware(PrivateResponses)
     install_problem_handlers(app)
-    app.include_router(report_routes(backend, Reading(backend, settings, store), store))
+    reading, asking = Reading(backend, settings, store), Asking(backend, settings, store)
+    app.include_router(report_routes(backend, reading, asking, store))
     app.include_router(service_routes(backend, settings, store))
     return app
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import Selection
-from medinterp.types import Explanation, Film
+from medinterp.types import Explanation, Faithfulness, Film, MapPack
 
 
 @dataclass(frozen=True)
@@ -16,13 +16,40 @@ class ReadingTask:
     """How a film is to be read.
 
     prompt: None for the service's default; methods: at least one, all of them registered;
-    layer_attention: whether one of the methods needs it in the trace.
+    layer_attention: whether one of the methods needs it in the trace; on_model: those of them for which the model
+    is asked again once the report is written.
     """
 
     prompt: str | None
     methods: tuple[str, ...]
     max_new_tokens: int
     layer_attention: bool
+    on_model: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MeasuringTask:
+    """A method for which the model is asked again, and its options (see medinterp.model.measuring)."""
+
+    method: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class JudgingTask:
+    """Whose words' map is to be judged; method: None for the report's first."""
+
+    selection: Selection
+    method: str | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the model is with a method or a judgement: `done` of `of` steps."""
+
+    what: str
+    done: int
+    of: int
 
 
 @dataclass(frozen=True)
@@ -61,8 +88,16 @@ class Backend(Protocol):
         """Read the film and compute the maps; the explanation comes without the trace."""
         ...
 
-    def read_aloud(self, film: Film, task: ReadingTask) -> AsyncGenerator[str | Explanation]:
-        """The same, yielding the report's text as it grows, and the explanation last."""
+    def read_aloud(self, film: Film, task: ReadingTask) -> AsyncGenerator[str | Progress | Explanation]:
+        """The same, yielding the report's text as it grows, then progress, and the explanation last."""
+        ...
+
+    def measure(self, report_id: str, task: MeasuringTask) -> AsyncGenerator[Progress | MapPack]:
+        """Ask the model again about a stored report: progress, and the maps last."""
+        ...
+
+    def judge(self, report_id: str, task: JudgingTask) -> AsyncGenerator[Progress | Faithfulness]:
+        """Judge the map of some words of a stored report: progress, and the verdict last."""
         ...
 
     async def overlay(self, report_id: str, selection: Selection, task: PictureTask) -> bytes:

@@ -1,18 +1,33 @@
-"""The event stream of `POST /v1/reports` with `Accept: text/event-stream`.
+"""Event streams of the API, asked for with `Accept: text/event-stream`.
 
-    event: text     data: {"delta": "No pneu"}      as the report grows, any number of times
-    event: report   data: ExplanationModel          once, and last
-    event: error    data: Problem                   instead of `report`, and last
+    POST /v1/reports
+    event: text      data: {"delta": "No pneu"}      as the report grows, any number of times
+    event: progress  data: ProgressModel             while the model is asked again, any number of times
+    event: report    data: ExplanationModel          once, and last
+    POST /v1/reports/{id}/maps, /v1/reports/{id}/faithfulness
+    event: progress  data: ProgressModel             any number of times
+    event: maps or faithfulness                      once, and last
+    Both
+    event: error     data: Problem                   instead of the last one
 
 A line that starts with a colon is a sign of life and carries nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
+
+from medinterp.api.problem_handlers import unforeseen_problem
+from medinterp.api.problems import problem_of
+from medinterp.errors import MedInterpError
 
 MEDIA_TYPE = "text/event-stream"
 SIGN_OF_LIFE = b": alive\n\n"
+SIGN_OF_LIFE_S = 10.0
 
 
 def event(name: str, data: BaseModel) -> bytes:
@@ -23,3 +38,23 @@ def event(name: str, data: BaseModel) -> bytes:
     if not name.isidentifier():
         raise ValueError(f"{name!r} cannot name an event")
     return f"event: {name}\ndata: {data.model_dump_json()}\n\n".encode()
+
+
+async def respond(frames: AsyncGenerator[bytes]) -> StreamingResponse:
+    """Answer with framed events. What fails before the first one raises, so that it becomes a proper HTTP status."""
+    first = await anext(frames)
+
+    async def body() -> AsyncGenerator[bytes]:
+        async with aclosing(frames):
+            yield first
+            try:
+                async for frame in frames:
+                    yield frame
+            except MedInterpError as error:
+                yield event("error", problem_of(error))
+            except Exception:
+                # The status is long sent: the reader must still learn that no answer comes.
+                yield event("error", unforeseen_problem())
+                raise
+
+    return StreamingResponse(body(), media_type=MEDIA_TYPE)

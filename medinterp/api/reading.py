@@ -13,18 +13,15 @@ from fastapi.responses import StreamingResponse
 
 from medinterp.api import events
 from medinterp.api.answers import explanation_model
-from medinterp.api.backend import Backend, ReadingTask
+from medinterp.api.backend import Backend, Progress, ReadingTask
 from medinterp.api.negotiation import MSGPACK, encode
 from medinterp.api.pacing import Silence, paced
-from medinterp.api.problem_handlers import unforeseen_problem
-from medinterp.api.problems import problem_of
 from medinterp.api.report_id import log_name, new_report_id
-from medinterp.api.schema import ExplanationModel, TextDelta
+from medinterp.api.schema import ExplanationModel, ProgressModel, TextDelta
 from medinterp.api.settings import ApiSettings
 from medinterp.api.store import ReportStore, pack_record
 from medinterp.errors import (
     DeadlineExceededError,
-    MedInterpError,
     PromptError,
     RequestTooLargeError,
     ServiceInterruptedError,
@@ -34,9 +31,6 @@ from medinterp.relevancy import get_method
 from medinterp.types import Explanation, Film
 
 logger = logging.getLogger(__name__)
-
-SIGN_OF_LIFE_S = 10.0
-
 
 class Reading:
     """Takes uploads through the backend into the store."""
@@ -65,6 +59,7 @@ class Reading:
             methods=tuple(dict.fromkeys(method.name for method in chosen)),
             max_new_tokens=max_new_tokens or limits.default_max_new_tokens,
             layer_attention=any("layer_attention" in method.needs for method in chosen),
+            on_model=tuple(dict.fromkeys(method.name for method in chosen if method.on_model)),
         )
 
     async def film(self, data: bytes) -> Film:
@@ -90,31 +85,12 @@ class Reading:
         )
 
     async def stream(self, film: Film, task: ReadingTask) -> StreamingResponse:
-        """Read the film and answer with an event stream.
-
-        What fails before the first word raises, so that it becomes a proper HTTP status.
-        """
-        frames = self._frames(film, task)
-        first = await anext(frames)
-
-        async def body() -> AsyncGenerator[bytes]:
-            async with aclosing(frames):
-                yield first
-                try:
-                    async for frame in frames:
-                        yield frame
-                except MedInterpError as error:
-                    yield events.event("error", problem_of(error))
-                except Exception:
-                    # The status is long sent: the reader must still learn that no report comes.
-                    yield events.event("error", unforeseen_problem())
-                    raise
-
-        return StreamingResponse(body(), media_type=events.MEDIA_TYPE)
+        """Read the film and answer with an event stream."""
+        return await events.respond(self._frames(film, task))
 
     async def _frames(self, film: Film, task: ReadingTask) -> AsyncGenerator[bytes]:
         """The framed events; ends with the report or raises."""
-        items = paced(self._backend.read_aloud(film, task), SIGN_OF_LIFE_S, self._limits.timeout_s)
+        items = paced(self._backend.read_aloud(film, task), events.SIGN_OF_LIFE_S, self._limits.timeout_s)
         try:
             async with aclosing(items):
                 async for item in items:
@@ -123,6 +99,8 @@ class Reading:
                             yield events.SIGN_OF_LIFE
                         case str():
                             yield events.event("text", TextDelta(delta=item))
+                        case Progress():
+                            yield events.event("progress", ProgressModel.model_validate(item))
                         case Explanation():
                             yield events.event("report", await self._keep(item, with_maps=False))
                             return

@@ -12,11 +12,18 @@ from starlette.exceptions import HTTPException
 
 from medinterp.api import negotiation
 from medinterp.api.answers import explanation_model, maps_model, maps_npz
-from medinterp.api.backend import Backend
+from medinterp.api.asking import Asking
+from medinterp.api.backend import Backend, JudgingTask
 from medinterp.api.queries import ExportQuery, FilmQuery, MapsQuery, PictureQuery, WordPictureQuery
 from medinterp.api.reading import Reading
 from medinterp.api.report_id import is_report_id
-from medinterp.api.schema import ExplanationModel, MapsModel
+from medinterp.api.schema import (
+    ExplanationModel,
+    FaithfulnessModel,
+    JudgingModel,
+    MapsModel,
+    MeasuringModel,
+)
 from medinterp.api.selection import WordSelection, parse_selection
 from medinterp.api.store import ReportStore, StoredReport, unpack_record
 from medinterp.errors import ReportNotFoundError
@@ -48,7 +55,7 @@ def _known(report_id: str) -> str:
     return report_id
 
 
-def report_routes(backend: Backend, reading: Reading, store: ReportStore) -> APIRouter:
+def report_routes(backend: Backend, reading: Reading, asking: Asking, store: ReportStore) -> APIRouter:
     """Build the routes."""
     router = APIRouter(prefix="/reports", tags=["reports"])
 
@@ -119,6 +126,26 @@ def report_routes(backend: Backend, reading: Reading, store: ReportStore) -> API
             return maps_npz(maps) if media_type == negotiation.NPZ else negotiation.encode(maps, media_type)
 
         return Response(await from_store(report_id, answer), media_type=media_type)
+
+    @router.post(
+        "/{report_id}/maps", response_model=MapsModel, responses=_also(negotiation.MSGPACK, negotiation.EVENTS)
+    )
+    async def measure_maps(request: Request, report_id: ReportId, asked: MeasuringModel) -> Response:
+        """Ask the model again: maps by a method that runs on it, kept with the report from then on."""
+        media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.EVENTS)
+        options = asked.model_dump(exclude={"method"}, exclude_none=True)
+        return await asking.maps(_known(report_id), asking.measuring(asked.method, options), media_type)
+
+    @router.post(
+        "/{report_id}/faithfulness",
+        response_model=FaithfulnessModel,
+        responses=_also(negotiation.MSGPACK, negotiation.EVENTS),
+    )
+    async def judge_map(request: Request, report_id: ReportId, asked: JudgingModel) -> Response:
+        """Do these words depend on the picture, and is the map of them better than chance?"""
+        media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.EVENTS)
+        task = JudgingTask(parse_selection(asked.words, asked.finding), asked.method)
+        return await asking.faithfulness(_known(report_id), task, media_type)
 
     @router.get("/{report_id}/words/{word}/overlay.png", response_class=Response, responses=PNG)
     async def get_word_overlay(

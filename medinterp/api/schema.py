@@ -7,7 +7,7 @@ Character spans count Unicode code points of `report.text`.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
@@ -174,6 +174,68 @@ class MapsModel(Model):
     sinks: Array | None = Field(default=None, description="Sink cells, bool [rows, columns].")
 
 
+class MeasuringModel(Model):
+    """A method for which the model is asked again."""
+
+    method: str
+    block: Literal[1, 2, 4] | None = Field(default=None, description="Of occlusion: cells hidden at once, a side.")
+    coarse_to_fine: bool | None = Field(default=None, description="Of occlusion: large blocks, then the strongest.")
+
+
+class JudgingModel(Model):
+    """What is to be judged: `words` (FIRST-LAST, both included) or `finding`, by one method of the report."""
+
+    words: str | None = Field(default=None, description="FIRST-LAST, both included, e.g. 3-7.")
+    finding: int | None = Field(default=None, ge=0, description="The index of a finding.")
+    method: str | None = Field(default=None, description="A method of the report; its first by default.")
+
+
+class IntervalModel(Model):
+    """A number and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class OrderScoresModel(Model):
+    """How the probability of the words moves when cells are replaced in one order."""
+
+    deletion: IntervalModel = Field(description="Area under p, most relevant cells replaced first; low is faithful.")
+    insertion: IntervalModel = Field(description="Area under p, most relevant cells revealed first; high is faithful.")
+    srg: IntervalModel = Field(description="Symmetric relevance gain: insertion less deletion.")
+    deletion_curve: tuple[float, ...] = Field(description="Mean p at `fractions`.")
+    insertion_curve: tuple[float, ...]
+
+
+class FaithfulnessModel(Model):
+    """Whether words depend on the picture, and whether a map says where."""
+
+    method: str
+    token_indices: tuple[int, ...]
+    logprob: float = Field(description="Of the words as they were written, nats.")
+    blank_drop: float = Field(description="What they lose when the film is blank, nats.")
+    swap_drops: tuple[float, ...] = Field(description="What they lose with each of some other films, nats.")
+    reliance: float = Field(description="The largest of these losses, nats.")
+    fractions: tuple[float, ...] = Field(description="Shares of the cells at which curves are taken.")
+    scores: OrderScoresModel
+    random: OrderScoresModel = Field(description="Of a random order.")
+    centre: OrderScoresModel = Field(description="Of nearness to the film's centre.")
+    over_random: IntervalModel = Field(description="SRG of the map less that of a random order.")
+    over_centre: IntervalModel
+    verdict: Literal["region", "picture", "text"]
+    sentence: str
+    image: int = 0
+
+
+class ProgressModel(Model):
+    """Data of an event `progress`."""
+
+    what: str
+    done: int
+    of: int
+
+
 class MethodModel(Model):
     """A method that turns the trace into maps."""
 
@@ -183,6 +245,7 @@ class MethodModel(Model):
     meaning: str
     citation: str
     needs: tuple[str, ...]
+    on_model: bool = Field(description="The model is asked again: on demand, or when a request names it.")
     default: bool = Field(description="Run when a request names no methods.")
 
 

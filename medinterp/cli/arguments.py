@@ -37,9 +37,11 @@ def size(text: str) -> tuple[int, int]:
     return sides
 
 
-def print_result(result: dict[str, Any], path: Path | None) -> int:
+def print_result(result: dict[str, Any], path: Path | None, *, quiet: bool = False) -> int:
+    """Print a result as JSON (unless quiet), and write it to a file where one is named; returns the exit status 0."""
     text = json.dumps(result, indent=2)
-    print(text)
+    if not quiet:
+        print(text)
     if path is not None:
         path.write_text(text + "\n", encoding="utf-8")
     return 0

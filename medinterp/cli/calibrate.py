@@ -56,8 +56,15 @@ def _calibrate(options: argparse.Namespace) -> int:
                 generation = generator.generate(
                     [film], max_new_tokens=options.max_new_tokens, layer_attention=False
                 )
-                drops = generator.occlude([film], generation, progress=bar.update)
-                one = calibration_film(generation.trace, drops)
+                started = bar.n
+
+                def told(_: str, done: int, of: int, started: float = started) -> None:
+                    bar.update(started + done - bar.n)
+
+                measured_cells = generator.measure(
+                    [film], generation.report, generation.trace.provenance.prompt, ["occlusion"], progress=told
+                )
+                one = calibration_film(generation.trace, measured_cells["occlusion"].values)
                 with path.with_suffix(".part").open("wb") as file:
                     np.savez(file, rows=one.rows, target=one.target)
                 path.with_suffix(".part").rename(path)

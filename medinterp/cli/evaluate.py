@@ -1,49 +1,164 @@
-"""`medinterp evaluate`."""
+"""`medinterp evaluate`: one part a run."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from medinterp.cli.arguments import Commands, positive, print_result
+from medinterp.cli.arguments import Commands, not_negative, positive, print_result
+from medinterp.errors import SelectionError
+
+if TYPE_CHECKING:
+    from medinterp.model import Generator
+
+Result = dict[str, Any]
 
 
 def add(commands: Commands) -> None:
     """Add the command."""
-    evaluate = commands.add_parser("evaluate", help="measure a model on synthetic films with known truth")
+    evaluate = commands.add_parser("evaluate", help="measure a model and its maps, on films with known truth")
     what = evaluate.add_mutually_exclusive_group(required=True)
     what.add_argument("--report", action="store_true", help="does it read what is there?")
     what.add_argument("--localisation", action="store_true", help="do maps lie on the finding that a word names?")
-    evaluate.add_argument("--films", type=positive, default=1000)
-    evaluate.add_argument("--model", default="phantom")
+    what.add_argument("--maps", action="store_true", help="the benchmark: every method on certified tokens")
+    what.add_argument("--verdicts", action="store_true", help="how often is the verdict on a word right?")
+    what.add_argument("--shortcut", action="store_true", help="marker-driven or nodule-driven? (of a shortcut model)")
+    what.add_argument("--chexlocalize", type=Path, metavar="DIR", help="against radiologists' segmentations")
+    what.add_argument("--ms-cxr", type=Path, metavar="DIR", help="against radiologists' boxes for phrases")
+    evaluate.add_argument("--films", type=positive, default=None, help="how many (default: by part, 1000 for --maps)")
+    evaluate.add_argument("--model", action="append", dest="models", help="may be given again for --maps")
     evaluate.add_argument("--calibration", default="auto", metavar="FILE", help="what `medinterp calibrate` wrote")
     evaluate.add_argument("--json", type=Path, default=None, metavar="FILE")
+    evaluate.add_argument("--method", action="append", dest="methods", help="of radiologists' films; may be repeated")
+    maps = evaluate.add_argument_group("of --maps")
+    maps.add_argument("--judged", type=not_negative, default=100, help="films with deletion and insertion too")
+    maps.add_argument("--sanity", type=not_negative, default=50, help="films with a randomised model's maps too")
+    maps.add_argument("--work", type=Path, default=Path(".cache/benchmark"), metavar="DIR", help="to go on from")
+    maps.add_argument("--out", type=Path, default=None, metavar="DIR", help="benchmark.json, .md and .html")
     evaluate.set_defaults(run=_evaluate)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from tqdm import tqdm
+    if options.maps:
+        return _benchmark(options)
+    if options.models and len(options.models) > 1:
+        raise SelectionError("only --maps measures several models at once")
+    if options.chexlocalize is not None or options.ms_cxr is not None:
+        return print_result(_grounding(options), options.json)
+    part = next(name for name in _PARTS if getattr(options, name))
+    run, films = _PARTS[part]
+    return print_result(_with_bar(options, run, options.films or films), options.json)
 
+
+def _generator(options: argparse.Namespace) -> Generator:
     from medinterp.model import Generator, load_model, self_test
 
-    loaded = load_model(options.model, calibration=options.calibration)
+    loaded = load_model((options.models or ["phantom"])[0], calibration=options.calibration)
     self_test(loaded)
-    generator = Generator(loaded)
-    with tqdm(total=options.films, desc="films", unit="film") as bar:
-        if options.report:
-            from medinterp.evaluation.reading import evaluate_reading
-            from medinterp.evaluation.writing import write_reports
+    return Generator(loaded)
 
-            result = evaluate_reading(
-                lambda films: write_reports(loaded, films), options.films, progress=bar.update
-            )
-        else:
-            from medinterp.evaluation.localisation import evaluate_localisation
 
-            result = evaluate_localisation(
-                lambda film: generator.generate([film]),
-                loaded.facts.layers,
-                options.films,
-                progress=bar.update,
-            )
-    return print_result(result, options.json)
+def _with_bar(
+    options: argparse.Namespace, run: Callable[[Generator, int, Callable[[int], Any]], Result], films: int
+) -> Result:
+    from tqdm import tqdm
+
+    generator = _generator(options)
+    with tqdm(total=films, desc="films", unit="film") as bar:
+        return run(generator, films, bar.update)
+
+
+def _report(generator: Generator, films: int, progress: Callable[[int], Any]) -> Result:
+    from medinterp.evaluation.reading import evaluate_reading
+    from medinterp.evaluation.writing import write_reports
+
+    return evaluate_reading(lambda some: write_reports(generator.loaded, some), films, progress=progress)
+
+
+def _localisation(generator: Generator, films: int, progress: Callable[[int], Any]) -> Result:
+    from medinterp.evaluation.localisation import evaluate_localisation
+
+    layers = generator.loaded.facts.layers
+    return evaluate_localisation(lambda film: generator.generate([film]), layers, films, progress=progress)
+
+
+def _verdicts(generator: Generator, films: int, progress: Callable[[int], Any]) -> Result:
+    from medinterp.evaluation.verdicts import evaluate_verdicts
+
+    return evaluate_verdicts(generator, films, progress=progress)
+
+
+def _shortcut(generator: Generator, films: int, progress: Callable[[int], Any]) -> Result:
+    from medinterp.evaluation.shortcut import evaluate_shortcut
+
+    return evaluate_shortcut(generator, films, progress=progress)
+
+
+_PARTS = {
+    "report": (_report, 1000),
+    "localisation": (_localisation, 500),
+    "verdicts": (_verdicts, 200),
+    "shortcut": (_shortcut, 300),
+}
+
+
+def _benchmark(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from medinterp.evaluation.benchmark.page import page
+    from medinterp.evaluation.benchmark.run import Extent, run_benchmark
+    from medinterp.evaluation.benchmark.summary import markdown, summarise
+
+    models = tuple(options.models or ["phantom"])
+    extent = Extent(options.films or 1000, options.judged, options.sanity)
+    with tqdm(total=extent.films * len(models), desc="films", unit="film") as bar:
+        results = run_benchmark(models, options.work, extent, progress=bar.update)
+    summary = summarise(results)
+    table = markdown(summary)
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "benchmark.md").write_text(table, encoding="utf-8")
+        (options.out / "benchmark.html").write_text(page(summary), encoding="utf-8")
+        print_result(summary, options.out / "benchmark.json", quiet=True)
+    if options.json is not None:
+        print_result(summary, options.json, quiet=True)
+    print(table, end="")
+    return 0
+
+
+def _grounding(options: argparse.Namespace) -> Result:
+    from tqdm import tqdm
+
+    from medinterp.evaluation.datasets import GroundingItem, read_chexlocalize, read_ms_cxr
+    from medinterp.evaluation.grounding import evaluate_grounding
+    from medinterp.relevancy import TRACE_METHODS, get_method
+    from medinterp.types import Film, Generation
+
+    tuning: list[GroundingItem] = []
+    if options.chexlocalize is not None:
+        items = read_chexlocalize(options.chexlocalize, "test")
+        tuning = read_chexlocalize(options.chexlocalize, "val")
+    else:
+        items = read_ms_cxr(options.ms_cxr)
+    methods = options.methods or list(TRACE_METHODS)
+    on_model = [name for name in methods if get_method(name).on_model]
+    generator = _generator(options)
+
+    def measured(film: Film, generation: Generation) -> Generation:
+        if not on_model:
+            return generation
+        prompt = generation.trace.provenance.prompt
+        found = generator.measure([film], generation.report, prompt, on_model)
+        return Generation(generation.report, generation.trace, found)
+
+    with tqdm(total=len(items) + len(tuning), desc="findings", unit="finding") as bar:
+        return evaluate_grounding(
+            lambda film: measured(film, generator.generate([film])),
+            items,
+            methods,
+            force=None if options.ms_cxr is None else lambda film, text: measured(film, generator.force([film], text)),
+            tuning=tuning,
+            progress=bar.update,
+        )

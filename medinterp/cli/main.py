@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from medinterp.cli import bench, calibrate, evaluate, explain, phantom, selftest
+from medinterp.cli import bench, calibrate, evaluate, explain, phantom, selftest, sensitivity
 from medinterp.errors import MedInterpError
 
-COMMANDS = (explain, phantom, evaluate, calibrate, bench, selftest)
+COMMANDS = (explain, phantom, evaluate, calibrate, bench, selftest, sensitivity)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

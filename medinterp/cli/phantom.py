@@ -24,6 +24,9 @@ def add(commands: Commands) -> None:
     train.add_argument("--work", type=Path, default=Path(".cache/phantom"), metavar="DIR")
     train.add_argument("--out", type=Path, required=True, metavar="DIR")
     train.add_argument("--seed", type=not_negative, default=0)
+    instead = train.add_mutually_exclusive_group()
+    instead.add_argument("--small", action="store_true", help="half of the steps: for further seeds")
+    instead.add_argument("--control", choices=("shuffled", "shortcut"), help="a control model of the benchmark")
     train.set_defaults(run=_train)
 
 
@@ -46,7 +49,9 @@ def _film(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
+    from medinterp.phantom.training.recipe import SMALL
     from medinterp.phantom.training.train import train
 
-    train(options.work, options.out, seed=options.seed)
+    recipe = SMALL if options.small else None
+    train(options.work, options.out, seed=options.seed, recipe=recipe, control=options.control)
     return 0

@@ -26,3 +26,30 @@ def bootstrap_mean(
         "low": round(float(low), 4),
         "high": round(float(high), 4),
     }
+
+
+def hierarchical_mean(
+    by_model: Sequence[Sequence[Sequence[float]]], rng: np.random.Generator, draws: int = 1000
+) -> dict[str, float | None]:
+    """{"value", "low", "high"}: mean over all values and its 95 % interval, by models, films and their values.
+
+    by_model: for each model, for each film, its values. Models are drawn with replacement, and for each of them its
+    films with all their values; with one model only films vary. None where there is nothing to average.
+    """
+    kept = [[values for values in films if values] for films in by_model]
+    kept = [films for films in kept if films]
+    if not kept:
+        return {"value": None, "low": None, "high": None}
+    sums = [np.array([sum(values) for values in films]) for films in kept]
+    counts = [np.array([len(values) for values in films]) for films in kept]
+    means = np.empty(draws)
+    for draw in range(draws):
+        total, number = 0.0, 0
+        for model in rng.integers(len(kept), size=len(kept)):
+            films = rng.integers(len(sums[model]), size=len(sums[model]))
+            total += float(sums[model][films].sum())
+            number += int(counts[model][films].sum())
+        means[draw] = total / number
+    low, high = np.percentile(means, [2.5, 97.5])
+    value = sum(float(s.sum()) for s in sums) / sum(int(c.sum()) for c in counts)
+    return {"value": round(value, 4), "low": round(float(low), 4), "high": round(float(high), 4)}

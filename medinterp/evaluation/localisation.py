@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from medinterp.evaluation.intervals import bootstrap_mean
+from medinterp.evaluation.metrics import covered_mass, mass, pointing
 from medinterp.evaluation.reading import CALIBRATION_SEEDS_START, film_of, unseen_films
 from medinterp.phantom.films import cells_of, draw_film, facts_of, sample_film, size_in_cells
 from medinterp.phantom.findings import NAMES
@@ -22,24 +23,8 @@ TOUCHED = 0.10
 """A cell lies on a finding when the finding's mask covers at least this share of it."""
 PRIOR_FILMS = 400
 """Films (apart from training and test) that the mean mask of each kind of finding is made of."""
-
-
-def pointing(values: Float32Array, on_finding: BoolArray) -> float:
-    """The chance (0..1) that the peak lies on the finding, ties broken at random.
-
-    A constant map scores as a cell drawn at random would.
-    """
-    return float(on_finding[values == values.max()].mean())
-
-
-def mass(values: Float32Array, coverage: Float32Array) -> float:
-    """The share (0..1) of the map's positive part that lies on the finding, each cell by its covered share.
-
-    A map that is nowhere positive scores as a constant one would.
-    """
-    positive = np.maximum(values, 0.0)
-    total = float(positive.sum())
-    return float((positive * coverage).sum()) / total if total > 0.0 else float(coverage.mean())
+METRICS = ("pointing", "mass", "covered_mass")
+"""What is measured of every map."""
 
 
 def mean_masks(films: int = PRIOR_FILMS) -> dict[str, Float32Array]:
@@ -52,9 +37,11 @@ def mean_masks(films: int = PRIOR_FILMS) -> dict[str, Float32Array]:
     return sums
 
 
-def variants_of(layers: int) -> dict[str, tuple[str, Mapping[str, Any]]]:
-    """What is measured: every registered method, and raw attention of each layer and of their mean."""
-    named: dict[str, tuple[str, Mapping[str, Any]]] = {name: (name, {}) for name in METHODS}
+def variants_of(layers: int, measured: Sequence[str] = ()) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """What is judged: the methods that need a trace alone, those measured, raw attention of each layer and the mean."""
+    named: dict[str, tuple[str, Mapping[str, Any]]] = {
+        name: (name, {}) for name, method in METHODS.items() if name in measured or not method.on_model
+    }
     named |= {f"raw, layer {k}": ("raw", {"layer": k}) for k in range(layers)}
     return {**named, "raw, mean of layers": ("raw", {"layer": "mean"})}
 
@@ -64,29 +51,30 @@ def evaluate_localisation(
     layers: int,
     films: int = 500,
     *,
+    measured: Sequence[str] = (),
     progress: Callable[[int], None] | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Pointing and mass of every method, for words that name a finding of one cell or more.
+    """Pointing, mass and covered mass of every method, for words that name a finding of one cell or more.
 
     read: a film in, report and trace (with layer_attention) out, by a model of `layers` language layers.
+    measured: methods that run on the model and whose cells `read` gives too (Generation.measured).
     Findings that the report does not affirm are left out (`words` counts the rest). Beside the methods stand a
     random map, the film's centre, the mean mask of the finding's kind, and the grid's ceiling: a map of the cell
     that the finding covers most. A finding on both sides that the report calls bilateral is judged once, by both
-    masks together. 95 % intervals from a bootstrap over films.
+    masks together. Pointing and mass count the cells that the finding touches (TOUCHED) as on it; covered mass counts
+    each cell by its covered share. 95 % intervals from a bootstrap over films.
     """
-    variants = variants_of(layers)
-    masks, centre = mean_masks(), _centre()
+    variants = variants_of(layers, measured)
+    masks, centre = mean_masks(), centre_prior(16, 16)
     names = (*variants, "random", "centre", "mean mask", "ceiling")
-    points: dict[str, list[list[float]]] = {name: [] for name in names}
-    masses: dict[str, list[list[float]]] = {name: [] for name in names}
+    scores: dict[str, dict[str, list[list[float]]]] = {name: {metric: [] for metric in METRICS} for name in names}
     for synthetic, width, height in unseen_films(films, FIRST_SEED):
         film, _ = film_of(synthetic, width, height)
         generation = read(film)
         packs = _packs(generation, variants)
         drawing = draw_film(synthetic, width, height)
-        film_points: dict[str, list[float]] = {name: [] for name in names}
-        film_masses: dict[str, list[float]] = {name: [] for name in names}
+        of_film: list[dict[str, tuple[float, float, float]]] = []
         for fact, mask in _told_together(generation.report, facts_of(synthetic, drawing), drawing.masks):
             tokens = naming_tokens(generation.report, fact)
             if size_in_cells(mask) < 1.0 or not tokens:
@@ -96,22 +84,23 @@ def evaluate_localisation(
             maps = {name: select_map(pack, tokens).values for name, pack in packs.items()}
             maps |= {"random": np.ones_like(coverage), "centre": centre}
             maps |= {"mean mask": masks[fact.name], "ceiling": (coverage == coverage.max()).astype(np.float32)}
-            for name, values in maps.items():
-                film_points[name].append(pointing(values, touched))
-                film_masses[name].append(mass(values, coverage))
-        for name in names:
-            if film_points[name]:
-                points[name].append(film_points[name])
-                masses[name].append(film_masses[name])
+            of_film.append(
+                {
+                    name: (pointing(values, touched), mass(values, touched), covered_mass(values, coverage))
+                    for name, values in maps.items()
+                }
+            )
+        for name in names if of_film else ():
+            for place, metric in enumerate(METRICS):
+                scores[name][metric].append([of_word[name][place] for of_word in of_film])
         if progress is not None:
             progress(1)
     rng = np.random.default_rng(seed)
     return {
         "films": films,
-        "words": sum(len(values) for values in points["random"]),
+        "words": sum(len(values) for values in scores["random"]["pointing"]),
         "methods": {
-            name: {"pointing": bootstrap_mean(points[name], rng), "mass": bootstrap_mean(masses[name], rng)}
-            for name in names
+            name: {metric: bootstrap_mean(scores[name][metric], rng) for metric in METRICS} for name in names
         },
     }
 
@@ -142,15 +131,15 @@ def naming_tokens(report: Report, fact: Fact) -> list[int]:
 
 def _packs(generation: Generation, variants: Mapping[str, tuple[str, Mapping[str, Any]]]) -> dict[str, MapPack]:
     plain = [method for name, (method, options) in variants.items() if name == method and not options]
-    packs = compute_maps(generation.trace, plain)
+    packs = compute_maps(generation.trace, plain, measured=generation.measured)
     for name, (method, options) in variants.items():
         if name not in packs:
             packs[name] = get_method(method).run(generation.trace, options)
     return packs
 
 
-def _centre() -> Float32Array:
-    """A hill in the middle of the film, a quarter of its side wide."""
-    across = (np.arange(16) + 0.5) / 16 - 0.5
-    hill = np.exp(-((across[:, None] ** 2 + across[None, :] ** 2) / (2 * 0.25**2)))
+def centre_prior(rows: int, columns: int) -> Float32Array:
+    """A hill in the middle of the film, a quarter of its side wide, float32 [rows, columns]: it looks at nothing."""
+    down, across = ((np.arange(count) + 0.5) / count - 0.5 for count in (rows, columns))
+    hill = np.exp(-((down[:, None] ** 2 + across[None, :] ** 2) / (2 * 0.25**2)))
     return hill.astype(np.float32)

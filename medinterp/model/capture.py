@@ -4,12 +4,13 @@ It is registered under its own name for attention *and* for masks (an unknown na
 all, trap 5), and only the language model of a loaded checkpoint is set to it: the vision tower and
 every other model in the process keep theirs. A recorder comes in with the call (`attention_recorder`,
 handed down by the model's forward), so nothing is shared between threads; without one the function is
-plain SDPA.
+plain SDPA. A pass that needs the weights themselves, with their gradients, hands down an `attention_rule`
+that computes the attention in SDPA's place.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -23,6 +24,36 @@ ATTENTION = "medinterp_capture"
 _BLOCK_BYTES = 16 * 2**20
 
 
+class Observer(Protocol):
+    """Sees what one layer computed in one pass."""
+
+    def observe(
+        self,
+        layer: int,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        mask: torch.Tensor | None,
+        output: torch.Tensor,
+    ) -> None:
+        """Shapes as in `captured_attention`."""
+        ...
+
+
+class AttentionRule(Protocol):
+    """Computes one layer's attention: arguments as those of `captured_attention`, answers [B, queries, H, D]."""
+
+    def __call__(
+        self,
+        layer: int,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        mask: torch.Tensor | None,
+        scaling: float,
+    ) -> torch.Tensor: ...
+
+
 def captured_attention(
     module: Any,
     query: torch.Tensor,
@@ -30,7 +61,8 @@ def captured_attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     *,
-    attention_recorder: AttentionRecorder | None = None,
+    attention_recorder: Observer | None = None,
+    attention_rule: AttentionRule | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
     """The model's own output by SDPA; the recorder, when there is one, sees what went into it.
@@ -38,6 +70,8 @@ def captured_attention(
     query: [B, H, queries, D]; key, value: [B, key/value heads, keys, D]; attention_mask: bool
     [B, 1, queries, keys] or None; answers [B, queries, H, D].
     """
+    if attention_rule is not None:
+        return attention_rule(module.layer_idx, query, key, value, attention_mask, module.scaling), None
     output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
     if attention_recorder is not None:
         attention_recorder.observe(module.layer_idx, query, key, value, attention_mask, output)
@@ -78,7 +112,7 @@ class AttentionRecorder:
         queries = query.shape[2]
         if queries > 1:
             if mask is None:
-                mask = _causal(queries, key.shape[2], query.device)
+                mask = causal_mask(queries, key.shape[2], query.device)
             self._buffers.add_prompt_values(layer, value)
             if self._buffers.wants_layer_attention:
                 self._observe_prompt_rows(layer, query, key, mask)
@@ -129,7 +163,7 @@ def _scores(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
     return (grouped.float() @ key.float().transpose(2, 3)).view(batch, heads, queries, -1)
 
 
-def _causal(queries: int, keys: int, device: torch.device) -> torch.Tensor:
+def causal_mask(queries: int, keys: int, device: torch.device) -> torch.Tensor:
     """What SDPA's `is_causal` stands for where no mask was made: bool [1, 1, queries, keys]."""
     return torch.ones(1, 1, queries, keys, dtype=torch.bool, device=device).tril()
 

@@ -5,20 +5,31 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
-from medinterp.errors import RequestTooLargeError
+from medinterp.errors import MethodError, RequestTooLargeError
 from medinterp.model.decoding import Decoded, DecodeOptions, decode
 from medinterp.model.loading import LoadedModel
-from medinterp.model.occlusion import occlusion
+from medinterp.model.measuring import Progress, measure
 from medinterp.model.offsets import IncrementalDecoder
 from medinterp.model.prompt import DEFAULT_PROMPT, PromptInputs, build_prompt
+from medinterp.model.replay import MEMORY_BYTES
 from medinterp.model.rows import trace_bytes
 from medinterp.report import build_report
-from medinterp.types import Alternative, AttentionTrace, Film, Float32Array, Generation, Provenance
+from medinterp.types import (
+    Alternative,
+    AttentionTrace,
+    Film,
+    Float32Array,
+    Generation,
+    MeasuredCells,
+    Provenance,
+    Report,
+)
 
 MAX_TRACE_BYTES = 2 * 2**30
 _LIBRARIES = ("numpy", "tokenizers", "torch", "transformers")
@@ -27,9 +38,15 @@ _LIBRARIES = ("numpy", "tokenizers", "torch", "transformers")
 class Generator:
     """Writes reports with one loaded model; may be called from many threads, and writes one at a time."""
 
-    def __init__(self, loaded: LoadedModel, *, max_trace_bytes: int = MAX_TRACE_BYTES) -> None:
-        """max_trace_bytes: the largest trace that a report may take; a larger one is refused before it begins."""
+    def __init__(
+        self, loaded: LoadedModel, *, max_trace_bytes: int = MAX_TRACE_BYTES, memory_bytes: int = MEMORY_BYTES
+    ) -> None:
+        """max_trace_bytes: the largest trace that a report may take; a larger one is refused before it begins.
+
+        memory_bytes: what the passes of `measure` may hold side by side.
+        """
         self.loaded = loaded
+        self._memory_bytes = memory_bytes
         self._max_trace_bytes = max_trace_bytes
         self._versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
         self._texts: dict[int, str] = {}
@@ -69,6 +86,41 @@ class Generator:
             seeds=None if seed is None else (seed,),
             layer_attention=layer_attention,
         )
+        return self._write(films, asked, inputs, options, seed, on_word, cancelled)
+
+    def force(
+        self,
+        films: Sequence[Film],
+        text: str | Sequence[int],
+        prompt: str | None = None,
+        *,
+        layer_attention: bool = True,
+    ) -> Generation:
+        """The trace of a text (or of token ids) as if the model had written it: its words, whatever is likelier.
+
+        Raises PromptError, RequestTooLargeError.
+        """
+        tokenizer = self.loaded.processor.tokenizer
+        ids = tokenizer(text, add_special_tokens=False).input_ids if isinstance(text, str) else text
+        if not ids:
+            raise RequestTooLargeError("there is no text to force")
+        asked = self.loaded.default_prompt or DEFAULT_PROMPT if prompt is None else prompt
+        inputs = build_prompt(self.loaded, films, asked)
+        self._check_context(inputs.length, len(ids))
+        self._check_trace(inputs, len(ids), layer_attention)
+        options = DecodeOptions(max_new_tokens=len(ids), layer_attention=layer_attention, forced=tuple(ids))
+        return self._write(films, asked, inputs, options, None, None, None)
+
+    def _write(
+        self,
+        films: Sequence[Film],
+        prompt: str,
+        inputs: PromptInputs,
+        options: DecodeOptions,
+        seed: int | None,
+        on_word: Callable[[str], None] | None,
+        cancelled: Callable[[], bool] | None,
+    ) -> Generation:
         text = IncrementalDecoder(self.loaded.processor.tokenizer)
 
         def take(_: int, token_id: int) -> None:
@@ -81,24 +133,39 @@ class Generator:
         rest = text.finish()
         if rest and on_word is not None:
             on_word(rest)
-        return self._assemble(films, asked, inputs, decoded, text, options, seed)
+        return self._assemble(films, prompt, inputs, decoded, text, options, seed)
 
-    def occlude(
+    def measure(
         self,
         films: Sequence[Film],
-        generation: Generation,
+        report: Report,
+        prompt: str,
+        names: Sequence[str],
+        options: Mapping[str, Mapping[str, Any]] | None = None,
         *,
-        progress: Callable[[int], None] | None = None,
+        progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
-    ) -> Float32Array:
-        """What each token of a report loses when a cell is hidden: nats, float32 [T, cells of all images].
+    ) -> dict[str, MeasuredCells]:
+        """Ask the model again about a report that it wrote: occlusion and gradients, by their names in the registry.
 
-        films: those that the report was written of. Raises GenerationCancelled.
+        films, prompt: those that the report was written of (the prompt stands in its provenance); options as in
+        `medinterp.model.measuring.measure`. Raises UnknownMethodError, MethodError, GenerationCancelled.
         """
-        inputs = build_prompt(self.loaded, films, generation.trace.provenance.prompt)
-        token_ids = [token.token_id for token in generation.report.tokens]
+        inputs = build_prompt(self.loaded, films, prompt)
+        token_ids = [token.token_id for token in report.tokens]
+        if not token_ids:
+            raise MethodError("the report is empty: there is no word to measure")
         with self.loaded.lock:
-            return occlusion(self.loaded, inputs, token_ids, progress=progress, cancelled=cancelled)
+            return measure(
+                self.loaded,
+                inputs,
+                token_ids,
+                names,
+                options,
+                memory_bytes=self._memory_bytes,
+                progress=progress,
+                cancelled=cancelled,
+            )
 
     def _check_context(self, prompt_length: int, max_new_tokens: int) -> None:
         context = self.loaded.facts.context_length

@@ -1,20 +1,24 @@
-"""Occlusion: what each token's probability loses when an image cell is hidden. The causal reference."""
+"""Occlusion: what each token's probability loses when image cells are hidden. The causal reference."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from medinterp.errors import GenerationCancelled
+from medinterp.errors import GenerationCancelled, MethodError
 from medinterp.model.loading import LoadedModel
 from medinterp.model.prompt import PromptInputs
+from medinterp.model.replay import MEMORY_BYTES, Replay
 from medinterp.types import Float32Array
 
-MEMORY_BYTES = 512 * 2**20
-_VOCABULARY_PART = 32_768
+BLOCKS = (1, 2, 4)
+"""Sides of a block of cells that can be hidden at once."""
+REFINED_SHARE = 0.1
+"""Coarse to fine: the share of the cells, in the strongest blocks, that are hidden one by one as well."""
+_COARSE = 4
 
 
 @torch.no_grad()
@@ -23,69 +27,101 @@ def occlusion(
     prompt: PromptInputs,
     token_ids: Sequence[int],
     *,
+    block: int = 1,
+    coarse_to_fine: bool = False,
     memory_bytes: int = MEMORY_BYTES,
     progress: Callable[[int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Float32Array:
     """D_ti = log p(y_t | x) - log p(y_t | x, e_i replaced), nats, float32 [T, cells of all images].
 
-    e_i, the projected embedding of image cell i, is replaced by the mean embedding of its image. The vision
-    tower runs once; masked forwards over the report as it was written run side by side, as many as
-    memory_bytes holds. progress gets the number of cells done; raises GenerationCancelled between batches.
-    The caller holds loaded.lock.
+    e_i, the projected embedding of image cell i, is replaced by the mean embedding of its image. block: 2 or 4
+    hides squares of that many cells a side, each cell then bearing an even share of what its square is worth.
+    coarse_to_fine hides squares of 4 x 4, and then one by one the cells of the squares that cost all tokens together
+    most, a tenth of the image. Masked forwards run side by side, as many as memory_bytes holds. progress gets the
+    number of cells done, which add up to all cells; raises GenerationCancelled between batches, MethodError for
+    another block. The caller holds loaded.lock.
     """
-    core = loaded.model.model
-    pixels = prompt.pixel_values.to(loaded.device, loaded.dtype)
-    features = core.get_image_features(pixels, return_dict=True).pooler_output
-    images, cells, _ = features.shape
-    means = features.mean(dim=1)
-    drops = np.empty((len(token_ids), images * cells), dtype=np.float32)
-    batch = _batch_size(loaded, prompt.length + len(token_ids), memory_bytes)
-    for first in range(0, images * cells, batch):
-        if cancelled is not None and cancelled():
-            raise GenerationCancelled(f"cancelled after {first} of {images * cells} cells")
-        hidden = range(first, min(first + batch, images * cells))
-        # Row 0 stays whole: the difference is taken within one batch, whose kernels round alike.
-        masked = features.expand(len(hidden) + 1, -1, -1, -1).clone()
-        for row, index in enumerate(hidden, start=1):
-            image, cell = divmod(index, cells)
-            masked[row, image, cell] = means[image]
-        logprobs = _logprobs(loaded, prompt, token_ids, masked)
-        drops[:, first : first + len(hidden)] = (logprobs[:1] - logprobs[1:]).T.cpu().numpy()
-        if progress is not None:
-            progress(len(hidden))
-    return drops
+    if block not in BLOCKS:
+        raise MethodError(f"occlusion hides blocks of {', '.join(map(str, BLOCKS))} cells a side, not {block}")
+    if coarse_to_fine and block != 1:
+        raise MethodError("coarse_to_fine begins with blocks of its own; leave block at 1")
+    replay = Replay(loaded, prompt, token_ids)
+    batches = _Batches(replay, memory_bytes, progress, cancelled)
+    squares = _squares(replay, _COARSE if coarse_to_fine else block)
+    count = len(squares) and len(squares[0])
+    refined = math.ceil(REFINED_SHARE * len(squares)) if coarse_to_fine else 0
+    batches.expect(len(squares) + refined * count)
+    drops = batches.drops(squares)
+    shares = np.zeros((len(token_ids), replay.features.shape[0] * replay.features.shape[1]), dtype=np.float32)
+    for index, square in enumerate(squares):
+        shares[:, square] = drops[:, index, None] / len(square)
+    if refined:
+        strongest = np.argsort(-np.maximum(drops, 0.0).sum(axis=0), kind="stable")[:refined]
+        cells = [[cell] for index in strongest for cell in squares[index]]
+        shares[:, [cell for (cell,) in cells]] = batches.drops(cells)
+    return shares
 
 
-def _logprobs(
-    loaded: LoadedModel, prompt: PromptInputs, token_ids: Sequence[int], features: torch.Tensor
-) -> torch.Tensor:
-    """log p of every report token for each set of image features [B, images, cells, d]: float32 [B, T]."""
-    count = len(features)
-    report = torch.tensor(token_ids, dtype=torch.long)
-    ids = torch.cat([prompt.input_ids, report]).to(loaded.device).expand(count, -1)
-    types = torch.cat([prompt.token_type_ids, torch.zeros_like(report)]).to(loaded.device).expand(count, -1)
-    encoded = BaseModelOutputWithPooling(pooler_output=features.flatten(0, 1))
-    states = loaded.model.model(
-        input_ids=ids, token_type_ids=types, mm_encoder_outputs={"image": encoded}, use_cache=False
-    ).last_hidden_state[:, prompt.length - 1 : -1]
-    weight, chosen = loaded.model.lm_head.weight, report.to(loaded.device)
-    return torch.stack([_token_logprobs(row.float(), weight, chosen) for row in states])
+def _squares(replay: Replay, side: int) -> list[list[int]]:
+    """The cells of each square of side x side cells, image after image; raises MethodError when they do not fit."""
+    facts = replay.loaded.facts
+    rows, columns, images = facts.grid_rows, facts.grid_columns, len(replay.features)
+    if rows % side or columns % side:
+        raise MethodError(f"the grid of {rows} x {columns} cells cannot be cut into squares of {side}")
+    return [
+        [
+            image * rows * columns + (row + r) * columns + column + c
+            for r in range(side)
+            for c in range(side)
+        ]
+        for image in range(images)
+        for row in range(0, rows, side)
+        for column in range(0, columns, side)
+    ]
 
 
-def _token_logprobs(states: torch.Tensor, weight: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-    """log softmax(states weight^T) at the chosen tokens, float32 [T], a part of the vocabulary at a time.
+class _Batches:
+    """Masked forwards in batches, with progress told in cells and a look at whether anybody still waits."""
 
-    In float32 whatever the model's dtype: bfloat16 logits come in steps of 0.1, and a cell is worth less.
-    """
-    total = torch.full((len(states),), -torch.inf, device=states.device)
-    for part in torch.split(weight, _VOCABULARY_PART):
-        total = torch.logaddexp(total, (states @ part.float().T).logsumexp(-1))
-    return (states * weight[chosen].float()).sum(-1) - total
+    def __init__(
+        self,
+        replay: Replay,
+        memory_bytes: int,
+        progress: Callable[[int], None] | None,
+        cancelled: Callable[[], bool] | None,
+    ) -> None:
+        self._replay, self._progress, self._cancelled = replay, progress, cancelled
+        self._size = max(1, replay.batch_size(memory_bytes) - 1)
+        self._means = replay.features.mean(dim=1, keepdim=True)
+        self._cells = replay.features.shape[0] * replay.features.shape[1]
+        self._done, self._told, self._expected = 0, 0, 1
 
+    def expect(self, forwards: int) -> None:
+        """How many forwards there will be."""
+        self._expected = forwards
 
-def _batch_size(loaded: LoadedModel, length: int, memory_bytes: int) -> int:
-    """How many sequences' activations fit: states, projections and a mask row each, in the model's dtype."""
-    facts, text = loaded.facts, loaded.model.config.get_text_config()
-    width: int = 6 * facts.hidden_size + 3 * text.intermediate_size + 4 * facts.heads * facts.head_dim
-    return max(1, memory_bytes // (length * (width * loaded.dtype.itemsize + length)) - 1)
+    def drops(self, hidden: Sequence[Sequence[int]]) -> Float32Array:
+        """What the tokens lose when each group of cells is hidden: float32 [T, groups], nats."""
+        replay = self._replay
+        parts = []
+        for first in range(0, len(hidden), self._size):
+            if self._cancelled is not None and self._cancelled():
+                raise GenerationCancelled(f"cancelled after {self._told} of {self._cells} cells")
+            groups = hidden[first : first + self._size]
+            # Row 0 stays whole: the difference is taken within one batch, whose kernels round alike.
+            where = torch.zeros(len(groups) + 1, self._cells, dtype=torch.bool, device=replay.features.device)
+            for row, group in enumerate(groups, start=1):
+                where[row, list(group)] = True
+            where = where.view(-1, *replay.features.shape[:2])
+            logprobs = replay.logprobs(replay.replaced(where, self._means))
+            parts.append((logprobs[:1] - logprobs[1:]).T.cpu().numpy())
+            self._tell(len(groups))
+        return np.concatenate(parts, axis=1)
+
+    def _tell(self, forwards: int) -> None:
+        self._done += forwards
+        told = self._cells * self._done // self._expected
+        if self._progress is not None:
+            self._progress(told - self._told)
+        self._told = told

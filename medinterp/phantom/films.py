@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -35,6 +36,8 @@ TEST_SEEDS_START = 10_000_000
 """Seeds below belong to training, calibration and tuning; these and above to tests."""
 
 GRID = 16
+Kind = tuple[str, str | None, str | None]
+"""What is chosen of a finding before it is placed: name, side, zone."""
 _LUNG_FINDINGS = ("nodule", "consolidation", "atelectasis")
 _PAIRED = ("pleural effusion", "consolidation")
 
@@ -76,7 +79,11 @@ def sample_film(seed: int) -> SyntheticFilm:
     rng = np.random.default_rng([seed, 0x5EED])
     count = int(rng.choice([1, 2, 3], p=[0.40, 0.35, 0.25]))
     normal_ratio = float(rng.uniform(*NORMAL_RATIO))
-    chosen = _choose(rng, count)
+    return compose_film(seed, rng, normal_ratio, choose_kinds(rng, count))
+
+
+def compose_film(seed: int, rng: np.random.Generator, normal_ratio: float, chosen: Sequence[Kind]) -> SyntheticFilm:
+    """A film with the chosen findings, everything else of it drawn from `rng`."""
     enlarged = any(name == "cardiomegaly" for name, _, _ in chosen)
     ratio = float(rng.uniform(*ENLARGED_RATIO)) if enlarged else normal_ratio
     anatomy = sample_anatomy(rng, ratio)
@@ -91,7 +98,7 @@ def sample_crowded_film(seed: int) -> SyntheticFilm:
     enlarged = bool(rng.random() < 0.3)
     normal_ratio = float(rng.uniform(*NORMAL_RATIO))
     anatomy = sample_anatomy(rng, float(rng.uniform(*ENLARGED_RATIO)) if enlarged else normal_ratio)
-    chosen: list[tuple[str, str | None, str | None]] = []
+    chosen: list[Kind] = []
     for side in SIDES:
         for zone in ZONES:
             kind = rng.random()
@@ -114,14 +121,15 @@ def sample_crowded_film(seed: int) -> SyntheticFilm:
     return SyntheticFilm(seed, anatomy, normal_ratio, findings, _sample_distractors(rng))
 
 
-def _choose(rng: np.random.Generator, count: int) -> list[tuple[str, str | None, str | None]]:
-    """Names with sides and zones that do not stand in each other's place."""
-    chosen: list[tuple[str, str | None, str | None]] = []
-    taken: set[tuple[str, str]] = set()
+def choose_kinds(
+    rng: np.random.Generator, count: int, names: Sequence[str] = NAMES, first: Sequence[Kind] = ()
+) -> list[Kind]:
+    """`count` findings that do not stand in each other's place: those of `first`, then any of `names`."""
+    chosen = list(first)
+    taken = {(side, zone) for _, side, zone in first}
     while len(chosen) < count:
-        name = str(rng.choice(NAMES))
-        names = [n for n, _, _ in chosen]
-        if name in names:
+        name = str(rng.choice(names))
+        if name in [n for n, _, _ in chosen]:
             continue
         side = str(rng.choice(SIDES))
         if name in ("cardiomegaly", "tube"):
@@ -131,7 +139,7 @@ def _choose(rng: np.random.Generator, count: int) -> list[tuple[str, str | None,
             chosen.append((name, side, None))
             continue
         pair = name in _PAIRED and len(chosen) + 2 <= count and bool(rng.random() < 0.35)
-        drawn: list[tuple[str, str | None, str | None]] = []
+        drawn: list[Kind] = []
         for one in SIDES if pair else (side,):
             zone = {"pleural effusion": "lower", "pneumothorax": "upper"}.get(name) or str(rng.choice(ZONES))
             if (one, zone) in taken:
@@ -214,17 +222,22 @@ def _draw_distractors(distractors: Distractors, canvas: Canvas, density: Float32
 def _draw_marker(distractors: Distractors, canvas: Canvas, exposed: Float32Array) -> Float32Array:
     if distractors.marker is None:
         return exposed
-    side = "left" if distractors.marker == "L" else "right"
+    return exposed + (0.97 - exposed) * marker_cover(distractors.marker, canvas.width, canvas.height)
+
+
+def marker_cover(marker: str, width: int, height: int) -> Float32Array:
+    """How much of every pixel the letter of a side marker covers, float32 [height, width] in 0..1."""
+    side = "left" if marker == "L" else "right"
     tile = np.zeros((64, 64), dtype=np.uint8)
-    cv2.putText(tile, distractors.marker, (12, 54), cv2.FONT_HERSHEY_SIMPLEX, 2.0, 255, 7, cv2.LINE_AA)
-    height, width = max(8, round(canvas.height * 0.055)), max(8, round(canvas.width * 0.055))
-    letter = cv2.resize(tile, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
-    top = round(canvas.height * 0.03)
-    left = round(canvas.width * (0.5 + SIDE_SIGN[side] * 0.44)) - width // 2
-    left = min(max(left, 0), canvas.width - width)
-    patch = exposed[top : top + height, left : left + width]
-    patch += (0.97 - patch) * letter
-    return exposed
+    cv2.putText(tile, marker, (12, 54), cv2.FONT_HERSHEY_SIMPLEX, 2.0, 255, 7, cv2.LINE_AA)
+    tall, wide = max(8, round(height * 0.055)), max(8, round(width * 0.055))
+    top = round(height * 0.03)
+    left = round(width * (0.5 + SIDE_SIGN[side] * 0.44)) - wide // 2
+    left = min(max(left, 0), width - wide)
+    cover = np.zeros((height, width), dtype=np.float32)
+    letter = cv2.resize(tile, (wide, tall), interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
+    cover[top : top + tall, left : left + wide] = letter
+    return cover
 
 
 def cells_of(mask: BoolArray, grid: int = GRID) -> Float32Array:

@@ -4,6 +4,23 @@ from __future__ import annotations
 
 from medinterp.relevancy.aggregate import select_map, word_maps
 from medinterp.relevancy.method import Method
-from medinterp.relevancy.registry import METHODS, compute_maps, get_method
+from medinterp.relevancy.registry import (
+    ATTENTION_METHODS,
+    METHODS,
+    TRACE_METHODS,
+    add_measured,
+    compute_maps,
+    get_method,
+)
 
-__all__ = ["METHODS", "Method", "compute_maps", "get_method", "select_map", "word_maps"]
+__all__ = [
+    "ATTENTION_METHODS",
+    "METHODS",
+    "TRACE_METHODS",
+    "Method",
+    "add_measured",
+    "compute_maps",
+    "get_method",
+    "select_map",
+    "word_maps",
+]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from medinterp.errors import MethodError
-from medinterp.types import AttentionTrace, Float32Array
+from medinterp.types import AttentionTrace, Float32Array, ImageSpan
 
 
 def image_cells(trace: AttentionTrace) -> npt.NDArray[np.intp]:
@@ -16,12 +17,11 @@ def image_cells(trace: AttentionTrace) -> npt.NDArray[np.intp]:
     return np.concatenate([np.arange(span.start, span.stop) for span in trace.image_spans])
 
 
-def to_grid(values: npt.NDArray[np.floating[Any]], trace: AttentionTrace, image: int = 0) -> Float32Array:
+def to_grid(values: npt.NDArray[np.floating[Any]], spans: Sequence[ImageSpan], image: int = 0) -> Float32Array:
     """[T, cells of all images] -> float32 [T, rows, columns] of one image.
 
-    Raises MethodError when the trace has no such image.
+    Raises MethodError when there is no such image.
     """
-    spans = trace.image_spans
     if not 0 <= image < len(spans):
         raise MethodError(f"the prompt has {len(spans)} image(s); there is no image {image}")
     span = spans[image]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from medinterp.errors import MethodError, MissingEvidenceError
 from medinterp.relevancy.grid import to_grid
-from medinterp.types import AttentionTrace, Float32Array, MapPack
+from medinterp.types import AttentionTrace, Float32Array, ImageSpan, MapPack, MeasuredCells
 
-Family = Literal["attention", "propagation", "gradient", "perturbation", "consensus"]
+Family = Literal["attention", "propagation", "gradient", "perturbation", "activation", "consensus"]
 Options = Mapping[str, Any]
 
 
@@ -31,6 +31,7 @@ class Method:
     name: as in requests; title, meaning: for people, the latter one line; citation: the paper and
     equation; needs: the fields of AttentionTrace that must be there; compute: trace and options in, values
     of all tokens out; combine, in place of compute: other methods' maps of one image in, one of each family;
+    on_model, in place of both: the model is asked again (model/measuring.py), which only its own replica can;
     signed, additive: as in MapPack.
     """
 
@@ -42,12 +43,13 @@ class Method:
     needs: frozenset[str]
     compute: Callable[[AttentionTrace, Options], CellValues] | None = None
     combine: Callable[[Mapping[str, MapPack]], MapPack] | None = None
+    on_model: bool = False
     signed: bool = False
     additive: bool = False
 
     def __post_init__(self) -> None:
-        if (self.compute is None) == (self.combine is None):
-            raise ValueError(f"{self.name} has either compute or combine")
+        if [self.compute is not None, self.combine is not None, self.on_model].count(True) != 1:
+            raise ValueError(f"{self.name} has one of compute, combine and on_model")
 
     def can_run(self, trace: AttentionTrace) -> bool:
         """Whether the trace holds what the method needs."""
@@ -65,12 +67,17 @@ class Method:
                 f"{self.name} needs {', '.join(missing)}, which this trace was captured without; "
                 "read the film again with it switched on"
             )
+        if self.on_model:
+            raise MissingEvidenceError(f"{self.name} runs on the model, which this trace alone is not")
         if self.compute is None:
             raise MethodError(f"{self.name} combines other methods' maps: ask compute_maps for it")
-        made = self.compute(trace, options or {})
-        grid = to_grid(made.values, trace, image)
+        return self.pack(self.compute(trace, options or {}), trace.image_spans, image)
+
+    def pack(self, made: CellValues | MeasuredCells, spans: Sequence[ImageSpan], image: int = 0) -> MapPack:
+        """What was computed or measured, as maps on one image. Raises MethodError for values that are not finite."""
+        grid = to_grid(made.values, spans, image)
         if not np.isfinite(grid).all():
-            raise MethodError(f"{self.name} gave values that are not finite; the trace is not to be trusted")
+            raise MethodError(f"{self.name} gave values that are not finite; they are not to be trusted")
         blind = int((grid == 0.0).all(axis=(1, 2)).sum())
         note = (f"{blind} of {len(grid)} tokens have an empty map: the image lay outside the sliding window",)
         return MapPack(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -26,6 +27,13 @@ class ReportStore(Protocol):
 
     def get(self, report_id: str) -> StoredReport:
         """Return what was put. Raises ReportNotFoundError (unknown, expired, deleted) or StoreError."""
+        ...
+
+    def update(self, report_id: str, change: Callable[[bytes], bytes]) -> StoredReport:
+        """Put change(blob) in the blob's place, as one step, and return it; its lifetime goes on as it was.
+
+        Raises ReportNotFoundError, StoreFullError or StoreError, and what `change` raises; nothing is lost then.
+        """
         ...
 
     def delete(self, report_id: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import redis
@@ -45,6 +45,25 @@ class RedisStore:
         if blob is None:
             raise ReportNotFoundError("no report has this id; it may have expired or been deleted")
         return StoredReport(blob=blob, expires_at=time.time() + left_ms / 1000)
+
+    def update(self, report_id: str, change: Callable[[bytes], bytes]) -> StoredReport:
+        """Change the blob; again from the start when another change came between."""
+        key = _key(report_id)
+        with _errors(), self._client.pipeline() as pipeline:
+            while True:
+                try:
+                    pipeline.watch(key)  # type: ignore[no-untyped-call]
+                    found = pipeline.get(key)
+                    if not isinstance(found, bytes):
+                        raise ReportNotFoundError("no report has this id; it may have expired or been deleted")
+                    blob = change(found)
+                    pipeline.multi()
+                    pipeline.set(key, blob, xx=True, keepttl=True)
+                    pipeline.pttl(key)
+                    _, left_ms = pipeline.execute()
+                except redis.exceptions.WatchError:
+                    continue
+                return StoredReport(blob=blob, expires_at=time.time() + left_ms / 1000)
 
     def delete(self, report_id: str) -> None:
         """Forget the report at once."""

@@ -54,16 +54,11 @@ class SqliteStore:
 
     def put(self, report_id: str, blob: bytes) -> float:
         """Keep the blob; what has expired makes room first."""
-        limit = self._settings.max_bytes
         with self._statements() as database, _transaction(database):
             now = self._clock()
             database.execute("DELETE FROM report WHERE expires_at <= ?", (now,))
             (held,) = database.execute("SELECT COALESCE(SUM(size), 0) FROM report").fetchone()
-            if held + len(blob) > limit:
-                raise StoreFullError(
-                    f"the store holds {held} of {limit} bytes and this report needs {len(blob)}; "
-                    "delete reports, wait until some expire, or raise the store's max_bytes"
-                )
+            self._require_room(held, len(blob))
             expires_at = now + self._settings.lifetime_s
             database.execute(
                 "INSERT INTO report (id, expires_at, size, blob) VALUES (?, ?, ?, ?)",
@@ -81,6 +76,29 @@ class SqliteStore:
         if row is None:
             raise ReportNotFoundError("no report has this id; it may have expired or been deleted")
         return StoredReport(blob=row[0], expires_at=row[1])
+
+    def update(self, report_id: str, change: Callable[[bytes], bytes]) -> StoredReport:
+        """Change the blob under the write lock, so that two changes never lose one another."""
+        with self._statements() as database, _transaction(database):
+            row = database.execute(
+                "SELECT blob, expires_at, size FROM report WHERE id = ? AND expires_at > ?",
+                (report_id, self._clock()),
+            ).fetchone()
+            if row is None:
+                raise ReportNotFoundError("no report has this id; it may have expired or been deleted")
+            blob = change(row[0])
+            (held,) = database.execute("SELECT COALESCE(SUM(size), 0) FROM report").fetchone()
+            self._require_room(held - row[2], len(blob))
+            database.execute("UPDATE report SET blob = ?, size = ? WHERE id = ?", (blob, len(blob), report_id))
+        return StoredReport(blob=blob, expires_at=row[1])
+
+    def _require_room(self, held: int, needed: int) -> None:
+        limit = self._settings.max_bytes
+        if held + needed > limit:
+            raise StoreFullError(
+                f"the store holds {held} of {limit} bytes and this report needs {needed}; "
+                "delete reports, wait until some expire, or raise the store's max_bytes"
+            )
 
     def delete(self, report_id: str) -> None:
         """Forget the report at once."""

@@ -9,6 +9,7 @@ from medinterp.evaluation.speed.generation import generation_lines, medgemma_wid
 from medinterp.evaluation.speed.line import BenchLine
 from medinterp.evaluation.speed.maps import maps_lines
 from medinterp.evaluation.speed.memory import memory_lines
+from medinterp.evaluation.speed.occlusion import exact_lines, sampled_lines
 from medinterp.model import load_model
 
 
@@ -20,5 +21,9 @@ def run_bench(name: str = "phantom") -> Iterator[BenchLine]:
     yield from generation_lines(loaded, films, name, tokens=128, rounds=5)
     yield from memory_lines(name, batch=8, tokens=128)
     yield from maps_lines()
+    yield from exact_lines(loaded, films[0], name, tokens=96)
     wide = medgemma_width(load_model("phantom"))
     yield from generation_lines(wide, films[:1], wide.model_id, tokens=48, rounds=2)
+    proportioned = medgemma_width(load_model("phantom"), layers=5, vision_layers=4)
+    label = "random weights, MedGemma-4B's widths, 5 of 34 language and 4 of 27 vision layers"
+    yield from sampled_lines(proportioned, films[0], label, tokens=96)

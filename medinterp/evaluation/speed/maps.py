@@ -82,7 +82,7 @@ def main() -> None:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     import cv2
 
-    from medinterp.relevancy import METHODS, compute_maps
+    from medinterp.relevancy import ATTENTION_METHODS, compute_maps
 
     cv2.setNumThreads(1)
     trace = random_trace()
@@ -90,7 +90,7 @@ def main() -> None:
     seconds = interleaved(
         {
             # A copy each time: what a trace computes once and keeps is part of the work.
-            "all": lambda: compute_maps(dataclasses.replace(trace), list(METHODS)),
+            "all": lambda: compute_maps(dataclasses.replace(trace), ATTENTION_METHODS),
             "flow": lambda: compute_maps(dataclasses.replace(trace), ["attention_flow"]),
             "usual": lambda: token_by_token(trace, few),
         },
@@ -100,11 +100,11 @@ def main() -> None:
     usual *= TOKENS / few
     shape = f"T {TOKENS}, L {LAYERS}, H {HEADS}, N {LENGTH}, one core"
     tracemalloc.start()
-    compute_maps(dataclasses.replace(trace), list(METHODS))
+    compute_maps(dataclasses.replace(trace), ATTENTION_METHODS)
     extra = tracemalloc.get_traced_memory()[1]
     held = trace_nbytes(trace)
     lines = [
-        BenchLine(f"all {len(METHODS)} attention methods / N x N rollout ({shape})", every / usual, usual, every, "s"),
+        BenchLine(f"all {len(ATTENTION_METHODS)} attention methods / N x N rollout ({shape})", every / usual, usual, every, "s"),
         BenchLine(f"attention flow / N x N rollout ({shape})", flow / usual, usual, flow, "s"),
         BenchLine(
             f"peak memory, trace included / trace ({shape})",

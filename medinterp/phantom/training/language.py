@@ -136,10 +136,18 @@ class Features:
 
 
 class LanguageTrainer:
-    """Trains projection, embeddings and language layers; its whole state can be saved and loaded."""
+    """Trains projection (where asked), embeddings and language layers; its whole state can be saved and loaded."""
 
     def __init__(
-        self, model: Any, processor: Any, pool: Pool, stages: Sequence[Stage], *, learning_rate: float, seed: int
+        self,
+        model: Any,
+        processor: Any,
+        pool: Pool,
+        stages: Sequence[Stage],
+        *,
+        learning_rate: float,
+        seed: int,
+        train_projection: bool = True,
     ) -> None:
         import torch
 
@@ -159,7 +167,11 @@ class LanguageTrainer:
         layers = model.model.language_model.layers
         matrices = [p for p in layers.parameters() if p.ndim == 2]
         others = [p for p in layers.parameters() if p.ndim != 2]
-        others += [model.model.language_model.norm.weight, model.model.multi_modal_projector.mm_input_projection_weight]
+        others.append(model.model.language_model.norm.weight)
+        projection = model.model.multi_modal_projector.mm_input_projection_weight
+        projection.requires_grad_(train_projection)
+        if train_projection:
+            others.append(projection)
         embedding = model.get_input_embeddings().weight
         self.trained = [*matrices, *others, embedding]
         self.optimizers = [

@@ -6,14 +6,18 @@ import json
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from medinterp.phantom.films import cells_of, draw_film, facts_of, sample_crowded_film, sample_film
+from medinterp.phantom.films import SyntheticFilm, cells_of, draw_film, facts_of, sample_crowded_film, sample_film
 from medinterp.phantom.reports import Fact
+from medinterp.phantom.shortcut import TRAINING_CORRELATION, sample_shortcut_film
 
+Kind = Literal["films", "crowded", "shortcut"]
+"""Which films: as the model is meant to read them, for the tower only, or with a shortcut."""
 SLOTS = 3
 """The most findings that a film has."""
 CROWDED_SLOTS = 9
@@ -36,17 +40,23 @@ class Pool:
         return len(self.facts)
 
 
+def _sample(seed: int, kind: Kind) -> SyntheticFilm:
+    if kind == "crowded":
+        return sample_crowded_film(seed)
+    return sample_shortcut_film(seed, TRAINING_CORRELATION) if kind == "shortcut" else sample_film(seed)
+
+
 def _draw_one(
-    seed: int, size: int, crowded: bool
+    seed: int, size: int, kind: Kind
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], list[dict[str, object]]]:
-    """One training film: crowded, or as sampled (three quarters) or with findings taken out."""
+    """One training film: as sampled, but of "films" a tenth has every finding taken out and more have one."""
     rng = np.random.default_rng([seed, 0x7001])
-    film = sample_crowded_film(seed) if crowded else sample_film(seed)
+    film = _sample(seed, kind)
     removal = rng.random()
-    if not crowded and removal < 0.10:
+    if kind == "films" and removal < 0.10:
         while film.findings:
             film = film.without(0)
-    elif not crowded and removal < 0.25:
+    elif kind == "films" and removal < 0.25:
         film = film.without(int(rng.integers(len(film.findings))))
     aspect = float(np.exp(rng.uniform(np.log(0.65), np.log(1.5))))
     if rng.random() < 0.12:
@@ -57,15 +67,15 @@ def _draw_one(
     else:
         drawing = draw_film(film, size, size, aspect=aspect)
         image = drawing.uint8()
-    coverage = np.zeros((CROWDED_SLOTS if crowded else SLOTS, 16, 16), dtype=np.uint8)
+    coverage = np.zeros((CROWDED_SLOTS if kind == "crowded" else SLOTS, 16, 16), dtype=np.uint8)
     for slot, mask in enumerate(drawing.masks):
         coverage[slot] = np.round(cells_of(mask) * 255).astype(np.uint8)
     return image, coverage, [asdict(fact) for fact in facts_of(film, drawing)]
 
 
-def _draw_chunk(first: int, count: int, size: int, crowded: bool, path: Path) -> Path:
+def _draw_chunk(first: int, count: int, size: int, kind: Kind, path: Path) -> Path:
     if not path.exists():
-        drawn = [_draw_one(seed, size, crowded) for seed in range(first, first + count)]
+        drawn = [_draw_one(seed, size, kind) for seed in range(first, first + count)]
         facts = json.dumps([facts for _, _, facts in drawn])
         partial = path.with_suffix(".part.npz")
         np.savez(partial, images=[d[0] for d in drawn], coverage=[d[1] for d in drawn], facts=facts)
@@ -80,7 +90,7 @@ def draw_pool(
     size: int,
     workers: int = 2,
     *,
-    crowded: bool = False,
+    kind: Kind = "films",
     chunk: int = 500,
 ) -> Pool:
     """Draw (or read again, where an earlier run drew them) the films of `count` seeds from `first_seed` on."""
@@ -89,10 +99,9 @@ def draw_pool(
     directory.mkdir(parents=True, exist_ok=True)
     end = first_seed + count
     parts = [(start, min(chunk, end - start)) for start in range(first_seed, end, chunk)]
-    kind = "crowded" if crowded else "films"
     with ProcessPoolExecutor(workers) as executor:
         paths = [
-            executor.submit(_draw_chunk, start, many, size, crowded, directory / f"{kind}-{start}-{many}-{size}.npz")
+            executor.submit(_draw_chunk, start, many, size, kind, directory / f"{kind}-{start}-{many}-{size}.npz")
             for start, many in parts
         ]
         loaded = [np.load(path.result()) for path in tqdm(paths, desc=f"drawing {kind}", unit="part")]

@@ -28,7 +28,10 @@ def compute(trace: AttentionTrace, options: Options) -> CellValues:
     only_options("head_importance", options, "heads", "source")
     source, count = options.get("source", "localisation"), options.get("heads", HEADS)
     if source != "localisation":
-        raise MethodError(f"head_importance has the source localisation, not {source!r}")
+        raise MethodError(
+            f"head_importance has the source localisation, not {source!r}; "
+            "the source gradient runs on the model: ask for head_importance_gradient"
+        )
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise MethodError(f"heads is a number of heads, 1 or more, not {count!r}")
     rows = trace.image_attention
@@ -57,7 +60,7 @@ def best_heads(trace: AttentionTrace) -> list[tuple[int, int]]:
 def _mean_entropy(trace: AttentionTrace, layer: int, head: int) -> float:
     """Spatial entropy of a head, mean over tokens and images where it prefers some cells; else infinite."""
     rows = float32_of(trace.image_attention[:, layer, head])
-    grids = [to_grid(rows, trace, image) for image in range(len(trace.image_spans))]
+    grids = [to_grid(rows, trace.image_spans, image) for image in range(len(trace.image_spans))]
     entropies = np.concatenate([spatial_entropies(grid) for grid in grids])
     known = entropies[np.isfinite(entropies)]
     return float(known.mean()) if len(known) else math.inf

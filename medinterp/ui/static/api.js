@@ -83,23 +83,44 @@ export class Api {
   }
 
   /** Have a film read: onText gets the text as it grows; resolves with the explanation. */
-  async read(form, { signal, onText }) {
-    const response = await this.request("/reports", {
+  read(form, { signal, onText, onProgress }) {
+    const events = { text: ({ delta }) => onText(delta), progress: onProgress };
+    return this.streamed("/reports", { body: form, headers: {}, signal }, "report", events);
+  }
+
+  /** Have the maps of another method computed for a report; resolves with them. */
+  measure(id, method, options) {
+    return this.ask(`/reports/${id}/maps`, { method }, "maps", options);
+  }
+
+  /** Have a map judged: `asked` is { words or finding, method }; resolves with the judgement. */
+  judge(id, asked, options) {
+    return this.ask(`/reports/${id}/faithfulness`, asked, "faithfulness", options);
+  }
+
+  ask(path, question, last, { signal, onProgress }) {
+    const headers = { "Content-Type": "application/json" };
+    return this.streamed(path, { body: JSON.stringify(question), headers, signal }, last, { progress: onProgress });
+  }
+
+  /** POST, and read the event stream: `events` take what comes before the event `last`, whose data is the answer. */
+  async streamed(path, { body, headers, signal }, last, events) {
+    const response = await this.request(path, {
       method: "POST",
-      body: form,
-      headers: { Accept: "text/event-stream" },
+      body,
+      headers: { ...headers, Accept: "text/event-stream" },
       signal,
     });
     try {
       for await (const { event, data } of serverEvents(response.body)) {
-        if (event === "text") onText(JSON.parse(data).delta);
-        else if (event === "report") return JSON.parse(data);
-        else if (event === "error") throw Problem.fromDocument(JSON.parse(data));
+        if (event === last) return JSON.parse(data);
+        if (event === "error") throw Problem.fromDocument(JSON.parse(data));
+        events[event]?.(JSON.parse(data));
       }
     } catch (error) {
       if (error instanceof Problem || error.name === "AbortError") throw error;
-      throw new Problem({ title: "The connection broke while the report was written.", detail: error.message });
+      throw new Problem({ title: "The connection broke before the answer was there.", detail: error.message });
     }
-    throw new Problem({ title: "The report did not arrive.", detail: "The server ended the stream too early." });
+    throw new Problem({ title: "The answer did not arrive.", detail: "The server ended the stream too early." });
   }
 }

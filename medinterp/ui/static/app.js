@@ -8,7 +8,10 @@
 //   #medinterp-report    the report; in it .medinterp-word[data-word-index="n"]
 //   #medinterp-findings  findings; in it [data-finding-index="k"]
 //   #medinterp-film      the film (img)       #medinterp-overlay   the film with the map (img)
-//   #medinterp-method, #medinterp-opacity, #medinterp-colormap, #medinterp-contours, #medinterp-sinks, #medinterp-show
+//   #medinterp-method    the methods          #medinterp-measuring, -text, -bar, -stop  one being computed
+//   #medinterp-judge     "Is this map true?"  #medinterp-judging, -text, -bar, -stop    being judged
+//   #medinterp-verdict   [data-verdict]; its numbers in #medinterp-judgement, -reliance, -curves, -scores
+//   #medinterp-opacity, #medinterp-colormap, #medinterp-contours, #medinterp-sinks, #medinterp-show
 //   #medinterp-scale-report, #medinterp-scale-map
 //   #medinterp-details   the selected word    #medinterp-forget    DELETE
 //   #medinterp-export-html, -json, -npz       downloads
@@ -17,7 +20,9 @@
 import { Api, Problem } from "./api.js";
 import { Details } from "./details.js";
 import { byId, make, slicer } from "./dom.js";
+import { Judging } from "./judging.js";
 import { Maps } from "./maps.js";
+import { Methods } from "./methods.js";
 import { ReportView, findingTitle } from "./report.js";
 import { Source } from "./source.js";
 import { Viewer } from "./viewer.js";
@@ -31,7 +36,6 @@ class Page {
     this.film = null;
     this.explanation = null;
     this.selection = null;
-    this.methods = [];
     this.maps = null; // of the report and the method on the screen
     this.limits = null;
     this.ready = false; // the model and the methods are known
@@ -42,12 +46,17 @@ class Page {
     this.source = new Source((film) => this.choose(film), problem);
     this.viewer = new Viewer(this.api, problem);
     this.report = new ReportView((selection) => this.select(selection));
-    this.details = new Details();
+    this.judging = new Judging(this.api, problem);
+    this.details = new Details(this.judging.node);
+    this.methods = new Methods(this.api, {
+      onShow: (method) => this.showMethod(method),
+      onStatus: (text) => this.status(text),
+      onProblem: problem,
+    });
 
     byId("read").addEventListener("click", () => this.read());
     byId("stop").addEventListener("click", () => this.reading?.abort());
     byId("forget").addEventListener("click", () => this.forget());
-    byId("method").addEventListener("change", () => this.showMethod());
     byId("sinks").addEventListener("change", () => this.loadMaps());
     byId("prompt").addEventListener("input", () => this.showPromptState());
     byId("prompt-reset").addEventListener("click", () => {
@@ -100,12 +109,7 @@ class Page {
   }
 
   async loadMethods() {
-    this.methods = (await this.api.json("/methods")).methods;
-    byId("method").replaceChildren(...this.methods.map((method) =>
-      make("option", { value: method.name }, method.title)));
-    byId("method").value = (this.methods.find((method) => method.default) ?? this.methods[0]).name;
-    byId("method").disabled = false;
-    this.showMethod();
+    this.methods.load((await this.api.json("/methods")).methods);
   }
 
   async loadExamples() {
@@ -114,33 +118,23 @@ class Page {
     this.source.showExamples((await response.json()).examples);
   }
 
-  get method() {
-    return this.methods.find((method) => method.name === byId("method").value);
-  }
-
-  showMethod() {
-    const { meaning, citation } = this.method;
-    byId("method-note").replaceChildren(`${meaning} `, make("cite", {}, citation));
-    if (this.explanation) this.loadMaps();
-  }
-
-  /** Every method can be chosen before a film is read; afterwards, those that were computed for it. */
-  offerMethods(computed) {
-    for (const option of byId("method").options) {
-      option.disabled = computed !== null && !computed.includes(option.value);
-    }
+  /** Another method's maps are to be seen; a judgement of the former one's is no longer waited for. */
+  showMethod(method) {
+    this.viewer.useMethod(method);
+    if (this.selection) this.judging.show(this.explanation, this.selection, method);
+    this.loadMaps();
   }
 
   /** The numbers behind the colours: the key's ends, the read-out, the method's notes. */
   async loadMaps() {
     const { id } = this.explanation;
-    const method = byId("method").value;
+    const method = this.methods.shown.name;
     const withoutSinks = byId("sinks").checked;
     this.maps = null;
     this.viewer.showNumbers(null, null);
     try {
       const answer = await this.api.json(`/reports/${id}/maps?${new URLSearchParams({ method, without_sinks: withoutSinks })}`);
-      if (this.explanation?.id !== id || byId("method").value !== method) return;
+      if (this.explanation?.id !== id || this.methods.shown.name !== method) return;
       if (byId("sinks").checked !== withoutSinks) return;
       this.maps = new Maps(answer);
       byId("sinks-label").hidden = !this.maps.hasSinks && !withoutSinks;
@@ -209,11 +203,12 @@ class Page {
     this.explanation = null;
     this.selection = null;
     this.maps = null;
+    this.methods.close();
+    this.judging.leave();
     this.report.clear();
     this.details.clear();
     this.viewer.forgetOverlay();
     this.viewer.showNumbers(null, null);
-    this.offerMethods(null);
   }
 
   async read() {
@@ -230,8 +225,7 @@ class Page {
     const form = new FormData();
     form.append("image", film.blob, film.name);
     if (byId("prompt").value.trim()) form.append("prompt", byId("prompt").value);
-    const wanted = this.methods.filter((method) => method.default || method.name === byId("method").value);
-    for (const method of wanted) form.append("methods", method.name);
+    for (const name of this.methods.wanted) form.append("methods", name);
     form.append("max_new_tokens", byId("max-tokens").value);
 
     const write = this.report.stream();
@@ -241,19 +235,20 @@ class Page {
       pieces += 1;
       if (pieces === 1) this.status("Writing the report …");
     };
+    const onProgress = (progress) => this.status(this.methods.progressText(progress));
     try {
-      const explanation = await this.api.read(form, { signal: reading.signal, onText });
+      const explanation = await this.api.read(form, { signal: reading.signal, onText, onProgress });
       await this.viewer.showFilm(explanation.id, explanation.film.notes, reading.signal);
       reading.signal.throwIfAborted();
       this.explanation = explanation;
-      this.showReport();
+      this.showReport(true);
     } catch (error) {
       this.report.stopStream();
       if (this.film !== film) return; // another film was chosen meanwhile
       this.setState("chosen");
       if (previous !== null && pieces === 0) {
         this.explanation = previous;
-        this.showReport();
+        this.showReport(false);
       }
       if (error.name === "AbortError") {
         this.status(pieces ? "Stopped. What was written so far has no maps." : "Stopped.");
@@ -266,19 +261,19 @@ class Page {
     }
   }
 
-  showReport() {
+  /** `asking`: a chosen method that was not computed with it is asked of the model now. */
+  showReport(asking) {
     const { report } = this.explanation;
     this.report.show(report);
     this.setState("read");
     this.status(`Read: ${report.words.length} words.`);
     this.details.invite();
-    this.offerMethods(this.explanation.methods);
-    this.loadMaps();
     const until = new Date(this.explanation.expires_at);
     byId("kept").textContent = `Kept until ${until.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}.`;
     byId("cut").hidden = report.complete;
     byId("cut").textContent = report.complete ? ""
       : `Cut off after ${report.tokens.length} tokens. Allow a longer report and read again.`;
+    this.methods.open(this.explanation, asking);
   }
 
   select(selection) {
@@ -288,6 +283,7 @@ class Page {
     if (!selection) {
       this.viewer.forgetOverlay();
       this.viewer.showNumbers(this.maps, null);
+      this.judging.leave();
       this.details.invite();
       return;
     }
@@ -309,7 +305,9 @@ class Page {
     const { selection } = this;
     const one = selection?.kind === "words" && selection.first === selection.last;
     this.viewer.showNumbers(this.maps, one ? selection.first : null);
-    if (selection) this.details.show(selection, this.explanation.report, this.maps ? this.maps.notes : []);
+    if (!selection) return;
+    this.details.show(selection, this.explanation.report, this.maps ? this.maps.notes : []);
+    this.judging.show(this.explanation, selection, this.methods.shown);
   }
 
   async download(format) {

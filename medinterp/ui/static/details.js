@@ -33,17 +33,27 @@ function tokenNode(token, slice) {
 }
 
 export class Details {
-  constructor() {
+  /** `judging`: the node of "Is this map true?"; it stays in its place, so that the focus in it is kept. */
+  constructor(judging) {
     this.host = byId("details");
+    this.head = make("div");
+    this.rest = make("div");
+    this.judging = judging;
+    this.host.replaceChildren(this.head, judging, this.rest);
     this.clear();
   }
 
   hint(text) {
-    this.host.replaceChildren(make("p", { class: "mi-hint" }, text));
+    this.clear();
+    this.host.hidden = false;
+    this.head.replaceChildren(make("p", { class: "mi-hint" }, text));
   }
 
   clear() {
-    this.host.replaceChildren();
+    this.host.hidden = true;
+    this.judging.hidden = true;
+    this.head.replaceChildren();
+    this.rest.replaceChildren();
   }
 
   invite() {
@@ -69,7 +79,8 @@ export class Details {
     const title = finding ? findingTitle(finding) : `“${quoted}”`;
     const section = finding ? finding.section : first.section;
 
-    this.host.replaceChildren(
+    this.host.hidden = this.judging.hidden = false;
+    this.head.replaceChildren(
       make("h2", { id: "medinterp-word" }, title,
         section ? make("span", { class: "mi-quiet" }, ` in ${section}`) : null),
       make("dl", { class: "mi-facts" },
@@ -77,12 +88,14 @@ export class Details {
           `log p = ${logprob.toFixed(3)} nats, the sum over ${tokens.length} token(s)`),
         ...fact("Attention on the film", percent(mass),
           "Mean over the word's tokens, all layers and all heads")),
+    );
+    this.rest.replaceChildren(
       make("h3", {}, tokens.length === 1 ? "Its token, and what else could have stood here"
         : `Its ${tokens.length} tokens, and what else could have stood there`),
       make("div", { class: "mi-tokens" }, ...tokens.map((token) => tokenNode(token, slice))),
     );
     if (notes.length) {
-      this.host.append(make("h3", {}, "About this map"),
+      this.rest.append(make("h3", {}, "About this map"),
         make("ul", { class: "mi-notes" }, ...notes.map((note) => make("li", {}, note))));
     }
   }

@@ -16,6 +16,14 @@ export function make(tag, attributes = {}, ...children) {
   return node;
 }
 
+/** The same for a drawing: makeSvg("line", { x1: 0 }). */
+export function makeSvg(tag, attributes = {}, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
 /** Call `run` once, `delay` milliseconds after the last call. */
 export function debounced(run, delay) {
   let timer = 0;

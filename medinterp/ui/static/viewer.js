@@ -32,6 +32,7 @@ export class Viewer {
     this.zoom = new Zoom(byId("stage"), this.picture, () => this.drawSharper());
     this.path = null; // "/reports/{id}/words/{n}/overlay.png" and the like
     this.query = {};
+    this.method = null; // { name, title } of the maps that are drawn
     this.subject = ""; // what is selected; it is named on the stage once its picture is there
     this.running = null; // the AbortController of the picture being drawn
     this.previewed = null; // the blob on the screen before it was read
@@ -49,7 +50,7 @@ export class Viewer {
       this.showSettings();
       this.drawSoon();
     });
-    for (const name of ["method", "colormap", "contours", "sinks", "scale"]) {
+    for (const name of ["colormap", "contours", "sinks", "scale"]) {
       byId(name).addEventListener("change", () => {
         this.showSettings();
         this.draw();
@@ -91,8 +92,11 @@ export class Viewer {
   showKey() {
     const whole = this.scale === "report";
     const shared = this.maps !== null && whole;
-    byId("key-low").textContent = shared ? compact(this.maps.low) : "low";
-    byId("key-high").textContent = shared ? `${this.maps.exceeded ? "≥ " : ""}${compact(this.maps.high)}` : "high";
+    const signed = this.maps?.signed ?? false;
+    const low = shared ? compact(this.maps.low) : "low";
+    const high = shared ? `${this.maps.exceeded ? "≥ " : ""}${compact(this.maps.high)}` : "high";
+    byId("key-low").textContent = signed ? `against ${shared ? low : ""}` : low;
+    byId("key-high").textContent = signed ? `${shared ? high : ""} for` : high;
     const share = shared && this.word !== null ? this.maps.peakShare(this.word) : null;
     const tick = byId("key-tick");
     tick.hidden = share === null;
@@ -175,6 +179,12 @@ export class Viewer {
     return this.draw();
   }
 
+  /** Draw by another method from now on. */
+  useMethod(method) {
+    this.method = method;
+    return this.draw();
+  }
+
   forgetOverlay() {
     this.running?.abort();
     this.path = null;
@@ -187,6 +197,7 @@ export class Viewer {
     this.overlay.hidden = true;
     this.overlay.alt = "";
     byId("subject").textContent = "";
+    byId("drawn-method").textContent = "";
   }
 
   /** Ask the server for the picture of the selection; the latest request wins. */
@@ -195,9 +206,10 @@ export class Viewer {
     this.running?.abort();
     const running = new AbortController();
     this.running = running;
+    const { method, subject } = this;
     const query = new URLSearchParams({
       ...this.query,
-      method: byId("method").value,
+      method: method.name,
       opacity: byId("opacity").value,
       colormap: byId("colormap").value,
       contours: String(byId("contours").checked),
@@ -216,8 +228,9 @@ export class Viewer {
         return;
       }
       this.swap(this.overlay, decoded.url);
-      this.overlay.alt = `The film with the map of ${this.subject}`;
-      byId("subject").textContent = this.subject;
+      this.overlay.alt = `The film with the map of ${subject} by ${method.title}`;
+      byId("subject").textContent = subject;
+      byId("drawn-method").textContent = method.title;
       this.showOverlay();
     } catch (error) {
       if (error.name === "AbortError") return;

@@ -1,0 +1,115 @@
+"""Asking the model again about a report that is kept: more maps, and whether a map is true."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+from fastapi import Response
+
+from medinterp.api import events
+from medinterp.api.answers import maps_model
+from medinterp.api.backend import Backend, JudgingTask, MeasuringTask, Progress
+from medinterp.api.negotiation import EVENTS, encode
+from medinterp.api.pacing import Silence, paced
+from medinterp.api.report_id import log_name
+from medinterp.api.schema import FaithfulnessModel, MapsModel, Model, ProgressModel
+from medinterp.api.settings import ApiSettings
+from medinterp.api.store import ReportStore, pack_record, unpack_record
+from medinterp.errors import DeadlineExceededError, MethodError, ServiceInterruptedError
+from medinterp.explainer import Explanation
+from medinterp.relevancy import get_method
+from medinterp.types import Faithfulness, MapPack
+
+logger = logging.getLogger(__name__)
+
+
+class Asking:
+    """Takes questions about stored reports through the backend, and keeps the maps that come back."""
+
+    def __init__(self, backend: Backend, settings: ApiSettings, store: ReportStore) -> None:
+        self._backend = backend
+        self._limit_s = settings.limits.timeout_s
+        self._store = store
+
+    def measuring(self, method: str, options: Mapping[str, Any]) -> MeasuringTask:
+        """Check what is asked before anything is spent on it. Raises UnknownMethodError or MethodError."""
+        if not get_method(method).on_model:
+            raise MethodError(f"{method} is computed when a report is made; ask for it in a new report")
+        return MeasuringTask(method, options)
+
+    async def maps(self, report_id: str, task: MeasuringTask, media_type: str) -> Response:
+        """Measure, keep the maps with the report, and answer with them."""
+        await asyncio.to_thread(self._store.get, report_id)
+
+        async def answers() -> AsyncGenerator[Progress | Model]:
+            async with aclosing(self._backend.measure(report_id, task)) as items:
+                async for item in items:
+                    yield item if isinstance(item, Progress) else await self._keep(report_id, item)
+
+        return await self._respond(answers(), "maps", media_type)
+
+    async def faithfulness(self, report_id: str, task: JudgingTask, media_type: str) -> Response:
+        """Judge a map, and answer with the verdict."""
+        await asyncio.to_thread(self._store.get, report_id)
+
+        async def answers() -> AsyncGenerator[Progress | Model]:
+            async with aclosing(self._backend.judge(report_id, task)) as items:
+                async for item in items:
+                    yield FaithfulnessModel.model_validate(item) if isinstance(item, Faithfulness) else item
+
+        return await self._respond(answers(), "faithfulness", media_type)
+
+    async def _keep(self, report_id: str, pack: MapPack) -> MapsModel:
+        """Add the maps to the stored report, in place of earlier ones of the method."""
+
+        def change(blob: bytes) -> bytes:
+            explanation = unpack_record(blob)
+            return pack_record(replace(explanation, packs={**explanation.packs, pack.method: pack}))
+
+        def keep() -> MapsModel:
+            stored = self._store.update(report_id, change)
+            logger.info("report %s: maps by %s kept", log_name(report_id), pack.method)
+            explanation: Explanation = unpack_record(stored.blob)
+            return maps_model(report_id, explanation, pack.method)
+
+        return await asyncio.to_thread(keep)
+
+    async def _respond(self, answers: AsyncGenerator[Progress | Model], name: str, media_type: str) -> Response:
+        frames = self._items(answers)
+        if media_type == EVENTS:
+            return await events.respond(_framed(frames, name))
+        async with aclosing(frames):
+            async for item in frames:
+                if isinstance(item, Model):
+                    return Response(encode(item, media_type), media_type=media_type)
+        raise ServiceInterruptedError("the answer broke off; ask again")
+
+    async def _items(
+        self, answers: AsyncGenerator[Progress | Model]
+    ) -> AsyncGenerator[Progress | Model | Silence]:
+        try:
+            async with aclosing(paced(answers, events.SIGN_OF_LIFE_S, self._limit_s)) as items:
+                async for item in items:
+                    yield item
+        except TimeoutError as error:
+            raise DeadlineExceededError(f"no answer within {self._limit_s:g} s") from error
+
+
+async def _framed(items: AsyncGenerator[Progress | Model | Silence], name: str) -> AsyncGenerator[bytes]:
+    """The framed events; ends with the answer or raises."""
+    async with aclosing(items):
+        async for item in items:
+            match item:
+                case Silence():
+                    yield events.SIGN_OF_LIFE
+                case Progress():
+                    yield events.event("progress", ProgressModel.model_validate(item))
+                case Model():
+                    yield events.event(name, item)
+                    return
+    raise ServiceInterruptedError("the answer broke off; ask again")

@@ -1,0 +1,152 @@
+"""From films' scores to the benchmark's table: means with hierarchical bootstrap intervals, in strata."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from medinterp.evaluation.benchmark.film import PRIORS
+from medinterp.evaluation.intervals import hierarchical_mean
+from medinterp.evaluation.metrics import SHARES, best_share
+
+METRICS = (
+    "pointing", "mass", "covered_mass", "miou_otsu", "miou_tuned", "cnr", "srg", "deletion", "insertion", "spearman",
+    "randomised",
+)  # fmt: skip
+"""What is averaged over certified tokens; spearman: with exact occlusion, randomised: with the randomised model."""
+TITLES = {
+    "pointing": "pointing", "mass": "mass", "covered_mass": "covered mass", "miou_otsu": "mIoU (Otsu)",
+    "miou_tuned": "mIoU (tuned)", "cnr": "CNR", "srg": "SRG", "deletion": "deletion", "insertion": "insertion",
+    "spearman": "ρ occlusion", "randomised": "ρ randomised", "specificity": "ρ other finding", "seconds": "s a report",
+}  # fmt: skip
+TUNING_SHARE = 0.1
+"""Of the films, the first ones: thresholds for miou_tuned are chosen on them, and they are left out of it."""
+Films = Sequence[Mapping[str, Any]]
+Token = Mapping[str, Any]
+
+
+def summarise(results: Mapping[str, Films], *, seed: int = 0) -> dict[str, Any]:
+    """Everything that the films say: by method, by finding and by size.
+
+    results: by model its films' scores (benchmark.run). 95 % intervals: models, then films with all their tokens, are
+    drawn with replacement.
+    """
+    rng = np.random.default_rng(seed)
+    methods = _methods(results)
+    shares = _tuned(results, methods)
+    words = sum(film["words"] for films in results.values() for film in films)
+    certified = sum(film["certified"] for films in results.values() for film in films)
+    tokens = [token for films in results.values() for film in films for token in film["tokens"]]
+
+    def table(kept: Callable[[Token], bool], metrics: Sequence[str]) -> dict[str, Any]:
+        return {
+            method: {metric: _mean(results, method, metric, shares, kept, rng) for metric in metrics}
+            for method in methods
+        }
+
+    def stratum(key: str) -> dict[str, Any]:
+        def of(name: str) -> Callable[[Token], bool]:
+            return lambda token: bool(token[key] == name)
+
+        counts = _counted(tokens, key)
+        return {name: {"tokens": count, "methods": table(of(name), short)} for name, count in counts.items()}
+
+    short = ("pointing", "mass", "covered_mass", "spearman")
+    overall = table(lambda _: True, METRICS)
+    for method in methods:
+        overall[method]["specificity"] = hierarchical_mean(
+            [[film["specificity"].get(method, []) for film in films] for films in results.values()], rng
+        )
+        overall[method]["seconds"] = hierarchical_mean(
+            [
+                [[film["seconds"][method]] if method in film["seconds"] else [] for film in films]
+                for films in results.values()
+            ],
+            rng,
+        )
+    return {
+        "models": list(results),
+        "films": max(len(films) for films in results.values()),
+        "certified_share": round(certified / words, 4) if words else None,
+        "tokens": len(tokens),
+        "tuned_shares": shares,
+        "methods": overall,
+        "findings": stratum("finding"),
+        "sizes": stratum("size"),
+    }
+
+
+def markdown(summary: Mapping[str, Any]) -> str:
+    """The benchmark's table in Markdown; intervals stand in the JSON."""
+    columns = [*METRICS, "specificity", "seconds"]
+    lines = [
+        "| | " + " | ".join(TITLES[column] for column in columns) + " |",
+        "|---|" + "---|" * len(columns),
+    ]
+    for method, scores in summary["methods"].items():
+        cells = [_cell(scores[column]["value"], column) for column in columns]
+        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: float | None, column: str) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if column == "seconds" else f"{value:.2f}"
+
+
+def _methods(results: Mapping[str, Films]) -> list[str]:
+    """Methods in order of pointing, then what stands beside them."""
+    points: dict[str, list[float]] = {}
+    for films in results.values():
+        for film in films:
+            for token in film["tokens"]:
+                for method, scores in token["methods"].items():
+                    points.setdefault(method, []).append(scores["pointing"])
+    measured = sorted((m for m in points if m not in PRIORS), key=lambda m: -float(np.mean(points[m])))
+    return [*measured, *(prior for prior in PRIORS if prior in points)]
+
+
+def _tuned(results: Mapping[str, Films], methods: Sequence[str]) -> dict[str, float]:
+    curves: dict[str, list[Any]] = {method: [] for method in methods}
+    for films in results.values():
+        for film in films[: _tuning(films)]:
+            for token in film["tokens"]:
+                for method in methods:
+                    curves[method].append(np.array(token["methods"][method]["iou_curve"]))
+    return {method: best_share(of, SHARES) for method, of in curves.items() if of}
+
+
+def _tuning(films: Films) -> int:
+    return max(1, round(len(films) * TUNING_SHARE))
+
+
+def _mean(
+    results: Mapping[str, Films],
+    method: str,
+    metric: str,
+    shares: Mapping[str, float],
+    kept: Callable[[Token], bool],
+    rng: np.random.Generator,
+) -> dict[str, float | None]:
+    def of(scores: Mapping[str, Any]) -> list[float]:
+        return _value(scores, metric, shares, method)
+
+    nested: list[list[list[float]]] = []
+    for films in results.values():
+        counted = films[_tuning(films) :] if metric == "miou_tuned" else films
+        nested.append([[v for t in film["tokens"] if kept(t) for v in of(t["methods"][method])] for film in counted])
+    return hierarchical_mean(nested, rng)
+
+
+def _value(scores: Mapping[str, Any], metric: str, shares: Mapping[str, float], method: str) -> list[float]:
+    if metric == "miou_tuned":
+        return [scores["iou_curve"][SHARES.index(shares[method])]] if method in shares else []
+    return [scores[metric]] if metric in scores else []
+
+
+def _counted(tokens: Sequence[Token], key: str) -> dict[str, int]:
+    names = sorted({token[key] for token in tokens})
+    return {name: sum(token[key] == name for token in tokens) for name in names}

@@ -1,0 +1,25 @@
+"""Does an answer hold when the question is put in other words, or the film is changed a little? And do its maps?
+
+`compare` asks one question in several ways and on changed films, `compare_reports` has the whole report written of
+them, `summarise` says how often many answers held. Results are plain frozen dataclasses (`results`).
+"""
+
+from __future__ import annotations
+
+from medinterp.evaluation.sensitivity.compare import compare
+from medinterp.evaluation.sensitivity.questions import QuestionGroup, read_csv, read_prompts
+from medinterp.evaluation.sensitivity.reports import compare_reports
+from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison, comparison_from
+from medinterp.evaluation.sensitivity.summary import summarise
+
+__all__ = [
+    "Comparison",
+    "QuestionGroup",
+    "ReportComparison",
+    "compare",
+    "compare_reports",
+    "comparison_from",
+    "read_csv",
+    "read_prompts",
+    "summarise",
+]

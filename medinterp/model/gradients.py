@@ -1,0 +1,229 @@
+"""Gradients of a written report's tokens by its attention: edges, heads, and Chefer's relevancy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from medinterp.errors import GenerationCancelled
+from medinterp.model.loading import LoadedModel
+from medinterp.model.prompt import PromptInputs
+from medinterp.model.replay import MEMORY_BYTES, Replay
+from medinterp.types import Float32Array
+
+_EDGE_FLOOR = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeGradients:
+    """What one backward pass of a report gives.
+
+    edges: float32 [T, cells of all images], nats: first-order drop of log p when the edge from q_t to the cell is
+    cut in every layer and head; heads: float32 [T, L, H], |d log p_t / d xi_lh| of the gate xi (1 where nothing is
+    changed) on head h's output at row q_t; head_map: float32 [T, cells], sum_lh heads A[l,h][q_t, cells].
+    """
+
+    edges: Float32Array
+    heads: Float32Array
+    head_map: Float32Array
+
+
+class _ReportRows:
+    """Attention of some rows q_t over keys and values that are as they were, with the weights kept for gradients."""
+
+    def __init__(self, replay: Replay, rows: slice) -> None:
+        self._replay, self._rows = replay, rows
+        self.weights: list[torch.Tensor] = []
+
+    def __call__(
+        self,
+        layer: int,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        mask: torch.Tensor | None,
+        scaling: float,
+    ) -> torch.Tensor:
+        """The rows' own keys and values are those of the pass as it was, too: nothing reaches another row."""
+        kept = self._replay.layers[layer]
+        weights = attention_weights(query, kept.key, kept.mask[:, :, self._rows], scaling)
+        self.weights.append(weights)
+        return weighted_values(weights, kept.value)
+
+
+def attention_weights(query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor, scaling: float) -> torch.Tensor:
+    """softmax(q k^T), float32 [B, H, queries, keys]; key [B, key/value heads, keys, D] is shared in groups."""
+    groups = query.shape[1] // key.shape[1]
+    scores = query.float() @ key.repeat_interleave(groups, dim=1).float().transpose(2, 3) * scaling
+    return scores.masked_fill(~mask, -torch.inf).softmax(-1)
+
+
+def weighted_values(weights: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """A v as the model goes on with it: [B, queries, H, D] in the model's dtype."""
+    groups = weights.shape[1] // value.shape[1]
+    values = value.repeat_interleave(groups, dim=1)
+    return (weights.to(values.dtype) @ values).transpose(1, 2)
+
+
+def edge_gradient(
+    loaded: LoadedModel,
+    prompt: PromptInputs,
+    token_ids: Sequence[int],
+    *,
+    memory_bytes: int = MEMORY_BYTES,
+    progress: Callable[[int], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> EdgeGradients:
+    """First-order effect of cutting each edge from a report token's row to an image cell.
+
+    With g = d log p_t / d A[l,h][q_t, .], cutting edge i and renormalising the row takes away, to first order,
+    A_i (g_i - sum_j A_j g_j) / (1 - A_i); the map is its sum over layers and heads. Keys and values of all other
+    rows are held fixed, so one forward and one backward serve every token at once (rows in parts where memory_bytes
+    is less than all of them need). It measures the *direct* share: what reached a token through what other positions
+    had read is not in it. progress gets the number of tokens done. Raises GenerationCancelled between parts. The
+    caller holds loaded.lock.
+    """
+    with torch.no_grad():
+        replay = Replay(loaded, prompt, token_ids)
+    cells = torch.cat([torch.arange(span.start, span.stop) for span in prompt.image_spans]).to(loaded.device)
+    facts = loaded.facts
+    row_bytes = 3 * 4 * facts.layers * facts.heads * replay.length
+    part = max(1, memory_bytes // row_bytes)
+    parts = []
+    for first in range(0, len(token_ids), part):
+        if cancelled is not None and cancelled():
+            raise GenerationCancelled(f"cancelled after {first} of {len(token_ids)} tokens")
+        last = min(first + part, len(token_ids))
+        parts.append(_edge_part(replay, slice(first, last), cells))
+        if progress is not None:
+            progress(last - first)
+    return EdgeGradients(
+        np.concatenate([edges for edges, _, _ in parts]),
+        np.concatenate([heads for _, heads, _ in parts]),
+        np.concatenate([mapped for _, _, mapped in parts]),
+    )
+
+
+def _edge_part(replay: Replay, tokens: slice, cells: torch.Tensor) -> tuple[Float32Array, Float32Array, Float32Array]:
+    first = replay.prompt.length - 1
+    rows = slice(first + tokens.start, first + tokens.stop)
+    rule = _ReportRows(replay, rows)
+    with torch.enable_grad():
+        logprobs = _row_logprobs(replay, rows, tokens, rule)
+        gradients = torch.autograd.grad(logprobs.sum(), rule.weights)
+    edges, heads, mapped = [], [], []
+    for weights, gradient in zip(rule.weights, gradients, strict=True):
+        weight, slope = weights.detach()[0], gradient[0]  # [H, rows, S]
+        mean = (weight * slope).sum(-1, keepdim=True)  # of a head: d log p / d xi
+        on_cells, slope = weight[..., cells], slope[..., cells]
+        cut = on_cells * (slope - mean) / (1.0 - on_cells).clamp_min(_EDGE_FLOOR)
+        edges.append(cut.sum(0))
+        heads.append(mean.abs()[..., 0].T)
+        mapped.append((mean.abs() * on_cells).sum(0))
+    return (
+        torch.stack(edges).sum(0).cpu().numpy(),
+        torch.stack(heads, dim=1).cpu().numpy(),
+        torch.stack(mapped).sum(0).cpu().numpy(),
+    )
+
+
+def _row_logprobs(replay: Replay, rows: slice, tokens: slice, rule: _ReportRows) -> torch.Tensor:
+    embeddings = replay.embeddings[:, rows].detach().requires_grad_()
+    states = replay.loaded.model.model.language_model(
+        inputs_embeds=embeddings,
+        attention_mask={kind: None for kind in set(replay.loaded.facts.layer_types)},
+        position_ids=torch.arange(rows.start, rows.stop, device=embeddings.device)[None],
+        use_cache=False,
+        attention_rule=rule,
+    ).last_hidden_state
+    logits = states[0].float() @ replay.loaded.model.lm_head.weight.float().T
+    chosen: torch.Tensor = logits.log_softmax(-1).gather(1, replay.token_ids[tokens, None])
+    return chosen[:, 0]
+
+
+class _AllRows:
+    """Attention of all rows, computed in the open, with every layer's weights kept for gradients."""
+
+    def __init__(self, masks: Sequence[torch.Tensor], length: int) -> None:
+        self._masks, self._length = masks, length
+        self.weights: list[torch.Tensor] = []
+
+    def __call__(
+        self,
+        layer: int,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        mask: torch.Tensor | None,
+        scaling: float,
+    ) -> torch.Tensor:
+        weights = attention_weights(query, key, self._masks[layer][:, :, : self._length, : self._length], scaling)
+        self.weights.append(weights)
+        return weighted_values(weights, value)
+
+
+def gradient_relevancy(
+    loaded: LoadedModel,
+    prompt: PromptInputs,
+    token_ids: Sequence[int],
+    *,
+    tokens: Sequence[int] | None = None,
+    memory_bytes: int = MEMORY_BYTES,
+    progress: Callable[[int], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Float32Array:
+    """Relevancy of Chefer et al. (ICCV 2021), float32 [T, cells of all images].
+
+    Their eq. 5, E_l = mean_h (A_l * dz_t / dA_l)+, and eq. 6, R <- R + E_l R, with z_t the logit of token t. Only the
+    row of q_t is asked for, so it is propagated as a row vector from the last layer down to the first: r <- r + r E_l
+    from e_{q_t}. tokens: which of them are wanted, one row each (all unless given). One backward a token, as many side
+    by side (each in a copy of the sequence) as memory_bytes holds.
+    progress gets the number of tokens done. Raises GenerationCancelled between batches. The caller holds
+    loaded.lock.
+    """
+    with torch.no_grad():
+        replay = Replay(loaded, prompt, token_ids)
+    cells = torch.cat([torch.arange(span.start, span.stop) for span in prompt.image_spans]).to(loaded.device)
+    facts = loaded.facts
+    copy_bytes = 3 * 4 * facts.layers * facts.heads * replay.length**2
+    batch = max(1, memory_bytes // copy_bytes)
+    wanted = range(len(token_ids)) if tokens is None else tokens
+    parts = [np.empty((0, len(cells)), dtype=np.float32)]
+    for first in range(0, len(wanted), batch):
+        if cancelled is not None and cancelled():
+            raise GenerationCancelled(f"cancelled after {first} of {len(wanted)} tokens")
+        rows = _relevancy_rows(replay, list(wanted[first : first + batch]))
+        parts.append(rows[:, cells].cpu().numpy())
+        if progress is not None:
+            progress(len(rows))
+    return np.concatenate(parts)
+
+
+def _relevancy_rows(replay: Replay, tokens: list[int]) -> torch.Tensor:
+    """r of each token, float32 [tokens, positions up to the last of them]."""
+    loaded, count = replay.loaded, len(tokens)
+    queries = torch.tensor([replay.prompt.length - 1 + token for token in tokens], device=loaded.device)
+    length = int(queries.max()) + 1
+    rule = _AllRows([layer.mask for layer in replay.layers], length)
+    copies = torch.arange(count, device=loaded.device)
+    with torch.enable_grad():
+        embeddings = replay.embeddings[:, :length].detach().repeat(count, 1, 1).requires_grad_()
+        states = loaded.model.model.language_model(
+            inputs_embeds=embeddings,
+            attention_mask={kind: None for kind in set(loaded.facts.layer_types)},
+            position_ids=torch.arange(length, device=loaded.device)[None],
+            use_cache=False,
+            attention_rule=rule,
+        ).last_hidden_state
+        outputs = loaded.model.lm_head.weight[replay.token_ids[tokens]].float()
+        logits = (states[copies, queries].float() * outputs).sum(-1)
+        gradients = torch.autograd.grad(logits.sum(), rule.weights)
+    row = torch.zeros(count, length, device=loaded.device)
+    row[copies, queries] = 1.0
+    for weights, gradient in zip(reversed(rule.weights), reversed(gradients), strict=True):
+        effect = (weights.detach() * gradient).clamp_min_(0.0).mean(dim=1)
+        row = row + torch.einsum("bq,bqk->bk", row, effect)
+    return row

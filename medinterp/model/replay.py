@@ -1,0 +1,151 @@
+"""A report that is already written, run through the model again with image cells replaced at will.
+
+The vision tower runs once, and what stands before the first image is computed once: its keys and values do not
+depend on the picture. Every further pass goes from the first image cell to the last report token that is asked for,
+under the very masks that the model made for the whole sequence (trap 3), many pictures side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import DynamicCache
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from medinterp.model.capture import causal_mask
+from medinterp.model.loading import LoadedModel
+from medinterp.model.prompt import PromptInputs
+
+MEMORY_BYTES = 512 * 2**20
+_VOCABULARY_PART = 32_768
+
+
+@dataclass(frozen=True, eq=False)
+class LayerPass:
+    """What one layer saw: key, value [1, key/value heads, S, D]; mask bool [1, 1, S, S]."""
+
+    key: torch.Tensor
+    value: torch.Tensor
+    mask: torch.Tensor
+
+
+class _Keeper:
+    """Keeps every layer's keys, values and mask of one pass."""
+
+    def __init__(self) -> None:
+        self.layers: dict[int, LayerPass] = {}
+
+    def observe(
+        self,
+        layer: int,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        mask: torch.Tensor | None,
+        output: torch.Tensor,
+    ) -> None:
+        if mask is None:
+            mask = causal_mask(query.shape[2], key.shape[2], query.device)
+        self.layers[layer] = LayerPass(key, value, mask)
+
+
+class Replay:
+    """One report's passes. The caller holds loaded.lock and has gradients switched off.
+
+    features: [images, cells, d], the projected image cells as they are; token_ids: the report's tokens up to the
+    last one that is asked for; layers: what each layer saw in the pass as it was, S = P + len(token_ids) - 1
+    positions (the last token's own row predicts nothing that is asked).
+    """
+
+    def __init__(self, loaded: LoadedModel, prompt: PromptInputs, token_ids: Sequence[int]) -> None:
+        self.loaded, self.prompt = loaded, prompt
+        self.token_ids = torch.tensor(token_ids, dtype=torch.long, device=loaded.device)
+        self.features = encode_images(loaded, prompt.pixel_values)
+        report = torch.tensor(token_ids[:-1], dtype=torch.long)
+        ids = torch.cat([prompt.input_ids, report])[None].to(loaded.device)
+        types = torch.cat([prompt.token_type_ids, torch.zeros_like(report)])[None].to(loaded.device)
+        keeper = _Keeper()
+        encoded = BaseModelOutputWithPooling(pooler_output=self.features)
+        loaded.model.model(
+            input_ids=ids,
+            token_type_ids=types,
+            mm_encoder_outputs={"image": encoded},
+            use_cache=False,
+            attention_recorder=keeper,
+        )
+        self.layers = [keeper.layers[layer] for layer in range(loaded.facts.layers)]
+        self.start = prompt.image_spans[0].start
+        """The first image cell: passes begin there."""
+        self._cells = (ids == loaded.facts.image_token_id)[0]
+        words = ids.masked_fill(self._cells, 0)  # the image token itself may lie outside the vocabulary
+        self.embeddings = loaded.model.model.get_input_embeddings()(words)
+        self.embeddings[0, self._cells] = self.features.flatten(0, 1).to(self.embeddings.dtype)
+
+    @property
+    def length(self) -> int:
+        """S, the number of positions of a pass."""
+        return int(self._cells.shape[0])
+
+    def states(self, features: torch.Tensor) -> torch.Tensor:
+        """Final states at the rows q_t for each picture; features [B, images, cells, d] -> [B, T, d]."""
+        count, start = len(features), self.start
+        cache = DynamicCache()
+        if start:
+            for index, layer in enumerate(self.layers):
+                key, value = layer.key[:, :, :start], layer.value[:, :, :start]
+                cache.update(key.expand(count, -1, -1, -1), value.expand(count, -1, -1, -1), index)
+        embeddings = self.embeddings[:, start:].repeat(count, 1, 1)
+        embeddings[:, self._cells[start:]] = features.flatten(1, 2).to(embeddings.dtype)
+        positions = torch.arange(start, self.length, device=embeddings.device)[None]
+        states: torch.Tensor = self.loaded.model.model.language_model(
+            inputs_embeds=embeddings,
+            attention_mask=self._masks(slice(start, None)),
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state
+        return states[:, self.prompt.length - 1 - start :]
+
+    def logprobs(self, features: torch.Tensor) -> torch.Tensor:
+        """log p of every report token for each picture; features [B, images, cells, d] -> float32 [B, T], nats."""
+        weight = self.loaded.model.lm_head.weight
+        return token_logprobs(self.states(features), weight, self.token_ids)
+
+    def replaced(self, where: torch.Tensor, fill: torch.Tensor) -> torch.Tensor:
+        """Pictures with cells replaced: where bool [B, images, cells], fill [images, cells or 1, d]."""
+        return torch.where(where[..., None], fill[None], self.features[None])
+
+    def batch_size(self, memory_bytes: int = MEMORY_BYTES) -> int:
+        """How many pictures' activations fit: states, projections and a mask row each, in the model's dtype."""
+        facts, text = self.loaded.facts, self.loaded.model.config.get_text_config()
+        width: int = 6 * facts.hidden_size + 3 * text.intermediate_size + 4 * facts.heads * facts.head_dim
+        cache = 2 * facts.layers * facts.key_value_heads * facts.head_dim
+        row = (width + cache) * self.loaded.dtype.itemsize + self.length
+        return max(1, memory_bytes // (self.length * row))
+
+    def _masks(self, rows: slice) -> dict[str, torch.Tensor]:
+        """The mask of each kind of layer, bool [1, 1, rows, S]."""
+        types = self.loaded.facts.layer_types
+        return {kind: self.layers[types.index(kind)].mask[:, :, rows] for kind in set(types)}
+
+
+def encode_images(loaded: LoadedModel, pixel_values: torch.Tensor) -> torch.Tensor:
+    """Projected image cells [images, cells, d] of preprocessed films [images, 3, size, size]."""
+    pixels = pixel_values.to(loaded.device, loaded.dtype)
+    features: torch.Tensor = loaded.model.model.get_image_features(pixels, return_dict=True).pooler_output
+    return features
+
+
+def token_logprobs(states: torch.Tensor, weight: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """log softmax(states weight^T) at the chosen tokens; states [B, T, d] -> float32 [B, T].
+
+    A part of the vocabulary at a time, and in float32 whatever the model's dtype: bfloat16 logits come in steps
+    of 0.1, and a cell is worth less.
+    """
+    rows = states.float()
+    total = torch.full(rows.shape[:-1], -torch.inf, device=rows.device)
+    for part in torch.split(weight, _VOCABULARY_PART):
+        total = torch.logaddexp(total, (rows @ part.float().T).logsumexp(-1))
+    return (rows * weight[chosen].float()).sum(-1) - total

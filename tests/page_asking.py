@@ -1,0 +1,169 @@
+"""The stand-in's answers to questions: maps on demand and judgements, with progress."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import BaseModel
+
+from medinterp.api.events import event
+from medinterp.api.problems import MEDIA_TYPE, Problem
+from medinterp.api.schema import (
+    FaithfulnessModel,
+    IntervalModel,
+    MethodModel,
+    OrderScoresModel,
+    ProgressModel,
+)
+from medinterp.evaluation.faithfulness import SENTENCES
+
+STEPS = 8
+FRACTIONS = (0.0, *(2.0**k / 256 for k in range(8)), 0.75, 1.0)
+LOGPROB = -0.02
+DROPS = {
+    "region": (3.55, (3.1, 0.02, 2.4, 3.69)),
+    "picture": (1.2, (0.9, 1.4, 0.05, -0.3)),
+    "text": (0.04, (0.02, -0.08, 0.01, 0.03)),
+}
+"""What the words lose with a blank film, and with four others, nats."""
+
+
+def methods() -> tuple[MethodModel, ...]:
+    """Two that are computed with a report, one of them only when asked for, and two that ask the model again."""
+    raw = MethodModel(
+        name="raw",
+        family="attention",
+        title="Raw attention",
+        meaning="Where the last layer looked, all heads averaged.",
+        citation="Vaswani et al. 2017",
+        needs=("image_attention",),
+        on_model=False,
+        default=True,
+    )
+    other = raw.model_copy(update={"name": "other", "title": "Another", "default": False})
+    asks = {"needs": (), "on_model": True, "default": False}
+    occlusion = raw.model_copy(
+        update=asks
+        | {
+            "name": "occlusion",
+            "family": "perturbation",
+            "title": "Occlusion",
+            "meaning": "How much less likely the word becomes when a cell is hidden.",
+            "citation": "Zeiler & Fergus, ECCV 2014",
+        }
+    )
+    gradient = raw.model_copy(
+        update=asks
+        | {
+            "name": "head_importance_gradient",
+            "title": "Head importance (gradient)",
+            "meaning": "Attention of all heads, each as much as the word's probability depends on its output.",
+            "citation": "head gates of Michel et al., Are Sixteen Heads Really Better than One?, NeurIPS 2019",
+        }
+    )
+    return raw, other, occlusion, gradient
+
+
+def judgement(verdict: str, method: str) -> FaithfulnessModel:
+    """A judgement with curves that go with its verdict."""
+    blank, swaps = DROPS[verdict]
+    start = float(np.exp(LOGPROB))
+    end = float(np.mean(np.exp(LOGPROB - np.array([blank, *swaps]))))
+
+    def scores(deletion_rate: float, insertion_rate: float) -> OrderScoresModel:
+        at = np.array(FRACTIONS)
+        deletion = end + (start - end) * (np.exp(-deletion_rate * at) - at * np.exp(-deletion_rate))
+        insertion = start - (start - end) * (np.exp(-insertion_rate * at) - at * np.exp(-insertion_rate))
+        areas = [float(np.trapezoid(curve, at)) for curve in (deletion, insertion)]
+        interval = [IntervalModel(value=a, low=a - 0.06, high=a + 0.05) for a in areas]
+        gain = areas[1] - areas[0]
+        return OrderScoresModel(
+            deletion=interval[0],
+            insertion=interval[1],
+            srg=IntervalModel(value=gain, low=gain - 0.09, high=gain + 0.08),
+            deletion_curve=tuple(float(p) for p in deletion),
+            insertion_curve=tuple(float(p) for p in insertion),
+        )
+
+    own = scores(16, 12) if verdict == "region" else scores(3, 3)
+    random, centre = scores(2, 2), scores(4, 3.5)
+
+    def over(baseline: OrderScoresModel) -> IntervalModel:
+        gain = own.srg.value - baseline.srg.value
+        return IntervalModel(value=gain, low=gain - 0.05, high=gain + 0.06)
+
+    return FaithfulnessModel.model_validate(
+        {
+            "method": method,
+            "token_indices": (3, 4),
+            "logprob": LOGPROB,
+            "blank_drop": blank,
+            "swap_drops": swaps,
+            "reliance": max(blank, *swaps),
+            "fractions": FRACTIONS,
+            "scores": own,
+            "random": random,
+            "centre": centre,
+            "over_random": over(random),
+            "over_centre": over(centre),
+            "verdict": verdict,
+            "sentence": SENTENCES[verdict],
+        }
+    )
+
+
+@dataclass
+class Questions:
+    """Answers questions. Tests set the knobs and read what was asked.
+
+    step_s: seconds between two steps of progress; hold_at: the step that is not gone beyond, until it is None;
+    refuse: answered in place of a stream; break_with: ends the stream after half of its steps; verdict: of a
+    judgement; asked: (what, body) of each question; stopped: streams that the page went away from.
+    """
+
+    step_s: float = 0.0
+    hold_at: int | None = None
+    refuse: Problem | None = None
+    break_with: Problem | None = None
+    verdict: str = "region"
+    asked: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    stopped: int = 0
+
+    def answer(
+        self,
+        name: str,
+        what: str,
+        of: int,
+        body: dict[str, object],
+        answer: BaseModel,
+        then: Callable[[], object] = lambda: None,
+    ) -> Response:
+        """Progress in steps, then the answer as event `name`, and `then` is called right before it."""
+        self.asked.append((name, body))
+        if self.refuse is not None:
+            problem = self.refuse
+            return JSONResponse(problem.model_dump(), problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
+        return StreamingResponse(self._stream(name, what, of, answer, then), media_type="text/event-stream")
+
+    async def _stream(
+        self, name: str, what: str, of: int, answer: BaseModel, then: Callable[[], object]
+    ) -> AsyncIterator[bytes]:
+        try:
+            for step in range(1, STEPS + 1):
+                if self.break_with is not None and step > STEPS // 2:
+                    yield event("error", self.break_with)
+                    return
+                yield event("progress", ProgressModel(what=what, done=of * step // STEPS, of=of))
+                yield b": alive\n\n"
+                await asyncio.sleep(self.step_s)
+                while step == self.hold_at:
+                    await asyncio.sleep(0.02)
+            then()
+            yield event(name, answer)
+        except asyncio.CancelledError:
+            self.stopped += 1
+            raise

@@ -1,0 +1,86 @@
+"""What tests of the page share: a film with its name, example films, the page before the stand-in for the API.
+
+    from tests.page_fixtures import api, fake_films, film, page  # noqa: F401 - pytest finds fixtures by name
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medinterp.phantom import ExampleFilm
+from medinterp.ui import app as ui_app
+from medinterp.ui import create_app
+from tests.browser import Page, serve
+from tests.page_api import FakeApi, fake_report, together
+
+WIDTH, HEIGHT = 300, 360
+REPORT = fake_report()
+NODULE = next(word.index for word in REPORT.words if word.text == "nodule")
+HEARTS = next(word.index for word in REPORT.words if word.text == "heart")
+FILE_NAME = "Doe_Jane_1961.png"
+
+
+def film_png(width: int = WIDTH, height: int = HEIGHT) -> bytes:
+    """A gray ramp with a bright square, as PNG."""
+    pixels = np.tile(np.linspace(0, 160, width, dtype=np.uint8), (height, 1))
+    pixels[height // 4 : height // 2, width // 4 : width // 2] = 230
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+EXAMPLES = tuple(ExampleFilm(f"film-{k}", f"Caption {k}", film_png(40 + k, 50)) for k in range(8))
+
+
+@pytest.fixture
+def fake_films(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Eight small example films in place of the drawn ones."""
+    monkeypatch.setattr("medinterp.phantom.example_films", lambda: EXAMPLES)
+    ui_app.example_pngs.cache_clear()
+    yield
+    ui_app.example_pngs.cache_clear()
+
+
+@pytest.fixture
+def api() -> FakeApi:
+    """The stand-in; a test turns its knobs."""
+    return FakeApi()
+
+
+@pytest.fixture
+def page(browser: Page, api: FakeApi, fake_films: None) -> Iterator[Page]:
+    """The page, loaded and ready."""
+    with serve(together(create_app(), api.app)) as url:
+        browser.open(url)
+        yield browser
+        browser.driver.get("about:blank")
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    """A film whose file name tells who it is of."""
+    path = tmp_path / FILE_NAME
+    path.write_bytes(film_png())
+    return path
+
+
+def queries(paths: list[str]) -> list[dict[str, str]]:
+    """The query parameters of each path."""
+    return [{name: values[0] for name, values in parse_qs(urlsplit(path).query).items()} for path in paths]
+
+
+def wait_paths(page: Page, api: FakeApi, contains: str, count: int) -> list[str]:
+    """Wait until that many GET requests were made; their paths."""
+    for _ in range(200):
+        paths = api.paths("GET", contains)
+        if len(paths) >= count:
+            return paths
+        page.run("return new Promise((resume) => setTimeout(resume, 25))")
+    raise AssertionError(f"{len(api.paths('GET', contains))} requests for {contains}, expected {count}")

@@ -1,0 +1,185 @@
+"""The benchmark: certificates, scores of a film, and the table that comes of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from medinterp.cli import main
+from medinterp.evaluation.benchmark.certified import COLLAPSE_NATS, STEADY_NATS, Certificates, certify, redrawn
+from medinterp.evaluation.benchmark.film import PRIORS, Plan, score_film
+from medinterp.evaluation.benchmark.maps import COARSE, EXACT
+from medinterp.evaluation.benchmark.page import page
+from medinterp.evaluation.benchmark.randomised import randomised
+from medinterp.evaluation.benchmark.summary import markdown, summarise
+from medinterp.evaluation.grammar import determined_words
+from medinterp.evaluation.intervals import hierarchical_mean
+from medinterp.evaluation.localisation import mean_masks
+from medinterp.evaluation.reading import film_of, unseen_films
+from medinterp.model import Generator, LoadedModel, load_model
+from medinterp.phantom.films import draw_film
+from medinterp.relevancy import METHODS
+from medinterp.report.builder import build_report
+from medinterp.types import Report
+
+FILM = 10_900_003
+
+
+@pytest.fixture(scope="module")
+def loaded() -> LoadedModel:
+    return load_model("phantom")
+
+
+def test_a_token_is_certified_when_one_finding_alone_drives_it() -> None:
+    removal = np.array([[3.0, 3.0, 0.1, 3.0], [0.0, 3.0, 3.0, 0.0]])
+    redrawing = np.array([0.0, 0.0, 0.0, 1.0])
+    assert COLLAPSE_NATS < 3.0
+    assert STEADY_NATS < 1.0
+    found = Certificates(removal, redrawing)
+    assert found.tokens(0) == [0]
+    assert found.tokens(1) == [2]
+
+
+def test_redrawing_keeps_the_findings_and_changes_the_rest() -> None:
+    synthetic, width, height = next(unseen_films(1, FILM))
+    before, after = draw_film(synthetic, width, height), draw_film(redrawn(synthetic, 0), width, height)
+    for one, other in zip(before.masks, after.masks, strict=True):
+        assert (one == other).mean() > 0.99
+    assert np.abs(before.pixels - after.pixels).mean() > 0.003
+    again = draw_film(redrawn(synthetic, 1), width, height)
+    assert np.abs(again.pixels - after.pixels).mean() > 0.003
+
+
+def test_certificates_are_what_forwards_on_the_counterfactuals_say(loaded: LoadedModel) -> None:
+    synthetic, width, height = next(unseen_films(1, FILM))
+    film, _ = film_of(synthetic, width, height)
+    generator = Generator(loaded)
+    generation = generator.generate([film])
+    prompt, ids = generation.trace.provenance.prompt, [t.token_id for t in generation.report.tokens]
+    found = certify(loaded, synthetic, width, height, ids, prompt)
+    without, _ = film_of(synthetic.without(0), width, height)
+    forced = generator.force([without], ids, prompt)
+    lost = generation.trace.token_logprob - forced.trace.token_logprob
+    np.testing.assert_allclose(found.removal[0], lost, atol=2e-3)
+    assert found.removal.max() > COLLAPSE_NATS
+
+
+def test_a_forced_report_is_the_written_one(loaded: LoadedModel) -> None:
+    film, _ = film_of(*next(unseen_films(1, FILM)))
+    generator = Generator(loaded)
+    generation = generator.generate([film])
+    forced = generator.force([film], [t.token_id for t in generation.report.tokens])
+    assert forced.report.text == generation.report.text
+    np.testing.assert_allclose(forced.trace.token_logprob, generation.trace.token_logprob, atol=1e-4)
+    np.testing.assert_array_equal(forced.trace.image_attention, generation.trace.image_attention)
+    other = generator.force([film], "LUNGS: No nodule.")
+    assert other.report.text == "LUNGS: No nodule."
+
+
+def test_the_randomised_model_holds_the_same_numbers_elsewhere(loaded: LoadedModel) -> None:
+    other = randomised(loaded)
+    mine = dict(loaded.model.model.language_model.layers.named_parameters())
+    theirs = dict(other.model.model.language_model.layers.named_parameters())
+    for name, parameter in mine.items():
+        if parameter.ndim == 2:
+            assert not torch.equal(parameter, theirs[name])
+            assert torch.equal(parameter.flatten().sort().values, theirs[name].flatten().sort().values)
+    film, _ = film_of(*next(unseen_films(1, FILM)))
+    ids = [t.token_id for t in Generator(loaded).generate([film]).report.tokens]
+    assert float(Generator(other).force([film], ids).trace.token_logprob.mean()) < -2
+
+
+@pytest.fixture(scope="module")
+def scored(loaded: LoadedModel) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    synthetic, width, height = next(unseen_films(1, FILM))
+    plan = Plan(judged=True, randomised=randomised(loaded), mean_masks=mean_masks(20), token_limit=1)
+    return asdict(score_film(Generator(loaded), synthetic, width, height, plan))
+
+
+def test_a_film_is_scored_by_every_method_beside_the_priors(scored: dict[str, Any]) -> None:
+    assert scored["tokens"]
+    assert 0 < scored["certified"] <= scored["words"]
+    names = {*METHODS, COARSE, *PRIORS}
+    first = scored["tokens"][0]
+    assert set(first["methods"]) == names
+    for name, scores in first["methods"].items():
+        assert 0 <= scores["pointing"] <= 1
+        assert 0 <= scores["mass"] <= 1
+        assert scores["srg"] == pytest.approx(scores["insertion"] - scores["deletion"], abs=2e-4)
+        assert ("spearman" in scores) == (name not in (EXACT, "random"))
+        assert ("randomised" in scores) == (name not in PRIORS)
+    assert first["methods"]["ceiling"]["pointing"] == 1
+    assert set(scored["seconds"]) >= set(METHODS)
+    json.dumps(scored, allow_nan=False)
+
+
+def test_the_table_says_what_the_films_say(scored: dict[str, Any]) -> None:
+    token = {
+        "finding": "nodule",
+        "size": "1 to 4 cells",
+        "methods": {
+            "a": {"pointing": 1.0, "mass": 0.5, "covered_mass": 0.25, "miou_otsu": 0.5, "iou_curve": [0.5] * 9}
+        },
+    }
+    miss = {**token, "methods": {"a": {**token["methods"]["a"], "pointing": 0.0}}}
+    film = {"words": 10, "certified": 2, "tokens": [token, miss], "specificity": {}, "seconds": {"a": 2.0}}
+    empty = {"words": 10, "certified": 0, "tokens": [], "specificity": {}, "seconds": {}}
+    found = summarise({"m": [film, empty, film], "n": [film]})
+    assert found["certified_share"] == 6 / 40
+    assert found["methods"]["a"]["pointing"]["value"] == 0.5
+    assert found["methods"]["a"]["seconds"]["value"] == 2.0
+    assert found["methods"]["a"]["srg"] == {"value": None, "low": None, "high": None}
+    assert found["findings"]["nodule"]["tokens"] == 6
+    assert "| a | 0.50 | 0.50 | 0.25 |" in markdown(found)
+    real = summarise({"phantom": [scored]})
+    document = page(real)
+    assert document.count("<svg") >= 4
+    assert "http" not in document.replace("http://www.w3.org", "")
+
+
+def test_hierarchical_intervals_are_wider_between_models_that_differ() -> None:
+    rng = np.random.default_rng(0)
+    alike = [[[float(v)] for v in rng.random(200)] for _ in range(3)]
+    apart = [[[float(v) + shift] for v in rng.random(200)] for shift in (0, 5, 10)]
+    widths = []
+    for nested in (alike, apart):
+        found = hierarchical_mean(nested, np.random.default_rng(1))
+        assert found["low"] is not None and found["high"] is not None
+        widths.append(found["high"] - found["low"])
+    assert widths[1] > 10 * widths[0]
+    assert hierarchical_mean([[[]]], rng) == {"value": None, "low": None, "high": None}
+
+
+def report_of(text: str) -> Report:
+    return build_report(list(range(len(text))), [(k, k + 1) for k in range(len(text))], text, [0.0] * len(text),
+                        [()] * len(text), [0.0] * len(text), True)  # fmt: skip
+
+
+def test_determined_words_have_no_alternative() -> None:
+    text = "LUNGS: There is a small nodule in the left upper zone.\nPLEURA: No pleural effusion or pneumothorax."
+    report = report_of(text)
+    found = [report.words[k].text for k in determined_words(report)]
+    assert "zone" in found
+    assert "effusion" in found
+    for free in ("small", "left", "upper", "No", "nodule"):
+        assert free not in found
+
+
+def test_the_command_goes_on_where_it_was_stopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["evaluate", "--maps", "--films", "1", "--judged", "0", "--sanity", "0", "--work", str(tmp_path / "w")]
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"benchmark.json", "benchmark.md", "benchmark.html"}
+    (kept,) = (tmp_path / "w").rglob("*.json")
+    before = kept.stat().st_mtime_ns
+    capsys.readouterr()
+    assert main([*arguments, "--json", str(tmp_path / "again.json")]) == 0
+    assert kept.stat().st_mtime_ns == before
+    assert (tmp_path / "again.json").read_text() == (tmp_path / "out" / "benchmark.json").read_text()
+    assert capsys.readouterr().out == (tmp_path / "out" / "benchmark.md").read_text()
