@@ -258,11 +258,11 @@ class FakeApi:
     async def maps(self, report_id: str, method: str) -> Response:
         if method not in self.computed[report_id]:
             return JSONResponse(NOT_THERE.model_dump(), NOT_THERE.status, media_type=MEDIA_TYPE)
-        return Response(self._maps(report_id, method).model_dump_json(), media_type="application/json")
+        return Response(self.map_values(report_id, method).model_dump_json(), media_type="application/json")
 
     async def measure(self, report_id: str, asked: MeasuringModel) -> Response:
         body = asked.model_dump(exclude_none=True)
-        answer = self._maps(report_id, asked.method)
+        answer = self.map_values(report_id, asked.method)
         computed = self.computed[report_id]
         return self.questions.answer(
             "maps", asked.method, GRID * GRID, body, answer, then=lambda: computed.append(asked.method)
@@ -273,7 +273,8 @@ class FakeApi:
         answer = judgement(self.questions.verdict, str(asked.method))
         return self.questions.answer("faithfulness", "faithfulness", 315, body, answer)
 
-    def _maps(self, report_id: str, method: str) -> MapsModel:
+    def map_values(self, report_id: str, method: str) -> MapsModel:
+        """All words' maps by a method; those of "heart" are faint."""
         report = fake_report()
         words = np.random.default_rng(4).random((len(report.words), GRID, GRID), dtype=np.float32) / 16
         words[[word.index for word in report.words if word.text == "heart"]] *= 0.02

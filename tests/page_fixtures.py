@@ -1,18 +1,20 @@
 """What tests of the page share: a film with its name, example films, the page before the stand-in for the API.
 
-    from tests.page_fixtures import api, fake_films, film, page  # noqa: F401 - pytest finds fixtures by name
+from tests.page_fixtures import api, fake_films, film, page  # noqa: F401 - pytest finds fixtures by name
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
 from PIL import Image
+from selenium.webdriver.support.ui import Select
 
 from medinterp.phantom import ExampleFilm
 from medinterp.ui import app as ui_app
@@ -76,11 +78,31 @@ def queries(paths: list[str]) -> list[dict[str, str]]:
     return [{name: values[0] for name, values in parse_qs(urlsplit(path).query).items()} for path in paths]
 
 
-def wait_paths(page: Page, api: FakeApi, contains: str, count: int) -> list[str]:
+def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait until something is true on this side."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.02)
+
+
+def wait_paths(api: FakeApi, contains: str, count: int) -> list[str]:
     """Wait until that many GET requests were made; their paths."""
-    for _ in range(200):
-        paths = api.paths("GET", contains)
-        if len(paths) >= count:
-            return paths
-        page.run("return new Promise((resume) => setTimeout(resume, 25))")
-    raise AssertionError(f"{len(api.paths('GET', contains))} requests for {contains}, expected {count}")
+    wait_for(lambda: len(api.paths("GET", contains)) >= count)
+    return api.paths("GET", contains)
+
+
+def choose_method(page: Page, name: str) -> None:
+    """Choose a method as a reader does."""
+    Select(page.element("method")).select_by_value(name)
+
+
+def wait_drawn(page: Page, title: str) -> None:
+    """Wait until the overlay on the film is by the method of that title."""
+    page.wait(f"return document.getElementById('medinterp-drawn-method').textContent === '{title}'")
+    page.wait_overlay()
+
+
+def wait_shown(page: Page, name: str) -> None:
+    """Wait until #medinterp-NAME is to be seen."""
+    page.wait(f"return document.getElementById('medinterp-{name}')?.checkVisibility()")

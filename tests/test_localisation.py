@@ -65,14 +65,20 @@ def test_a_model_that_looks_at_what_it_names_is_found_to() -> None:
         spans = [(k, k + 1) for k in range(count)]
         report = build_report([1] * count, spans, text, [-0.1] * count, [()] * count, [0.5] * count, True)
         rows = np.full((count, 256), 0.5 / 256, dtype=np.float32)
-        for fact, mask in zip(facts, drawing.masks, strict=True):
-            coverage = cells_of(mask).reshape(256)
-            rows[naming_tokens(report, fact)] = 0.5 * coverage / coverage.sum()
+        # Each finding has an axis of its own: its cells' final states lie along it, and its words' embeddings.
+        axes = np.eye(len(facts) + 1, dtype=np.float32)
+        states, embeddings = (np.zeros((length, len(axes)), dtype=np.float32) for length in (256, count))
+        for axis, fact, mask in zip(axes[:-1], facts, drawing.masks, strict=True):
+            coverage, tokens = cells_of(mask).reshape(256), naming_tokens(report, fact)
+            rows[tokens] = 0.5 * coverage / coverage.sum()
+            states += np.outer(coverage, axis)
+            embeddings[tokens] = axis
         attention = np.tile(rows[:, None, None], (1, 2, 2, 1)).astype(np.float16)
         trace = make_trace(attention, (ImageSpan(5, 261, 16, 16),), prompt_length=270)
         matrices = np.tile(np.eye(length, dtype=np.float16), (2, 1, 1))
         matrices[:, 269 : 269 + count, 5:261] = rows
         norms = np.ones((2, 2, length), dtype=np.float32)
+        trace = dataclasses.replace(trace, image_state=states, unembedding=embeddings)
         return Generation(report, dataclasses.replace(trace, layer_attention=matrices, value_norm=norms))
 
     result = evaluate_localisation(read, 2, 20)
@@ -87,7 +93,7 @@ def test_a_model_that_looks_at_what_it_names_is_found_to() -> None:
         assert scores[name]["pointing"]["value"] > 0.99, name
     # The planted map is the coverage: nearly all of it lies on touched cells, not all of it on covered area.
     assert scores["ceiling"]["mass"]["value"] == 1.0
-    assert 0.97 < scores["raw"]["mass"]["value"] < 1.0
+    assert 0.9 < scores["raw"]["mass"]["value"] < 1.0
     ceiling = scores["ceiling"]["covered_mass"]["value"]
     assert 0.6 * ceiling < scores["raw"]["covered_mass"]["value"] < ceiling < 1.0
     for metric in ("mass", "covered_mass"):

@@ -131,6 +131,8 @@ def test_otsu_parts_two_heaps() -> None:
     assert miou_otsu(values, mask) == pytest.approx(3 / 4)
     # What speaks against the word is as far from a finding as what says nothing.
     assert otsu_threshold(np.where(values > 4, values, values - 100)) == pytest.approx(5.0)
+    # The levels lie between the map's own ends, wherever those are.
+    assert otsu_threshold(values + 2000) == pytest.approx(2005.0, abs=0.01)
     assert otsu_threshold(np.full((2, 2), -1.0, dtype=np.float32)) == 0.0
     assert otsu_threshold(np.array([[0.0, 1e-38]], dtype=np.float32)) == pytest.approx(1e-38)
 

@@ -153,7 +153,7 @@ def _group(
     from dataclasses import asdict
 
     from medinterp.evaluation.sensitivity import compare, comparison_from
-    from medinterp.evaluation.sensitivity.compare import ANSWER_TOKENS
+    from medinterp.evaluation.sensitivity.asking import ANSWER_TOKENS
     from medinterp.explainer import open_film
 
     film = open_film(group.film or options.film)

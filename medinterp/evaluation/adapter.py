@@ -20,7 +20,7 @@ class CellMaskModule(torch.nn.Module):
         self._baseline = replay.features.mean(dim=1, keepdim=True) if baseline is None else baseline
 
     def forward(self, masks: torch.Tensor) -> torch.Tensor:
-        """Log-probabilities float32 [B, T], nats."""
+        """Log-probabilities float64 [B, T], nats."""
         own = self._replay.features
         shares = masks.view(len(masks), *own.shape[:2], 1).to(own.dtype)
         return self._replay.logprobs(own[None] * shares + self._baseline[None] * (1 - shares))

@@ -11,7 +11,7 @@ import torch
 from medinterp.errors import GenerationCancelled
 from medinterp.model.loading import LoadedModel
 from medinterp.model.prompt import PromptInputs
-from medinterp.model.replay import MEMORY_BYTES, Replay
+from medinterp.model.replay import MEMORY_BYTES, Replay, token_logprobs
 from medinterp.types import Float32Array
 
 _EDGE_FLOOR = 1e-6
@@ -139,9 +139,7 @@ def _row_logprobs(replay: Replay, rows: slice, tokens: slice, rule: _ReportRows)
         use_cache=False,
         attention_rule=rule,
     ).last_hidden_state
-    logits = states[0].float() @ replay.loaded.model.lm_head.weight.float().T
-    chosen: torch.Tensor = logits.log_softmax(-1).gather(1, replay.token_ids[tokens, None])
-    return chosen[:, 0]
+    return token_logprobs(states, replay.loaded.model.lm_head.weight, replay.token_ids[tokens])[0]
 
 
 class _AllRows:

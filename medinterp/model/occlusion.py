@@ -115,7 +115,7 @@ class _Batches:
                 where[row, list(group)] = True
             where = where.view(-1, *replay.features.shape[:2])
             logprobs = replay.logprobs(replay.replaced(where, self._means))
-            parts.append((logprobs[:1] - logprobs[1:]).T.cpu().numpy())
+            parts.append((logprobs[:1] - logprobs[1:]).T.float().cpu().numpy())
             self._tell(len(groups))
         return np.concatenate(parts, axis=1)
 

@@ -109,7 +109,7 @@ class Replay:
         return states[:, self.prompt.length - 1 - start :]
 
     def logprobs(self, features: torch.Tensor) -> torch.Tensor:
-        """log p of every report token for each picture; features [B, images, cells, d] -> float32 [B, T], nats."""
+        """log p of every report token for each picture; features [B, images, cells, d] -> float64 [B, T], nats."""
         weight = self.loaded.model.lm_head.weight
         return token_logprobs(self.states(features), weight, self.token_ids)
 
@@ -139,13 +139,23 @@ def encode_images(loaded: LoadedModel, pixel_values: torch.Tensor) -> torch.Tens
 
 
 def token_logprobs(states: torch.Tensor, weight: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-    """log softmax(states weight^T) at the chosen tokens; states [B, T, d] -> float32 [B, T].
+    """log softmax(states weight^T) at the chosen tokens; states [B, T, d] -> float64 [B, T].
 
-    A part of the vocabulary at a time, and in float32 whatever the model's dtype: bfloat16 logits come in steps
-    of 0.1, and a cell is worth less.
+    As -log(1 + exp(z' - z)), z the chosen token's logit and z' the log-sum-exp of all others: where the model is sure,
+    log p is near 0 and z - logsumexp(all) would be the difference of two equal numbers, with no digit left of what a
+    cell is worth. Logits are float32 whatever the model's dtype (bfloat16 ones come in steps of 0.1), a part of the
+    vocabulary at a time.
     """
     rows = states.float()
-    total = torch.full(rows.shape[:-1], -torch.inf, device=rows.device)
+    others = torch.full(rows.shape[:-1], -torch.inf, device=rows.device)
+    own = torch.zeros_like(others)
+    start = 0
     for part in torch.split(weight, _VOCABULARY_PART):
-        total = torch.logaddexp(total, (rows @ part.float().T).logsumexp(-1))
-    return (rows * weight[chosen].float()).sum(-1) - total
+        logits = rows @ part.float().T
+        here = (chosen >= start) & (chosen < start + len(part))
+        place = (chosen - start).clamp(0, len(part) - 1).expand(others.shape)[..., None]
+        own = torch.where(here, logits.gather(-1, place)[..., 0], own)
+        taken = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, place, here.expand(others.shape)[..., None])
+        others = torch.logaddexp(others, logits.masked_fill(taken, -torch.inf).logsumexp(-1))
+        start += len(part)
+    return -torch.nn.functional.softplus((others - own).double())

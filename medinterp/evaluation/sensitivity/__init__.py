@@ -6,7 +6,7 @@ them, `summarise` says how often many answers held. Results are plain frozen dat
 
 from __future__ import annotations
 
-from medinterp.evaluation.sensitivity.compare import compare
+from medinterp.evaluation.sensitivity.asking import compare
 from medinterp.evaluation.sensitivity.questions import QuestionGroup, read_csv, read_prompts
 from medinterp.evaluation.sensitivity.reports import compare_reports
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison, comparison_from

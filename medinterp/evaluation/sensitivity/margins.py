@@ -59,6 +59,14 @@ def forced_margins(
     return tuple(Margin(nats, token, text(other)) for nats, token, other in rows)
 
 
+def decisive(margins: Sequence[Margin]) -> Margin:
+    """The first margin below 0, where the answer is left; else the smallest.
+
+    Tokens forced after that place follow on words that the model would not have written, and say nothing.
+    """
+    return next((one for one in margins if one.nats < 0.0), None) or min(margins, key=lambda one: one.nats)
+
+
 @torch.inference_mode()
 def forced_logprobs(loaded: LoadedModel, film: Film, prompt: str, token_ids: Sequence[int]) -> Float32Array:
     """log p of every token of a report given another film, nats, float32 [T]. Raises PromptError."""

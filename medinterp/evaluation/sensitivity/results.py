@@ -14,9 +14,9 @@ PARAPHRASE = "paraphrase"
 class Margin:
     """How firmly a variant still gives the first question's answer.
 
-    nats: log p(token) - log p(rival), token by token of that answer, where it is smallest. Above 0 the model writes
-    the answer again, below 0 it does not. token: the text of the token where it is smallest; rival: the likeliest
-    other one there. "(end)" is the end of the answer.
+    nats: log p(token) - log p(rival) at the first token of that answer where it is below 0, that is where the model
+    leaves it; where there is none, at the token where it is smallest. Above 0 the model writes the answer again, below
+    0 it does not. token: the text of that token; rival: the likeliest other one there. "(end)": the answer's end.
     """
 
     nats: float

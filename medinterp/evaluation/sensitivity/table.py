@@ -9,7 +9,7 @@ from medinterp.evaluation.sensitivity.results import PARAPHRASE, Comparison, Map
 
 _TEXT_WIDTH = 48
 OTHER_ANSWER = "* this map belongs to another answer"
-MARGIN = "margin: log p of the first answer's tokens over the likeliest others, where it is smallest, nats"
+MARGIN = "margin: log p of the first answer over the likeliest other token where it is left or is nearest to it, nats"
 LOGPROB = "log p: what the words that name the finding gain or lose on the changed film, nats"
 BITS = "columns of methods: Jensen-Shannon divergence of the maps, bits (0 to 1)"
 

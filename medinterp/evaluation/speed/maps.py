@@ -102,9 +102,9 @@ def main() -> None:
     tracemalloc.start()
     compute_maps(dataclasses.replace(trace), ATTENTION_METHODS)
     extra = tracemalloc.get_traced_memory()[1]
-    held = trace_nbytes(trace)
+    held, count = trace_nbytes(trace), len(ATTENTION_METHODS)
     lines = [
-        BenchLine(f"all {len(ATTENTION_METHODS)} attention methods / N x N rollout ({shape})", every / usual, usual, every, "s"),
+        BenchLine(f"all {count} attention methods / N x N rollout ({shape})", every / usual, usual, every, "s"),
         BenchLine(f"attention flow / N x N rollout ({shape})", flow / usual, usual, flow, "s"),
         BenchLine(
             f"peak memory, trace included / trace ({shape})",

@@ -23,7 +23,7 @@ import { byId, make, slicer } from "./dom.js";
 import { Judging } from "./judging.js";
 import { Maps } from "./maps.js";
 import { Methods } from "./methods.js";
-import { ReportView, findingTitle } from "./report.js";
+import { ReportView, findingTitle, selectedWords } from "./report.js";
 import { Source } from "./source.js";
 import { Viewer } from "./viewer.js";
 
@@ -131,7 +131,7 @@ class Page {
     const method = this.methods.shown.name;
     const withoutSinks = byId("sinks").checked;
     this.maps = null;
-    this.viewer.showNumbers(null, null);
+    this.viewer.showNumbers(null, []);
     try {
       const answer = await this.api.json(`/reports/${id}/maps?${new URLSearchParams({ method, without_sinks: withoutSinks })}`);
       if (this.explanation?.id !== id || this.methods.shown.name !== method) return;
@@ -208,7 +208,7 @@ class Page {
     this.report.clear();
     this.details.clear();
     this.viewer.forgetOverlay();
-    this.viewer.showNumbers(null, null);
+    this.viewer.showNumbers(null, []);
   }
 
   async read() {
@@ -282,7 +282,7 @@ class Page {
     this.report.mark(selection);
     if (!selection) {
       this.viewer.forgetOverlay();
-      this.viewer.showNumbers(this.maps, null);
+      this.viewer.showNumbers(this.maps, []);
       this.judging.leave();
       this.details.invite();
       return;
@@ -303,8 +303,8 @@ class Page {
   /** What is said of the selection beside the picture; the maps' numbers come a moment later. */
   showSelectionFacts() {
     const { selection } = this;
-    const one = selection?.kind === "words" && selection.first === selection.last;
-    this.viewer.showNumbers(this.maps, one ? selection.first : null);
+    const words = selection ? selectedWords(selection, this.explanation.report) : [];
+    this.viewer.showNumbers(this.maps, words.map((index) => this.explanation.report.words[index]));
     if (!selection) return;
     this.details.show(selection, this.explanation.report, this.maps ? this.maps.notes : []);
     this.judging.show(this.explanation, selection, this.methods.shown);

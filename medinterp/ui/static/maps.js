@@ -19,15 +19,24 @@ export class Maps {
     this.exceeded = this.values.some((value) => Math.abs(value) > this.high * 1.0001);
   }
 
-  /** The word's strongest cell as a share of the report's range; above 1 for the few sharpest words. */
-  peakShare(word) {
-    const top = Math.max(Math.abs(this.low), Math.abs(this.high));
-    const own = this.values.subarray(word * this.cells, (word + 1) * this.cells);
-    return top > 0 ? own.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / top : 0;
+  /**
+   * The map of some words of the report together, as the server joins their tokens; null where words share a token,
+   * of which the words' own maps do not tell.
+   */
+  joined(words) {
+    const tokens = words.flatMap((word) => word.token_indices);
+    if (tokens.length === 0 || new Set(tokens).size < tokens.length) return null;
+    const map = new Float32Array(this.cells);
+    for (const word of words) {
+      const weight = this.additive ? 1 : word.token_indices.length / tokens.length;
+      for (let cell = 0; cell < this.cells; cell += 1) map[cell] += weight * this.values[word.index * this.cells + cell];
+    }
+    return map;
   }
 
-  /** Value of a word's map at a cell. */
-  value(word, row, column) {
-    return this.values[word * this.cells + row * this.columns + column];
+  /** A map's strongest cell as a share of the report's range; above 1 for the few sharpest words. */
+  peakShare(map) {
+    const top = Math.max(Math.abs(this.low), Math.abs(this.high));
+    return top > 0 ? map.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / top : 0;
   }
 }

@@ -29,6 +29,7 @@ export class ReportView {
     this.clear();
     this.host.addEventListener("click", (event) => this.clicked(event));
     this.host.addEventListener("keydown", (event) => this.keyed(event));
+    new ResizeObserver(() => this.keepInSight()).observe(this.host);
   }
 
   clear() {
@@ -175,6 +176,16 @@ export class ReportView {
       chip.setAttribute("aria-pressed", String(pressed));
     }
     if (selection?.kind !== "words") this.anchor = null;
+  }
+
+  /** What is said of a word takes room from the report: the word does not slip out of it. */
+  keepInSight() {
+    const chosen = this.words.find((node) => node.getAttribute("aria-pressed") === "true");
+    if (!chosen) return;
+    const word = chosen.getBoundingClientRect();
+    const host = this.host.getBoundingClientRect();
+    if (word.bottom > host.bottom) this.host.scrollTop += word.bottom - host.bottom + word.height;
+    else if (word.top < host.top) this.host.scrollTop -= host.top - word.top + word.height;
   }
 
   /** Choose a word, or with `extend` everything from the anchor to it. */

@@ -64,7 +64,7 @@ function mark(path) {
 }
 
 function table(result, decimals) {
-  const head = ["Order of the cells", "Deletion", "Insertion", "SRG"];
+  const head = ["Order", "Deletion", "Insertion", "SRG"];
   const cell = (score) => make("td", {}, fixed(score.value, decimals),
     make("span", { class: "mi-interval" }, span(score, decimals)));
   return make("table", { class: "mi-scores", id: "medinterp-scores" },

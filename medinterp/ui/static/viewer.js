@@ -37,7 +37,7 @@ export class Viewer {
     this.running = null; // the AbortController of the picture being drawn
     this.previewed = null; // the blob on the screen before it was read
     this.maps = null;
-    this.word = null;
+    this.map = null; // the selection's values, where they are known
     this.facts = "";
     this.longest = 0; // the film's longer side, in pixels
     this.drawn = 0; // the longer side of the overlay that was asked for last
@@ -78,16 +78,16 @@ export class Viewer {
     this.showKey();
   }
 
-  /** Maps of the report (or null) and the one word that is selected (or null). */
-  showNumbers(maps, word) {
+  /** Maps of the report (or null) and the words that are selected. */
+  showNumbers(maps, words) {
     this.maps = maps;
-    this.word = word;
+    this.map = maps === null ? null : maps.joined(words);
     this.showKey();
   }
 
   /**
    * The colour key: numbers at its ends for the report's shared range, words for a stretched one, a tick where
-   * the selected word's strongest cell stands; and what the picture can be compared with.
+   * the selection's strongest cell stands; and what the picture can be compared with.
    */
   showKey() {
     const whole = this.scale === "report";
@@ -95,9 +95,10 @@ export class Viewer {
     const signed = this.maps?.signed ?? false;
     const low = shared ? compact(this.maps.low) : "low";
     const high = shared ? `${this.maps.exceeded ? "≥ " : ""}${compact(this.maps.high)}` : "high";
+    byId("key").classList.toggle("mi-signed", signed);
     byId("key-low").textContent = signed ? `against ${shared ? low : ""}` : low;
     byId("key-high").textContent = signed ? `${shared ? high : ""} for` : high;
-    const share = shared && this.word !== null ? this.maps.peakShare(this.word) : null;
+    const share = shared && this.map !== null ? this.maps.peakShare(this.map) : null;
     const tick = byId("key-tick");
     tick.hidden = share === null;
     const place = Math.sqrt(Math.min(1, share ?? 0)); // as the colours stand, see medinterp.render.scaled
@@ -107,21 +108,23 @@ export class Viewer {
     if (!whole) {
       note.textContent = "Stretched to this word alone: a faint map looks as strong as a clear one. Do not compare words.";
     } else if (share !== null && share < FAINT) {
-      note.textContent = `Faint: this word's strongest cell reaches ${Math.round(100 * share)} % of the report's range. `
+      note.textContent = `Faint: the strongest cell reaches ${Math.round(100 * share)} % of the report's range. `
         + "“This word” stretches it.";
+    } else if (signed) {
+      note.textContent = "One square-root colour range for the report. Without a cell “against” it, a word is likelier.";
     } else {
       note.textContent = "One square-root colour range for the whole report: words can be compared.";
     }
   }
 
-  /** The cell under the pointer, and the selected word's value there. */
+  /** The cell under the pointer, and the selection's value there. */
   readOut(event) {
     if (!this.maps) return;
     const box = this.picture.getBoundingClientRect();
     const inside = (share, count) => Math.min(count - 1, Math.max(0, Math.floor(share * count)));
     const row = inside((event.clientY - box.top) / box.height, this.maps.rows);
     const column = inside((event.clientX - box.left) / box.width, this.maps.columns);
-    const value = this.word === null ? "" : `: ${compact(this.maps.value(this.word, row, column))}`;
+    const value = this.map === null ? "" : `: ${compact(this.map[row * this.maps.columns + column])}`;
     byId("facts").textContent = `row ${row + 1}, column ${column + 1}${value}`;
   }
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from medinterp.errors import PromptError
 from medinterp.evaluation.sensitivity.answers import mirrored, same_answer, yes_no
 from medinterp.evaluation.sensitivity.maps import Maps, map_shifts, maps_of, needs_layers, packs_of
-from medinterp.evaluation.sensitivity.margins import forced_margins
+from medinterp.evaluation.sensitivity.margins import decisive, forced_margins
 from medinterp.evaluation.sensitivity.results import PARAPHRASE, Comparison, Margin, Variant
 from medinterp.imaging.perturb import PERTURBATIONS, Perturbation
 from medinterp.types import Film, Report
@@ -117,9 +117,9 @@ def _margin(generator: Generator, film: Film, question: str, first: _Reading, *,
     if yes_no(first.text):
         deciding = _answering(first.report)
         margins = forced_margins(generator.loaded, film, question, ids[: deciding[-1] + 1], end=False)
-        return min((margins[token] for token in deciding), key=lambda one: one.nats)
+        return decisive([margins[token] for token in deciding])
     turned = mirrored(first.text) if mirror else first.text
     if turned != first.text:
         ids = generator.loaded.processor.tokenizer(turned, add_special_tokens=False)["input_ids"]
     margins = forced_margins(generator.loaded, film, question, ids, end=first.report.complete)
-    return min(margins, key=lambda one: one.nats)
+    return decisive(margins)
