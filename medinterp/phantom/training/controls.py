@@ -9,6 +9,7 @@ nodule that is often too faint to be read (see `shortcut`): some of its words ar
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,21 +56,20 @@ def train_control(
 
     Raises ModelError when `output` is where the packaged model lies.
     """
-    from medinterp.model import load_model
     from medinterp.phantom import weights_directory
 
     if output.resolve() == weights_directory().resolve():
         raise ModelError(f"{output} holds the packaged model, from which controls are made: give another directory")
     recipe = recipe or CONTROLS[control].recipe
-    packaged = load_model("phantom", dtype="float32", device="cpu", calibration=None)
-    model, processor = packaged.model.requires_grad_(True), packaged.processor
+    packaged, processor = _packaged(weights_directory())
+    model = packaged
     kind: Literal["films", "shortcut"] = "shortcut" if control == "shortcut" else "films"
     pool = draw_pool(work / "pool", 0, recipe.films, 256, os.cpu_count() or 1, kind=kind)
     if control == "shuffled":
         pool = shuffled(pool, seed)
         model = make_model(processor.tokenizer, seed)
         for part in ("vision_tower", "multi_modal_projector"):
-            getattr(model.model, part).load_state_dict(getattr(packaged.model.model, part).state_dict())
+            getattr(model.model, part).load_state_dict(getattr(packaged.model, part).state_dict())
     trainer = LanguageTrainer(
         model,
         processor,
@@ -79,10 +79,22 @@ def train_control(
         seed=seed,
         train_projection=control != "shuffled",
     )
-    made_from = packaged.revision.rpartition(":")[2][:8]  # other packaged weights: another training
+    weights = (weights_directory() / "model.safetensors").read_bytes()
+    made_from = hashlib.sha256(weights).hexdigest()[:8]  # other packaged weights: another training
     checkpoint = checkpoint_path(work, control, recipe.name, seed, made_from)
     take_steps(control, trainer, recipe.language_steps, checkpoint)
     return model, processor
+
+
+def _packaged(directory: Path) -> tuple[Any, Any]:
+    """The packaged model in float32, ready to be trained, and its processor."""
+    import torch
+    from transformers import AutoProcessor, Gemma3ForConditionalGeneration
+
+    model_class: Any = Gemma3ForConditionalGeneration
+    processor_class: Any = AutoProcessor
+    model = model_class.from_pretrained(directory, dtype=torch.float32, local_files_only=True)
+    return model, processor_class.from_pretrained(directory, backend="pil", local_files_only=True)
 
 
 def derangement(count: int, seed: int) -> npt.NDArray[np.int64]:

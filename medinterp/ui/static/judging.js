@@ -34,7 +34,7 @@ export class Judging {
   show(explanation, selection, method) {
     const key = JSON.stringify([asked(selection), method.name]);
     if (key !== this.key || explanation !== this.explanation) {
-
+      this.question.abandon();
       this.explanation = explanation;
       this.selection = selection;
       this.method = method;

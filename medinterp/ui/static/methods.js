@@ -122,7 +122,7 @@ export class Methods {
     } catch (error) {
       this.onStatus(`${method.title} could not be computed.`);
       if (this.question.hadFocus) this.select.focus();
-
+      this.goBack();
       this.onProblem(error);
     }
   }
