@@ -15,7 +15,7 @@ from medinterp.errors import CalibrationError
 from medinterp.explainer import Explainer
 from medinterp.imaging import read_film
 from medinterp.model import load_model
-from medinterp.relevancy import METHODS
+from medinterp.relevancy import TRACE_METHODS
 
 
 def test_a_film_is_drawn_with_its_truth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,7 +98,7 @@ def test_evaluate_measures(tmp_path: Path, what: str) -> None:
     else:
         assert result["words"] > 0
         scores = result["methods"]
-        assert {*METHODS, "random", "centre", "mean mask", "ceiling"} <= scores.keys()
+        assert {*TRACE_METHODS, "random", "centre", "mean mask", "ceiling"} <= scores.keys()
         assert scores["raw, mean of layers"]["pointing"]["value"] > scores["random"]["pointing"]["value"]
         assert scores["ceiling"]["pointing"]["value"] == 1.0
         assert all(score["mass"]["value"] <= scores["ceiling"]["mass"]["value"] for score in scores.values())

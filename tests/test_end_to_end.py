@@ -16,7 +16,7 @@ from medinterp.phantom.films import TEST_SEEDS_START, sample_film
 from tests.browser import Page, browser, chromium, foreign_requests  # noqa: F401 - pytest finds fixtures by name
 from tests.served import Served
 
-SEED, NAME = TEST_SEEDS_START + 26, "effusion"
+SEED, NAME = TEST_SEEDS_START + 26, "pleural"
 WIDTH, HEIGHT = 900, 750
 
 
