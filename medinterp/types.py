@@ -314,7 +314,8 @@ class Faithfulness:
     """Whether a selection's words depend on the picture, and whether a map says where.
 
     logprob: log p of the selection as it was written, nats. blank_drop, swap_drops: what it loses when the film is
-    blank, or is each of some other films, nats; reliance: the largest of these. fractions: shares of cells at which
+    blank, or is each of some other films, nats; reliance: the largest loss with another film (no model has learned from
+    blank ones: what it writes then can be anything). fractions: shares of cells at which
     curves are taken. scores: of the map; random, centre: of a random order and of nearness to the film's centre.
     over_random, over_centre: srg of the map less that of the baseline, with intervals over the fills.
     verdict: "region" (driven by the region that the map shows), "picture" (driven by the picture, but this map is no

@@ -49,7 +49,7 @@ def test_reliance_is_what_other_films_cost(loaded: LoadedModel, tokens: list[int
     assert judge.logprob == pytest.approx(own, abs=1e-4)
     others = [blank_film(noise_film()), noise_film(8), noise_film(9)]
     np.testing.assert_allclose(judge.drops, [own - logprob(film) for film in others], atol=1e-4)
-    assert judge.reliance == judge.drops.max()
+    assert judge.reliance == judge.drops[1:].max()
 
 
 def test_curves_are_those_of_forwards_with_the_cells_of_the_other_film(
@@ -87,6 +87,15 @@ def test_occlusion_makes_the_best_order_and_its_reverse_the_worst(loaded: Loaded
     gain = judge.curves(drops).areas(judge.fractions)[2].mean()
     randoms = [judge.curves(None).areas(judge.fractions)[2].mean() for _ in range(5)]
     assert gain > max(randoms)
+
+
+def test_a_blank_film_alone_is_no_reason(loaded: LoadedModel, tokens: list[int]) -> None:
+    """A swapped film that is the film itself costs nothing, whatever the blank one does."""
+    judge = Judge(loaded, [noise_film()], PROMPT, tokens, [2, 3], swaps=[noise_film()])
+    assert abs(judge.drops[0]) > 1e-3
+    assert judge.reliance == pytest.approx(0.0, abs=1e-5)
+    with pytest.raises(SelectionError, match="at least one"):
+        Judge(loaded, [noise_film()], PROMPT, tokens, [2, 3], swaps=[])
 
 
 def test_the_rule() -> None:

@@ -216,7 +216,7 @@ class FaithfulnessModel(Model):
     logprob: float = Field(description="Of the words as they were written, nats.")
     blank_drop: float = Field(description="What they lose when the film is blank, nats.")
     swap_drops: tuple[float, ...] = Field(description="What they lose with each of some other films, nats.")
-    reliance: float = Field(description="The largest of these losses, nats.")
+    reliance: float = Field(description="The largest loss with another film, nats.")
     fractions: tuple[float, ...] = Field(description="Shares of the cells at which curves are taken.")
     scores: OrderScoresModel
     random: OrderScoresModel = Field(description="Of a random order.")

@@ -23,7 +23,11 @@ from medinterp.model.replay import MEMORY_BYTES, Replay, encode_images
 from medinterp.types import Faithfulness, Film, Float32Array, Interval, OrderScores, Report
 
 RELIANCE_NATS = float(np.log(2.0))
-"""A selection depends on the picture when another picture can make it half as likely."""
+"""A selection depends on the picture when another film can make it half as likely.
+
+The blank film is told and not asked: no model has seen one in training, and what it writes then can be anything, words
+that the text determines included.
+"""
 RESAMPLES = 2000
 SENTENCES = {
     "region": "Driven by this region: replacing what the map marks costs the words more than chance does.",
@@ -76,6 +80,8 @@ class Judge:
         progress gets the number of passes done; GenerationCancelled is raised between batches. Raises
         SelectionError for a selection that the report has not.
         """
+        if swaps is not None and not swaps:
+            raise SelectionError("at least one other film is needed to take this one's place")
         if not selection or min(selection) < 0 or max(selection) >= len(token_ids):
             raise SelectionError(f"the report has {len(token_ids)} tokens; nothing of it is selected")
         self._selection = sorted(set(selection))
@@ -105,8 +111,8 @@ class Judge:
 
     @property
     def reliance(self) -> float:
-        """The most that the selection loses with another picture in the film's place, nats."""
-        return float(self.drops.max())
+        """The most that the selection loses with another film in this one's place, nats; the blank one is none."""
+        return float(self.drops[1:].max())
 
     @torch.no_grad()
     def curves(self, values: Float32Array | None) -> OrderCurves:
