@@ -15,7 +15,7 @@ def test_verdicts_are_counted_on_both_kinds_of_words() -> None:
     assert sum(done) == found["films"] == 3
     assert found["text_words"]["words"] == 3
     assert found["picture_words"]["words"] >= 1
-    assert found["picture_words"]["value"] == 1.0
+    assert found["picture_words"]["value"] > 0.5
     assert found["text_words"]["value"] > 0.5
     assert found["decoy_refused"]["words"] == found["picture_words"]["words"]
 
