@@ -11,7 +11,7 @@ from models import noise_film, save_small_model
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from medinterp.model import LoadedModel, load_model
-from medinterp.model.capture import ATTENTION, AttentionRecorder, captured_attention
+from medinterp.model.capture import ATTENTION, AttentionCall, AttentionRecorder, captured_attention
 from medinterp.model.decoding import Decoded, DecodeOptions, decode
 from medinterp.model.forcing import attention_by, teacher_forced
 from medinterp.model.prompt import PromptInputs, build_prompt
@@ -244,12 +244,12 @@ def test_only_the_language_layers_of_this_model_are_observed(
     seen: list[tuple[int, ...]] = []
     observe = AttentionRecorder.observe
 
-    def spy(recorder: AttentionRecorder, layer: int, query: torch.Tensor, *rest: torch.Tensor) -> None:
-        seen.append((layer, query.shape[2]))
+    def spy(recorder: AttentionRecorder, call: AttentionCall, output: torch.Tensor) -> None:
+        seen.append((call.layer, call.query.shape[2]))
         if len(seen) == 1:  # another model runs in the middle of this one's pass
             with torch.no_grad():
                 teacher_forced(other, build_prompt(other, [noise_film()], "Look."), [1, 2])
-        observe(recorder, layer, query, *rest)
+        observe(recorder, call, output)
 
     monkeypatch.setattr(AttentionRecorder, "observe", spy)
     written(loaded, prompt, 2)

@@ -11,6 +11,7 @@ from models import noise_film, save_small_model
 
 from medinterp.errors import GenerationCancelled
 from medinterp.model import LoadedModel, load_model
+from medinterp.model.capture import AttentionCall
 from medinterp.model.forcing import attention_by
 from medinterp.model.gradients import attention_weights, edge_gradient, gradient_relevancy, weighted_values
 from medinterp.model.prompt import PromptInputs, build_prompt
@@ -43,11 +44,14 @@ def whole_forward(
 ) -> torch.Tensor:
     """log p of every token by one forward over everything, the weights passed through `change`."""
 
-    def rule(layer, query, key, value, mask, scaling):  # type: ignore[no-untyped-def]
+    def rule(call: AttentionCall) -> torch.Tensor:
+        key, value = call.key, call.value
         if detach_from is not None:
             key = torch.cat([key[:, :, :detach_from], key[:, :, detach_from:].detach()], dim=2)
             value = torch.cat([value[:, :, :detach_from], value[:, :, detach_from:].detach()], dim=2)
-        return weighted_values(change(layer, attention_weights(query, key, mask, scaling)), value)
+        assert call.mask is not None
+        weights = attention_weights(call.query, key, call.mask, call.scaling)
+        return weighted_values(change(call.layer, weights), value)
 
     report = torch.tensor(tokens)
     logits = loaded.model(

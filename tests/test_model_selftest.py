@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from medinterp.errors import SelfTestError
 from medinterp.model import LoadedModel, load_model, self_test
 from medinterp.model import capture as capture_module
-from medinterp.model.capture import ATTENTION, AttentionRecorder
+from medinterp.model.capture import ATTENTION, AttentionCall, AttentionRecorder
 from medinterp.model.prompt import build_prompt
 
 
@@ -78,9 +79,9 @@ def test_a_mask_that_is_not_registered_where_only_a_window_is_lost(
     loaded = load_model(str(save_small_model(tmp_path, sliding_window=40)))
     observe = AttentionRecorder.observe
 
-    def unmasked(recorder: AttentionRecorder, *seen: Any) -> None:
-        layer, query, key, value, mask, output = seen
-        observe(recorder, layer, query, key, value, None if mask is None else torch.ones_like(mask), output)
+    def unmasked(recorder: AttentionRecorder, call: AttentionCall, output: torch.Tensor) -> None:
+        mask = None if call.mask is None else torch.ones_like(call.mask)
+        observe(recorder, replace(call, mask=mask), output)
 
     monkeypatch.setattr(AttentionRecorder, "observe", unmasked)
     with pytest.raises(SelfTestError, match="difference to eager"):
@@ -90,8 +91,8 @@ def test_a_mask_that_is_not_registered_where_only_a_window_is_lost(
 def test_the_wrong_row(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     observe = AttentionRecorder.observe
 
-    def one_early(recorder: AttentionRecorder, layer: int, query: torch.Tensor, *seen: Any) -> None:
-        observe(recorder, layer, query.roll(1, dims=2), *seen)
+    def one_early(recorder: AttentionRecorder, call: AttentionCall, output: torch.Tensor) -> None:
+        observe(recorder, replace(call, query=call.query.roll(1, dims=2)), output)
 
     monkeypatch.setattr(AttentionRecorder, "observe", one_early)
     with pytest.raises(SelfTestError, match="difference to eager"):

@@ -10,6 +10,8 @@ that computes the attention in SDPA's place.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -24,34 +26,40 @@ ATTENTION = "medinterp_capture"
 _BLOCK_BYTES = 16 * 2**20
 
 
+@dataclass(frozen=True, eq=False)
+class AttentionCall:
+    """What one layer computes its attention from in one pass.
+
+    query: [B, H, queries, D]; key, value: [B, key/value heads, keys, D]; mask: bool [B or 1, 1, queries, keys], or
+    None; scaling: the factor of q k^T.
+    """
+
+    layer: int
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+    mask: torch.Tensor | None
+    scaling: float
+
+    @property
+    def whole_mask(self) -> torch.Tensor:
+        """The mask of a pass that begins at position 0; where none was made, what SDPA's `is_causal` stands for."""
+        if self.mask is not None:
+            return self.mask
+        queries, keys = self.query.shape[2], self.key.shape[2]
+        return torch.ones(1, 1, queries, keys, dtype=torch.bool, device=self.query.device).tril()
+
+
 class Observer(Protocol):
     """Sees what one layer computed in one pass."""
 
-    def observe(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        mask: torch.Tensor | None,
-        output: torch.Tensor,
-    ) -> None:
-        """Shapes as in `captured_attention`."""
+    def observe(self, call: AttentionCall, output: torch.Tensor) -> None:
+        """output: [B, queries, H, D]."""
         ...
 
 
-class AttentionRule(Protocol):
-    """Computes one layer's attention: arguments as those of `captured_attention`, answers [B, queries, H, D]."""
-
-    def __call__(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        mask: torch.Tensor | None,
-        scaling: float,
-    ) -> torch.Tensor: ...
+AttentionRule = Callable[[AttentionCall], torch.Tensor]
+"""Computes one layer's attention: [B, queries, H, D]."""
 
 
 def captured_attention(
@@ -67,14 +75,14 @@ def captured_attention(
 ) -> tuple[torch.Tensor, None]:
     """The model's own output by SDPA; the recorder, when there is one, sees what went into it.
 
-    query: [B, H, queries, D]; key, value: [B, key/value heads, keys, D]; attention_mask: bool
-    [B, 1, queries, keys] or None; answers [B, queries, H, D].
+    Shapes as in `AttentionCall`; answers [B, queries, H, D].
     """
+    call = AttentionCall(module.layer_idx, query, key, value, attention_mask, module.scaling)
     if attention_rule is not None:
-        return attention_rule(module.layer_idx, query, key, value, attention_mask, module.scaling), None
+        return attention_rule(call), None
     output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
     if attention_recorder is not None:
-        attention_recorder.observe(module.layer_idx, query, key, value, attention_mask, output)
+        attention_recorder.observe(call, output)
     return output, None
 
 
@@ -99,28 +107,18 @@ class AttentionRecorder:
         self._outputs: list[torch.Tensor | None] = [None] * layers
         self._values: list[torch.Tensor | None] = [None] * layers
 
-    def observe(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        mask: torch.Tensor | None,
-        output: torch.Tensor,
-    ) -> None:
-        """Take what one layer computed in one pass (shapes as in `captured_attention`)."""
-        queries = query.shape[2]
-        if queries > 1:
-            if mask is None:
-                mask = causal_mask(queries, key.shape[2], query.device)
-            self._buffers.add_prompt_values(layer, value)
+    def observe(self, call: AttentionCall, output: torch.Tensor) -> None:
+        """Take what one layer computed in one pass; output: [B, queries, H, D]."""
+        layer, mask = call.layer, call.mask
+        if call.query.shape[2] > 1:
+            self._buffers.add_prompt_values(layer, call.value)
             if self._buffers.wants_layer_attention:
-                self._observe_prompt_rows(layer, query, key, mask)
-            query, output, value, mask = query[:, :, -1:], output[:, -1:], value[:, :, -1:], mask[:, :, -1:]
-        self._scores[layer] = _scores(query, key)[:, :, 0]
+                self._observe_prompt_rows(call)
+            mask = call.whole_mask[:, :, -1:]
+        self._scores[layer] = _scores(call.query[:, :, -1:], call.key)[:, :, 0]
         self._masks[layer] = mask
-        self._outputs[layer] = output
-        self._values[layer] = value[:, :, -1]
+        self._outputs[layer] = output[:, -1:]
+        self._values[layer] = call.value[:, :, -1]
 
     def finish_pass(self) -> None:
         """Close one forward pass: every layer's row goes into the buffers at its absolute positions."""
@@ -142,17 +140,16 @@ class AttentionRecorder:
             groups.setdefault((scores.shape[-1], id(self._masks[layer])), []).append(layer)
         return list(groups.values())
 
-    def _observe_prompt_rows(
-        self, layer: int, query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor
-    ) -> None:
+    def _observe_prompt_rows(self, call: AttentionCall) -> None:
         """The head-mean of all the prompt's rows, with the softmax in blocks of bounded size."""
-        batch, heads, queries, _ = query.shape
-        block = max(1, _BLOCK_BYTES // (4 * batch * heads * key.shape[2]))
+        mask = call.whole_mask
+        batch, heads, queries, _ = call.query.shape
+        block = max(1, _BLOCK_BYTES // (4 * batch * heads * call.key.shape[2]))
         for start in range(0, queries, block):
             stop = min(start + block, queries)
-            scores = _scores(query[:, :, start:stop], key).mul_(self._buffers.scaling[layer])
+            scores = _scores(call.query[:, :, start:stop], call.key).mul_(self._buffers.scaling[call.layer])
             scores = scores.masked_fill_(~mask[:, :, start:stop], -torch.inf)
-            self._buffers.add_prompt_rows(layer, start, scores.softmax(-1).mean(1))
+            self._buffers.add_prompt_rows(call.layer, start, scores.softmax(-1).mean(1))
 
 
 def _scores(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
@@ -161,11 +158,6 @@ def _scores(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
     shared = key.shape[1]
     grouped = query.reshape(batch, shared, heads // shared * queries, width)
     return (grouped.float() @ key.float().transpose(2, 3)).view(batch, heads, queries, -1)
-
-
-def causal_mask(queries: int, keys: int, device: torch.device) -> torch.Tensor:
-    """What SDPA's `is_causal` stands for where no mask was made: bool [1, 1, queries, keys]."""
-    return torch.ones(1, 1, queries, keys, dtype=torch.bool, device=device).tril()
 
 
 def _seen(kept: list[torch.Tensor | None]) -> list[torch.Tensor]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from medinterp.errors import GenerationCancelled
+from medinterp.model.capture import AttentionCall
 from medinterp.model.loading import LoadedModel
 from medinterp.model.prompt import PromptInputs
 from medinterp.model.replay import MEMORY_BYTES, Replay, token_logprobs
@@ -31,27 +32,22 @@ class EdgeGradients:
     head_map: Float32Array
 
 
-class _ReportRows:
-    """Attention of some rows q_t over keys and values that are as they were, with the weights kept for gradients."""
+class _OpenAttention:
+    """Attention of some rows computed in the open, with every layer's weights kept for gradients.
 
-    def __init__(self, replay: Replay, rows: slice) -> None:
-        self._replay, self._rows = replay, rows
+    held: over the keys and values of the pass as it was, the rows' own too, so that nothing reaches another row.
+    """
+
+    def __init__(self, replay: Replay, rows: slice, *, held: bool) -> None:
+        self._replay, self._rows, self._held = replay, rows, held
         self.weights: list[torch.Tensor] = []
 
-    def __call__(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        mask: torch.Tensor | None,
-        scaling: float,
-    ) -> torch.Tensor:
-        """The rows' own keys and values are those of the pass as it was, too: nothing reaches another row."""
-        kept = self._replay.layers[layer]
-        weights = attention_weights(query, kept.key, kept.mask[:, :, self._rows], scaling)
+    def __call__(self, call: AttentionCall) -> torch.Tensor:
+        kept = self._replay.layers[call.layer]
+        key, value = (kept.key, kept.value) if self._held else (call.key, call.value)
+        weights = attention_weights(call.query, key, kept.mask[:, :, self._rows, : key.shape[2]], call.scaling)
         self.weights.append(weights)
-        return weighted_values(weights, kept.value)
+        return weighted_values(weights, value)
 
 
 def attention_weights(query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor, scaling: float) -> torch.Tensor:
@@ -110,9 +106,10 @@ def edge_gradient(
 def _edge_part(replay: Replay, tokens: slice, cells: torch.Tensor) -> tuple[Float32Array, Float32Array, Float32Array]:
     first = replay.prompt.length - 1
     rows = slice(first + tokens.start, first + tokens.stop)
-    rule = _ReportRows(replay, rows)
+    rule = _OpenAttention(replay, rows, held=True)
     with torch.enable_grad():
-        logprobs = _row_logprobs(replay, rows, tokens, rule)
+        states = _states(replay, rows, rule)
+        logprobs = token_logprobs(states, replay.loaded.model.lm_head.weight, replay.token_ids[tokens])
         gradients = torch.autograd.grad(logprobs.sum(), rule.weights)
     edges, heads, mapped = [], [], []
     for weights, gradient in zip(rule.weights, gradients, strict=True):
@@ -130,37 +127,17 @@ def _edge_part(replay: Replay, tokens: slice, cells: torch.Tensor) -> tuple[Floa
     )
 
 
-def _row_logprobs(replay: Replay, rows: slice, tokens: slice, rule: _ReportRows) -> torch.Tensor:
-    embeddings = replay.embeddings[:, rows].detach().requires_grad_()
-    states = replay.loaded.model.model.language_model(
+def _states(replay: Replay, rows: slice, rule: _OpenAttention, copies: int = 1) -> torch.Tensor:
+    """Final states of some rows under the rule, [copies, rows, d]."""
+    embeddings = replay.embeddings[:, rows].detach().repeat(copies, 1, 1).requires_grad_()
+    states: torch.Tensor = replay.loaded.model.model.language_model(
         inputs_embeds=embeddings,
         attention_mask={kind: None for kind in set(replay.loaded.facts.layer_types)},
         position_ids=torch.arange(rows.start, rows.stop, device=embeddings.device)[None],
         use_cache=False,
         attention_rule=rule,
     ).last_hidden_state
-    return token_logprobs(states, replay.loaded.model.lm_head.weight, replay.token_ids[tokens])[0]
-
-
-class _AllRows:
-    """Attention of all rows, computed in the open, with every layer's weights kept for gradients."""
-
-    def __init__(self, masks: Sequence[torch.Tensor], length: int) -> None:
-        self._masks, self._length = masks, length
-        self.weights: list[torch.Tensor] = []
-
-    def __call__(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        mask: torch.Tensor | None,
-        scaling: float,
-    ) -> torch.Tensor:
-        weights = attention_weights(query, key, self._masks[layer][:, :, : self._length, : self._length], scaling)
-        self.weights.append(weights)
-        return weighted_values(weights, value)
+    return states
 
 
 def gradient_relevancy(
@@ -204,22 +181,15 @@ def _relevancy_rows(replay: Replay, tokens: list[int]) -> torch.Tensor:
     """r of each token, float32 [tokens, positions up to the last of them]."""
     loaded, count = replay.loaded, len(tokens)
     queries = torch.tensor([replay.prompt.length - 1 + token for token in tokens], device=loaded.device)
-    length = int(queries.max()) + 1
-    rule = _AllRows([layer.mask for layer in replay.layers], length)
+    rows = slice(0, int(queries.max()) + 1)
+    rule = _OpenAttention(replay, rows, held=False)
     copies = torch.arange(count, device=loaded.device)
     with torch.enable_grad():
-        embeddings = replay.embeddings[:, :length].detach().repeat(count, 1, 1).requires_grad_()
-        states = loaded.model.model.language_model(
-            inputs_embeds=embeddings,
-            attention_mask={kind: None for kind in set(loaded.facts.layer_types)},
-            position_ids=torch.arange(length, device=loaded.device)[None],
-            use_cache=False,
-            attention_rule=rule,
-        ).last_hidden_state
+        states = _states(replay, rows, rule, count)
         outputs = loaded.model.lm_head.weight[replay.token_ids[tokens]].float()
         logits = (states[copies, queries].float() * outputs).sum(-1)
         gradients = torch.autograd.grad(logits.sum(), rule.weights)
-    row = torch.zeros(count, length, device=loaded.device)
+    row = torch.zeros(count, rows.stop, device=loaded.device)
     row[copies, queries] = 1.0
     for weights, gradient in zip(reversed(rule.weights), reversed(gradients), strict=True):
         effect = (weights.detach() * gradient).clamp_min_(0.0).mean(dim=1)

@@ -14,7 +14,7 @@ import torch
 from transformers import DynamicCache
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from medinterp.model.capture import causal_mask
+from medinterp.model.capture import AttentionCall
 from medinterp.model.loading import LoadedModel
 from medinterp.model.prompt import PromptInputs
 
@@ -37,18 +37,8 @@ class _Keeper:
     def __init__(self) -> None:
         self.layers: dict[int, LayerPass] = {}
 
-    def observe(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        mask: torch.Tensor | None,
-        output: torch.Tensor,
-    ) -> None:
-        if mask is None:
-            mask = causal_mask(query.shape[2], key.shape[2], query.device)
-        self.layers[layer] = LayerPass(key, value, mask)
+    def observe(self, call: AttentionCall, output: torch.Tensor) -> None:
+        self.layers[call.layer] = LayerPass(call.key, call.value, call.whole_mask)
 
 
 class Replay:
