@@ -13,7 +13,8 @@ import torch
 from medinterp.cli import main
 from medinterp.evaluation.benchmark.certified import COLLAPSE_NATS, STEADY_NATS, Certificates, certify, redrawn
 from medinterp.evaluation.benchmark.film import PRIORS, Plan, score_film
-from medinterp.evaluation.benchmark.maps import COARSE, EXACT
+from medinterp.evaluation.benchmark.maps import COARSE, EXACT, THOROUGH
+from medinterp.evaluation.benchmark.memory import with_peak
 from medinterp.evaluation.benchmark.page import page
 from medinterp.evaluation.benchmark.randomised import randomised
 from medinterp.evaluation.benchmark.summary import markdown, summarise
@@ -99,7 +100,13 @@ def scored(loaded: LoadedModel) -> dict[str, Any]:
     from dataclasses import asdict
 
     synthetic, width, height = next(unseen_films(1, FILM))
-    plan = Plan(judged=True, randomised=randomised(loaded), mean_masks=mean_masks(20), token_limit=1)
+    plan = Plan(
+        thorough=True,
+        judged=True,
+        controls={"randomised": randomised(loaded)},
+        mean_masks=mean_masks(20),
+        token_limit=1,
+    )
     return asdict(score_film(Generator(loaded), synthetic, width, height, plan))
 
 
@@ -114,9 +121,10 @@ def test_a_film_is_scored_by_every_method_beside_the_priors(scored: dict[str, An
         assert 0 <= scores["mass"] <= 1
         assert scores["srg"] == pytest.approx(scores["insertion"] - scores["deletion"], abs=2e-4)
         assert ("spearman" in scores) == (name not in (EXACT, "random"))
-        assert ("randomised" in scores) == (name not in PRIORS)
+        assert ("randomised rho" in scores) == (name not in (*PRIORS, COARSE))
+        assert ("randomised pointing" in scores) == (name not in (*PRIORS, COARSE))
     assert first["methods"]["ceiling"]["pointing"] == 1
-    assert set(scored["seconds"]) >= set(METHODS)
+    assert set(scored["seconds"]) == set(scored["memory"]) == {*METHODS, COARSE}
     json.dumps(scored, allow_nan=False)
 
 
@@ -129,12 +137,14 @@ def test_the_table_says_what_the_films_say(scored: dict[str, Any]) -> None:
         },
     }
     miss = {**token, "methods": {"a": {**token["methods"]["a"], "pointing": 0.0}}}
-    film = {"words": 10, "certified": 2, "tokens": [token, miss], "specificity": {}, "seconds": {"a": 2.0}}
-    empty = {"words": 10, "certified": 0, "tokens": [], "specificity": {}, "seconds": {}}
+    costs = {"specificity": {}, "seconds": {"a": 2.0}, "memory": {"a": 30.0}}
+    film = {"words": 10, "certified": 2, "tokens": [token, miss], **costs}
+    empty = {"words": 10, "certified": 0, "tokens": [], "specificity": {}, "seconds": {}, "memory": {}}
     found = summarise({"m": [film, empty, film], "n": [film]})
     assert found["certified_share"] == 6 / 40
     assert found["methods"]["a"]["pointing"]["value"] == 0.5
     assert found["methods"]["a"]["seconds"]["value"] == 2.0
+    assert found["methods"]["a"]["memory"]["value"] == 30.0
     assert found["methods"]["a"]["srg"] == {"value": None, "low": None, "high": None}
     assert found["findings"]["nodule"]["tokens"] == 6
     assert "| a | 0.50 | 0.50 | 0.25 |" in markdown(found)
@@ -173,7 +183,8 @@ def test_determined_words_have_no_alternative() -> None:
 
 
 def test_the_command_goes_on_where_it_was_stopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["evaluate", "--maps", "--films", "1", "--judged", "0", "--sanity", "0", "--work", str(tmp_path / "w")]
+    none = ["--thorough", "0", "--judged", "0", "--controlled", "0"]
+    arguments = ["evaluate", "--maps", "--films", "1", *none, "--work", str(tmp_path / "w")]
     assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"benchmark.json", "benchmark.md", "benchmark.html"}
     (kept,) = (tmp_path / "w").rglob("*.json")
@@ -183,3 +194,28 @@ def test_the_command_goes_on_where_it_was_stopped(tmp_path: Path, capsys: pytest
     assert kept.stat().st_mtime_ns == before
     assert (tmp_path / "again.json").read_text() == (tmp_path / "out" / "benchmark.json").read_text()
     assert capsys.readouterr().out == (tmp_path / "out" / "benchmark.md").read_text()
+
+
+def test_the_peak_is_what_was_held_at_one_time() -> None:
+    def run() -> float:
+        first = np.ones(60 * 2**20, dtype=np.uint8)
+        total = float(first[:10].sum())
+        del first
+        second = np.ones(40 * 2**20, dtype=np.uint8)
+        return total + float(second[:10].sum())
+
+    value, peak = with_peak(run, torch.device("cpu"))
+    assert value == 20
+    if peak is None:
+        pytest.skip("only Linux tells a process's peak")
+    assert 58 * 2**20 < peak < 75 * 2**20
+    _, again = with_peak(lambda: None, torch.device("cpu"))
+    assert again is not None and again < 2 * 2**20
+
+
+def test_a_film_may_be_scored_without_what_takes_longest(loaded: LoadedModel) -> None:
+    synthetic, width, height = next(unseen_films(1, FILM))
+    plan = Plan(thorough=False, judged=False, controls={}, mean_masks=mean_masks(20), token_limit=1)
+    scores = score_film(Generator(loaded), synthetic, width, height, plan)
+    assert set(scores.tokens[0]["methods"]) == {*METHODS, *PRIORS} - set(THOROUGH)
+    assert all("spearman" not in of for of in scores.tokens[0]["methods"].values())

@@ -33,8 +33,12 @@ def add(commands: Commands) -> None:
     evaluate.add_argument("--json", type=Path, default=None, metavar="FILE")
     evaluate.add_argument("--method", action="append", dest="methods", help="of radiologists' films; may be repeated")
     maps = evaluate.add_argument_group("of --maps")
+    maps.add_argument("--thorough", type=not_negative, default=200, help="films with occlusion, gradient relevancy too")
     maps.add_argument("--judged", type=not_negative, default=100, help="films with deletion and insertion too")
-    maps.add_argument("--sanity", type=not_negative, default=50, help="films with a randomised model's maps too")
+    maps.add_argument("--controlled", type=not_negative, default=50, help="films with control models' maps too")
+    maps.add_argument(
+        "--shuffled", default=None, metavar="MODEL", help="control of another film's reports, beside random"
+    )
     maps.add_argument("--work", type=Path, default=Path(".cache/benchmark"), metavar="DIR", help="to go on from")
     maps.add_argument("--out", type=Path, default=None, metavar="DIR", help="benchmark.json, .md and .html")
     evaluate.set_defaults(run=_evaluate)
@@ -112,9 +116,9 @@ def _benchmark(options: argparse.Namespace) -> int:
     from medinterp.evaluation.benchmark.summary import markdown, summarise
 
     models = tuple(options.models or ["phantom"])
-    extent = Extent(options.films or 1000, options.judged, options.sanity)
+    extent = Extent(options.films or 1000, options.thorough, options.judged, options.controlled)
     with tqdm(total=extent.films * len(models), desc="films", unit="film") as bar:
-        results = run_benchmark(models, options.work, extent, progress=bar.update)
+        results = run_benchmark(models, options.work, extent, shuffled=options.shuffled, progress=bar.update)
     summary = summarise(results)
     table = markdown(summary)
     if options.out is not None:

@@ -7,12 +7,13 @@ from typing import Any
 
 from medinterp.errors import MethodError, UnknownMethodError
 from medinterp.model.gradients import EdgeGradients, edge_gradient, gradient_relevancy
+from medinterp.model.integrated import integrated_gradients
 from medinterp.model.loading import LoadedModel
 from medinterp.model.occlusion import occlusion
 from medinterp.model.prompt import PromptInputs
 from medinterp.types import MeasuredCells
 
-MEASURES = ("occlusion", "edge_gradient", "head_importance_gradient", "gradient_relevancy")
+MEASURES = ("occlusion", "edge_gradient", "head_importance_gradient", "gradient_relevancy", "integrated_gradients")
 """Methods of the registry that run on the model."""
 Progress = Callable[[str, int, int], None]
 """Gets the method's name, how much is done, and of how much (cells or tokens)."""
@@ -53,6 +54,8 @@ def measure(
             notes = _occlusion_notes(**asked[name])
         elif name == "gradient_relevancy":
             values = gradient_relevancy(loaded, prompt, token_ids, **passes, progress=told)
+        elif name == "integrated_gradients":
+            values = integrated_gradients(loaded, prompt, token_ids, **passes, progress=told)
         else:
             shared = shared or edge_gradient(loaded, prompt, token_ids, **passes, progress=told)
             values = shared.edges if name == "edge_gradient" else shared.head_map

@@ -47,7 +47,7 @@ def get_method(name: str) -> Method:
 
 INDEPENDENT = ("attention", "propagation", "gradient", "perturbation")
 """Families whose agreement means something."""
-PREFERRED = ("layer_weighted", "value_weighted", "head_importance", "raw", "edge_gradient")
+PREFERRED = ("layer_weighted", "value_weighted", "head_importance", "raw", "integrated_gradients", "edge_gradient")
 """Which method stands for its family in a combination, where several could."""
 
 

@@ -33,11 +33,13 @@ SIZES = ((1.0, "below 1 cell"), (4.0, "1 to 4 cells"), (np.inf, "4 cells and mor
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What is done with one film. judged: deletion, insertion and SRG of one token; sanity: the randomised model's
-    maps as well; token_limit: so many tokens of a finding, the first ones."""
+    """What is done with one film. thorough: the methods that take longest too (maps.THOROUGH); judged: deletion,
+    insertion and SRG of one token; controls: by name, models that cannot know what the film shows, whose maps are made
+    as well; token_limit: so many tokens of a finding, the first ones."""
 
+    thorough: bool
     judged: bool
-    randomised: LoadedModel | None
+    controls: Mapping[str, LoadedModel]
     mean_masks: Mapping[str, Float32Array]
     token_limit: int = 3
 
@@ -48,7 +50,7 @@ class FilmScores:
 
     tokens: one entry for each certified token: finding, size, and by method its metrics; words, certified: tokens of
     the report, and how many of them are certified; specificity: by method, rank correlations of the maps of tokens of
-    different findings; seconds: by method, of the whole report.
+    different findings; seconds, memory: by method, of the whole report, memory in MiB.
     """
 
     film: int
@@ -57,6 +59,7 @@ class FilmScores:
     tokens: list[dict[str, Any]] = field(default_factory=list)
     specificity: dict[str, list[float]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    memory: dict[str, float] = field(default_factory=dict)
 
 
 def score_film(generator: Generator, synthetic: SyntheticFilm, width: int, height: int, plan: Plan) -> FilmScores:
@@ -81,8 +84,9 @@ def score_film(generator: Generator, synthetic: SyntheticFilm, width: int, heigh
     if not chosen:
         return scores
     tokens = [token for _, token in chosen]
-    made = token_maps(loaded, film, generation, tokens)
+    made = token_maps(loaded, film, generation, tokens, thorough=plan.thorough)
     scores.seconds = {name: round(seconds, 4) for name, seconds in made.seconds.items()}
+    scores.memory = {name: round(peak, 1) for name, peak in made.memory.items()}
     for place, (finding, token) in enumerate(chosen):
         mask = drawing.masks[finding]
         name = synthetic.findings[finding].name
@@ -91,15 +95,16 @@ def score_film(generator: Generator, synthetic: SyntheticFilm, width: int, heigh
         entry: dict[str, Any] = {"token": token, "finding": name, "size": _size(mask)}
         entry["methods"] = {method: _against_mask(values, mask) for method, values in maps.items()}
         for method, values in maps.items():
-            agreement = spearman(values, maps[EXACT])
+            agreement = spearman(values, maps[EXACT]) if EXACT in maps else None
             if agreement is not None and method != EXACT:
                 entry["methods"][method]["spearman"] = round(agreement, 4)
         if plan.judged and place == 0:
             _judge(loaded, film, prompt, ids, token, maps, entry)
         scores.tokens.append(entry)
     _specificity(chosen, made.maps, scores)
-    if plan.randomised is not None:
-        _sanity(plan.randomised, film, generation, tokens, made.maps, scores)
+    masks = [drawing.masks[finding] for finding, _ in chosen]
+    for control, other in plan.controls.items():
+        _control(control, other, film, generation, tokens, masks, made.maps, scores)
     return scores
 
 
@@ -168,9 +173,7 @@ def _judge(
             }
 
 
-def _specificity(
-    chosen: Sequence[tuple[int, int]], maps: Mapping[str, Float32Array], scores: FilmScores
-) -> None:
+def _specificity(chosen: Sequence[tuple[int, int]], maps: Mapping[str, Float32Array], scores: FilmScores) -> None:
     """Rank correlation of the maps of tokens of different findings: low where a map speaks of its own token."""
     first = {finding: place for place, (finding, _) in reversed(list(enumerate(chosen)))}
     for method, values in maps.items():
@@ -178,20 +181,27 @@ def _specificity(
         scores.specificity[method] = [round(pair, 4) for pair in pairs if pair is not None]
 
 
-def _sanity(
+def _control(
+    control: str,
     other: LoadedModel,
     film: Film,
     generation: Generation,
     tokens: Sequence[int],
+    masks: Sequence[BoolArray],
     maps: Mapping[str, Float32Array],
     scores: FilmScores,
 ) -> None:
-    """Rank correlation with the maps of the randomised model, made to write the same report."""
+    """Maps of a model that cannot know, made to write the same report: rank correlation with the maps that are
+    judged, and how well they point all the same."""
     ids = [token.token_id for token in generation.report.tokens]
     forced = Generator(other).force([film], ids, generation.trace.provenance.prompt)
-    theirs = token_maps(other, film, forced, tokens).maps
-    for place, entry in enumerate(scores.tokens):
-        for method, values in maps.items():
-            agreement = spearman(values[place], theirs[method][place])
+    theirs = token_maps(other, film, forced, tokens, thorough=EXACT in maps, coarse=False).maps
+    for place, (entry, mask) in enumerate(zip(scores.tokens, masks, strict=True)):
+        touched = cells_of(mask) >= TOUCHED
+        for method, found in theirs.items():
+            kept = entry["methods"][method]
+            kept[f"{control} pointing"] = round(pointing(found[place], touched), 4)
+            kept[f"{control} mass"] = round(mass(found[place], touched), 4)
+            agreement = spearman(maps[method][place], found[place])
             if agreement is not None:
-                entry["methods"][method]["randomised"] = round(agreement, 4)
+                kept[f"{control} rho"] = round(agreement, 4)

@@ -5,10 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
+import torch
 
+from medinterp.evaluation.benchmark.memory import with_peak
 from medinterp.model.gradients import edge_gradient, gradient_relevancy
+from medinterp.model.integrated import integrated_gradients
 from medinterp.model.loading import LoadedModel
 from medinterp.model.occlusion import occlusion
 from medinterp.model.prompt import build_prompt
@@ -17,71 +22,93 @@ from medinterp.types import Film, Float32Array, Generation, MeasuredCells
 
 EXACT = "occlusion"
 COARSE = "occlusion, coarse to fine"
+BACKWARD = {"gradient_relevancy": gradient_relevancy, "integrated_gradients": integrated_gradients}
+THOROUGH = (EXACT, COARSE, *BACKWARD)
+"""A forward for each cell, or a backward for each token: these take a hundred times what the others do."""
+MIB = 2.0**20
+Made = TypeVar("Made")
 
 
 @dataclass(eq=False)
 class TokenMaps:
-    """maps: by method, float32 [tokens, rows, columns]; seconds: by method, of all the report's tokens."""
+    """maps: by method, float32 [tokens, rows, columns]; seconds: by method, of all the report's tokens; memory: by
+    method, the most MiB held beyond what the model and the report took, where the system tells."""
 
     maps: dict[str, Float32Array] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    memory: dict[str, float] = field(default_factory=dict)
+
+    def timed(self, name: str, run: Callable[[], Made], device: torch.device, scale: float = 1.0) -> Made:
+        """What run answers, with what it took; scale: how much more the whole report would have taken."""
+
+        def clocked() -> Made:
+            started = time.perf_counter()
+            made = run()
+            self.seconds[name] = (time.perf_counter() - started) * scale
+            return made
+
+        made, peak = with_peak(clocked, device)
+        if peak is not None:
+            self.memory[name] = peak / MIB
+        return made
 
 
 def token_maps(
-    loaded: LoadedModel, film: Film, generation: Generation, tokens: Sequence[int], *, coarse: bool = True
+    loaded: LoadedModel,
+    film: Film,
+    generation: Generation,
+    tokens: Sequence[int],
+    *,
+    thorough: bool = True,
+    coarse: bool = True,
 ) -> TokenMaps:
     """Maps of the named tokens by every registered method, and by coarse-to-fine occlusion. Holds loaded.lock.
 
     Methods that ask the model again are run only as far as these tokens need; their seconds are scaled to the whole
-    report by the tokens, or positions, that were left out.
+    report by the tokens, or positions, that were left out. thorough: with the methods of THOROUGH; coarse: also
+    with the coarse one. The consensus takes in none of THOROUGH, so that it is the same one on every film.
     """
     trace, report = generation.trace, generation.report
     inputs = build_prompt(loaded, [film], trace.provenance.prompt)
     ids = [token.token_id for token in report.tokens]
-    last = max(tokens) + 1
+    chosen, last = list(tokens), max(tokens) + 1
     count, cells = len(ids), loaded.facts.cells
     made = TokenMaps()
+    measured: dict[str, MeasuredCells] = {}
 
-    def timed(name: str, run: Callable[[], Float32Array], scale: float = 1.0) -> Float32Array:
-        started = time.perf_counter()
-        values = run()
-        made.seconds[name] = (time.perf_counter() - started) * scale
-        return values
-
-    longer = (inputs.length + count) / (inputs.length + last)
-    with loaded.lock:
-        gradients = edge_gradient(loaded, inputs, ids)
-        timed("edge_gradient", lambda: edge_gradient(loaded, inputs, ids).edges)
-        made.seconds["head_importance_gradient"] = made.seconds["edge_gradient"]
-        relevancy = timed(
-            "gradient_relevancy",
-            lambda: gradient_relevancy(loaded, inputs, ids, tokens=list(tokens)),
-            count / len(tokens),
-        )
-        exact = timed(EXACT, lambda: occlusion(loaded, inputs, ids[:last]), longer)
-        if coarse:
-            values = timed(COARSE, lambda: occlusion(loaded, inputs, ids[:last], coarse_to_fine=True), longer)
-            made.maps[COARSE] = _grid(loaded, values[list(tokens)])
-
-    def padded(values: Float32Array, rows: Sequence[int]) -> MeasuredCells:
+    def keep(name: str, values: Float32Array, rows: Sequence[int]) -> None:
         whole = np.zeros((count, cells), dtype=np.float32)
         whole[list(rows)] = values
-        return MeasuredCells(whole, inputs.image_spans)
+        measured[name] = MeasuredCells(whole, inputs.image_spans)
 
-    measured = {
-        "edge_gradient": padded(gradients.edges, range(count)),
-        "head_importance_gradient": padded(gradients.head_map, range(count)),
-        "gradient_relevancy": padded(relevancy, tokens),
-        EXACT: padded(exact, range(last)),
-    }
-    for name, method in METHODS.items():
-        started = time.perf_counter()
-        pack = compute_maps(trace, [name], measured=measured)[name]
-        if not method.on_model:
-            made.seconds[name] = time.perf_counter() - started
-        made.maps[name] = pack.values[list(tokens)]
+    def occluded(name: str, coarse_to_fine: bool) -> Float32Array:
+        longer = (inputs.length + count) / (inputs.length + last)
+        run = partial(occlusion, loaded, inputs, ids[:last], coarse_to_fine=coarse_to_fine)
+        return made.timed(name, run, loaded.device, longer)
+
+    with loaded.lock:
+        gradients = made.timed("edge_gradient", lambda: edge_gradient(loaded, inputs, ids), loaded.device)
+        keep("edge_gradient", gradients.edges, range(count))
+        keep("head_importance_gradient", gradients.head_map, range(count))
+        for costs in (made.seconds, made.memory):
+            if "edge_gradient" in costs:  # one backward gives both
+                costs["head_importance_gradient"] = costs["edge_gradient"]
+        if thorough:
+            for name, method in BACKWARD.items():
+                run = partial(method, loaded, inputs, ids[:last], tokens=chosen)
+                keep(name, made.timed(name, run, loaded.device, count / len(chosen)), chosen)
+            keep(EXACT, occluded(EXACT, False), range(last))
+            if coarse:
+                values = occluded(COARSE, True)[chosen]
+                made.maps[COARSE] = values.reshape(len(chosen), loaded.facts.grid_rows, loaded.facts.grid_columns)
+
+    members = {name: cells for name, cells in measured.items() if name not in THOROUGH}
+    for name, registered in METHODS.items():
+        if not registered.on_model:
+            packs = made.timed(name, partial(compute_maps, trace, [name], measured=members), loaded.device)
+        elif name in measured:
+            packs = compute_maps(trace, [name], measured=measured)
+        else:
+            continue
+        made.maps[name] = packs[name].values[chosen]
     return made
-
-
-def _grid(loaded: LoadedModel, values: Float32Array) -> Float32Array:
-    return values.reshape(len(values), loaded.facts.grid_rows, loaded.facts.grid_columns)

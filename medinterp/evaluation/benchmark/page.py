@@ -9,7 +9,10 @@ from typing import Any
 from medinterp.evaluation.benchmark.film import PRIORS
 from medinterp.evaluation.benchmark.summary import TITLES
 
-PLOTS = ("pointing", "mass", "srg", "spearman", "randomised", "specificity")
+PLOTS = (
+    "pointing", "mass", "srg", "spearman", "specificity", "randomised rho", "randomised pointing", "shuffled rho",
+    "shuffled pointing",
+)  # fmt: skip
 _ROW, _LEFT, _WIDTH, _RIGHT = 22, 200, 260, 60
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1120px; padding: 0 1rem; color: #16202a }
@@ -23,13 +26,16 @@ MEANINGS = {
     "mass": "share of the map's positive part on cells that the finding touches (more is better)",
     "srg": "symmetric relevance gain: insertion less deletion area (more is better)",
     "spearman": "rank correlation with exact occlusion (more is better)",
-    "randomised": "rank correlation with the maps of a model of permuted weights (near 0 is better)",
     "specificity": "rank correlation of the maps of tokens of different findings (less is better)",
+    "randomised rho": "rank correlation with the maps of a model of permuted weights (near 0 is better)",
+    "randomised pointing": "that model's maps: share that point at the finding (no more than the priors is better)",
+    "shuffled rho": "rank correlation with the maps of a model that learned other films' reports (near 0 is better)",
+    "shuffled pointing": "that model's maps: share that point at the finding (no more than the priors is better)",
 }
 
 
 def page(summary: Mapping[str, Any]) -> str:
-    """One HTML document: six plots of all methods, and pointing by finding and by size."""
+    """One HTML document: plots of all methods, and pointing by finding and by size."""
     plots = "".join(_plot(summary["methods"], metric) for metric in PLOTS)
     strata = "".join(_strata(summary[kind], title) for kind, title in (("findings", "finding"), ("sizes", "size")))
     models = ", ".join(escape(str(name)) for name in summary["models"])
@@ -55,6 +61,7 @@ def _plot(methods: Mapping[str, Any], metric: str) -> str:
     def x(value: float) -> float:
         return float(_LEFT + (value - low) / (high - low) * _WIDTH)
 
+    title = TITLES.get(metric, metric.replace("rho", "ρ"))
     height = _ROW * len(rows) + 24
     parts = [f'<line x1="{x(0):.1f}" y1="0" x2="{x(0):.1f}" y2="{height - 20}" stroke="#b7c0c9"/>']
     for place, (name, scores) in enumerate(rows):
@@ -71,8 +78,8 @@ def _plot(methods: Mapping[str, Any], metric: str) -> str:
         parts.append(f'<text x="{x(value):.1f}" y="{height - 6}" text-anchor="middle">{value:.2f}</text>')
     drawn = "".join(parts)
     return (
-        f"<section><h2>{escape(TITLES[metric])}: {escape(MEANINGS[metric])}</h2>"
-        f'<svg viewBox="0 0 {_LEFT + _WIDTH + _RIGHT} {height}" role="img" aria-label="{escape(TITLES[metric])}">'
+        f"<section><h2>{escape(title)}: {escape(MEANINGS[metric])}</h2>"
+        f'<svg viewBox="0 0 {_LEFT + _WIDTH + _RIGHT} {height}" role="img" aria-label="{escape(title)}">'
         f"{drawn}</svg></section>"
     )
 

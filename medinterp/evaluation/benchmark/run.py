@@ -20,12 +20,17 @@ FIRST_SEED = 10_300_000
 
 @dataclass(frozen=True)
 class Extent:
-    """How much is measured: films for each model; judged, sanity: of how many of them also deletion and insertion,
-    and the maps of the randomised model, which take longest."""
+    """How much is measured: films for each model, and of how many of them also what takes longer (film.Plan):
+    occlusion and gradient relevancy, deletion and insertion, the control models' maps."""
 
     films: int = 1000
+    thorough: int = 200
     judged: int = 100
-    sanity: int = 50
+    controlled: int = 50
+
+    def parts(self, number: int) -> tuple[bool, bool, bool]:
+        """Whether the film of that number is thorough, judged and controlled."""
+        return number < self.thorough, number < self.judged, number < self.controlled
 
 
 def run_benchmark(
@@ -33,6 +38,7 @@ def run_benchmark(
     work: Path,
     extent: Extent,
     *,
+    shuffled: str | None = None,
     first_seed: int = FIRST_SEED,
     workers: int | None = None,
     progress: Callable[[int], None] | None = None,
@@ -40,17 +46,15 @@ def run_benchmark(
     """Score every film with every model; answers by model the films' scores (benchmark.film.FilmScores as dicts).
 
     Each film's scores lie in the work directory as soon as they are known, under the model's revision, so that a run
-    that was stopped goes on. workers: processes, as many as there are cores unless given. progress gets 1 a film.
+    that was stopped goes on. shuffled: a control model that was trained on other films' reports, beside the one of
+    random weights. workers: processes, as many as there are cores unless given. progress gets 1 a film.
     """
     work.mkdir(parents=True, exist_ok=True)
     count = workers or os.cpu_count() or 1
     results: dict[str, list[dict[str, Any]]] = {}
     with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
         jobs = {
-            pool.submit(_score, model, work, first_seed, number, number < extent.judged, number < extent.sanity): (
-                model,
-                number,
-            )
+            pool.submit(_score, model, shuffled, work, first_seed, number, extent.parts(number)): (model, number)
             for model in models
             for number in range(extent.films)
         }
@@ -82,10 +86,14 @@ def _generator(model: str) -> Any:
 
 
 @lru_cache(maxsize=1)
-def _randomised(model: str) -> Any:
+def _controls(model: str, shuffled: str | None) -> dict[str, Any]:
     from medinterp.evaluation.benchmark.randomised import randomised
+    from medinterp.model import load_model
 
-    return randomised(_generator(model).loaded)
+    controls = {"randomised": randomised(_generator(model).loaded)}
+    if shuffled is not None:
+        controls["shuffled"] = load_model(shuffled)
+    return controls
 
 
 @lru_cache(maxsize=1)
@@ -95,16 +103,20 @@ def _mean_masks() -> Any:
     return mean_masks()
 
 
-def _score(model: str, work: Path, first_seed: int, number: int, judged: bool, sanity: bool) -> dict[str, Any]:
+def _score(
+    model: str, shuffled: str | None, work: Path, first_seed: int, number: int, parts: tuple[bool, bool, bool]
+) -> dict[str, Any]:
     from medinterp.evaluation.benchmark.film import Plan, score_film
 
     generator = _generator(model)
-    revision = "".join(letter for letter in generator.loaded.revision if letter.isalnum())
-    kinds = f"{'j' if judged else ''}{'s' if sanity else ''}"
-    path = work / revision / f"{first_seed + number}{kinds}.json"
+    thorough, judged, controlled = parts
+    controls = _controls(model, shuffled) if controlled else {}
+    asked = [name for name, wanted in (("thorough", thorough), ("judged", judged)) if wanted]
+    asked += [f"{name}-{_short(control.revision)}" for name, control in controls.items()]
+    path = work / _short(generator.loaded.revision) / ".".join([str(first_seed + number), *asked, "json"])
     if not path.exists():
         (synthetic, width, height) = next(unseen_films(1, first_seed + number))
-        plan = Plan(judged, _randomised(model) if sanity else None, _mean_masks())
+        plan = Plan(thorough, judged, controls, _mean_masks())
         scores = asdict(score_film(generator, synthetic, width, height, plan))
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.part")
@@ -112,3 +124,8 @@ def _score(model: str, work: Path, first_seed: int, number: int, judged: bool, s
         partial.rename(path)
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
+
+
+def _short(revision: str) -> str:
+    """A revision as a part of a file's name."""
+    return "".join(letter for letter in revision if letter.isalnum())[-16:]

@@ -11,16 +11,19 @@ from medinterp.evaluation.benchmark.film import PRIORS
 from medinterp.evaluation.intervals import hierarchical_mean
 from medinterp.evaluation.metrics import SHARES, best_share
 
-METRICS = (
-    "pointing", "mass", "covered_mass", "miou_otsu", "miou_tuned", "cnr", "srg", "deletion", "insertion", "spearman",
-    "randomised",
-)  # fmt: skip
-"""What is averaged over certified tokens; spearman: with exact occlusion, randomised: with the randomised model."""
 TITLES = {
     "pointing": "pointing", "mass": "mass", "covered_mass": "covered mass", "miou_otsu": "mIoU (Otsu)",
     "miou_tuned": "mIoU (tuned)", "cnr": "CNR", "srg": "SRG", "deletion": "deletion", "insertion": "insertion",
-    "spearman": "ρ occlusion", "randomised": "ρ randomised", "specificity": "ρ other finding", "seconds": "s a report",
+    "spearman": "ρ occlusion", "specificity": "ρ other finding", "seconds": "s a report", "memory": "MiB",
 }  # fmt: skip
+"""Columns of the table. All but the last three are means over certified tokens."""
+CONTROLS = {
+    "randomised rho": "random weights: ρ", "randomised pointing": "pointing", "randomised mass": "mass",
+    "shuffled rho": "shuffled reports: ρ", "shuffled pointing": "pointing", "shuffled mass": "mass",
+}  # fmt: skip
+"""Columns of the second table: maps of models that cannot know, ρ with those that are judged."""
+BY_FILM = ("specificity", "seconds", "memory")
+METRICS = tuple(name for name in (*TITLES, *CONTROLS) if name not in BY_FILM)
 TUNING_SHARE = 0.1
 """Of the films, the first ones: thresholds for miou_tuned are chosen on them, and they are left out of it."""
 Films = Sequence[Mapping[str, Any]]
@@ -56,19 +59,16 @@ def summarise(results: Mapping[str, Films], *, seed: int = 0) -> dict[str, Any]:
     short = ("pointing", "mass", "covered_mass", "spearman")
     overall = table(lambda _: True, METRICS)
     for method in methods:
-        overall[method]["specificity"] = hierarchical_mean(
-            [[film["specificity"].get(method, []) for film in films] for films in results.values()], rng
-        )
-        overall[method]["seconds"] = hierarchical_mean(
-            [
-                [[film["seconds"][method]] if method in film["seconds"] else [] for film in films]
-                for films in results.values()
-            ],
-            rng,
-        )
+        for name in BY_FILM:
+            nested = [[_listed(film[name].get(method, [])) for film in films] for films in results.values()]
+            overall[method][name] = hierarchical_mean(nested, rng)
     return {
         "models": list(results),
         "films": max(len(films) for films in results.values()),
+        "tokens_with": {
+            metric: sum(any(metric in scores for scores in token["methods"].values()) for token in tokens)
+            for metric in ("spearman", "srg", "randomised rho", "shuffled rho")
+        },
         "certified_share": round(certified / words, 4) if words else None,
         "tokens": len(tokens),
         "tuned_shares": shares,
@@ -79,14 +79,29 @@ def summarise(results: Mapping[str, Films], *, seed: int = 0) -> dict[str, Any]:
 
 
 def markdown(summary: Mapping[str, Any]) -> str:
-    """The benchmark's table in Markdown; intervals stand in the JSON."""
-    columns = [*METRICS, "specificity", "seconds"]
-    lines = [
-        "| | " + " | ".join(TITLES[column] for column in columns) + " |",
-        "|---|" + "---|" * len(columns),
-    ]
-    for method, scores in summary["methods"].items():
-        cells = [_cell(scores[column]["value"], column) for column in columns]
+    """The benchmark's tables in Markdown, maps and control models; intervals stand in the JSON."""
+    found = summary["methods"]
+    parts = [_table(found, TITLES)]
+    controls = {column: title for column, title in CONTROLS.items() if any(_has(s, column) for s in found.values())}
+    if controls:
+        parts.append(_table({name: s for name, s in found.items() if _has(s, next(iter(controls)))}, controls))
+    counts = summary["tokens_with"]
+    parts.append(
+        f"{summary['tokens']} certified tokens of {summary['films']} films, by {len(summary['models'])} model(s). "
+        f"ρ occlusion, occlusion and gradient relevancy: {counts['spearman']} tokens; SRG, deletion, insertion: "
+        f"{counts['srg']}; random weights: {counts['randomised rho']}; shuffled reports: {counts['shuffled rho']}.\n"
+    )
+    return "\n".join(parts)
+
+
+def _has(scores: Mapping[str, Any], column: str) -> bool:
+    return scores[column]["value"] is not None
+
+
+def _table(found: Mapping[str, Any], titles: Mapping[str, str]) -> str:
+    lines = ["| | " + " | ".join(titles.values()) + " |", "|---|" + "---|" * len(titles)]
+    for method, scores in found.items():
+        cells = [_cell(scores[column]["value"], column) for column in titles]
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -94,7 +109,12 @@ def markdown(summary: Mapping[str, Any]) -> str:
 def _cell(value: float | None, column: str) -> str:
     if value is None:
         return ""
-    return f"{value:.3f}" if column == "seconds" else f"{value:.2f}"
+    digits = {"seconds": 3, "memory": 0}.get(column, 2)
+    return f"{value:.{digits}f}"
+
+
+def _listed(values: Any) -> list[float]:
+    return list(values) if isinstance(values, list) else [values]
 
 
 def _methods(results: Mapping[str, Films]) -> list[str]:

@@ -1,0 +1,112 @@
+"""Integrated gradients against whole forwards along the path, one point and one token at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from models import noise_film, save_small_model
+
+from medinterp.errors import GenerationCancelled
+from medinterp.model import LoadedModel, load_model
+from medinterp.model.forcing import teacher_forced
+from medinterp.model.integrated import integrated_gradients
+from medinterp.model.prompt import PromptInputs, build_prompt
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    return load_model(str(save_small_model(tmp_path_factory.mktemp("model"))), image_first=False)
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one film", "two films"])
+def prompt(request: pytest.FixtureRequest, loaded: LoadedModel) -> PromptInputs:
+    return build_prompt(loaded, [noise_film(k) for k in range(request.param)], "Describe.")
+
+
+@pytest.fixture(scope="module")
+def tokens(loaded: LoadedModel) -> list[int]:
+    ids: list[int] = loaded.processor.tokenizer("No tube. Small nodule.", add_special_tokens=False)["input_ids"]
+    return ids
+
+
+@contextmanager
+def faded(loaded: LoadedModel, share: float, kept: list[torch.Tensor]) -> Iterator[None]:
+    """Within, the projector gives out embeddings that have gone so far to their mean; they are kept for gradients."""
+
+    def replace(module: object, inputs: object, output: torch.Tensor) -> torch.Tensor:
+        mean = output.mean(dim=1, keepdim=True)
+        leaf = (output + share * (mean - output)).detach().requires_grad_()
+        kept[:] = [leaf, (output - mean).detach()]
+        return leaf
+
+    handle = loaded.model.model.multi_modal_projector.register_forward_hook(replace)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def forced_logprobs(loaded: LoadedModel, prompt: PromptInputs, tokens: list[int]) -> torch.Tensor:
+    report = torch.tensor(tokens)
+    logits = loaded.model(
+        input_ids=torch.cat([prompt.input_ids, report])[None],
+        token_type_ids=torch.cat([prompt.token_type_ids, torch.zeros_like(report)])[None],
+        pixel_values=prompt.pixel_values,
+        use_cache=False,
+    ).logits
+    return logits[0, prompt.length - 1 : -1].double().log_softmax(-1).gather(1, report[:, None])[:, 0]
+
+
+def test_every_row_is_the_mean_of_its_own_gradients_along_the_path(
+    loaded: LoadedModel, prompt: PromptInputs, tokens: list[int]
+) -> None:
+    steps = 3
+    done: list[int] = []
+    with loaded.lock:
+        found = integrated_gradients(loaded, prompt, tokens, steps=steps, progress=done.append)
+    assert found.shape == (len(tokens), 256 * len(prompt.image_spans))
+    assert sum(done) == len(tokens)
+    for token in (0, len(tokens) - 1):
+        expected = torch.zeros(found.shape[1])
+        for step in range(steps):
+            kept: list[torch.Tensor] = []
+            with torch.enable_grad(), faded(loaded, (step + 0.5) / steps, kept):
+                logprob = forced_logprobs(loaded, prompt, tokens)[token]
+                (slope,) = torch.autograd.grad(logprob, kept[0])
+            expected += (slope * kept[1]).sum(-1).flatten() / steps
+        np.testing.assert_allclose(found[token], expected.numpy(), atol=1e-5 + 1e-3 * float(expected.abs().max()))
+        assert float(expected.abs().max()) > 1e-3
+
+
+def test_a_row_adds_up_to_what_the_picture_is_worth(
+    loaded: LoadedModel, prompt: PromptInputs, tokens: list[int]
+) -> None:
+    found = integrated_gradients(loaded, prompt, tokens, steps=64)
+    with torch.no_grad():
+        whole = teacher_forced(loaded, prompt, tokens).logprobs
+        with faded(loaded, 1.0, []):
+            blank = teacher_forced(loaded, prompt, tokens).logprobs
+    worth = (whole - blank).numpy()
+    assert np.abs(worth).max() > 0.05
+    np.testing.assert_allclose(found.sum(axis=1), worth, atol=0.01 * np.abs(worth).max())
+
+
+def test_less_memory_and_fewer_tokens_change_nothing(loaded: LoadedModel, tokens: list[int]) -> None:
+    prompt = build_prompt(loaded, [noise_film()], "Describe.")
+    done: list[int] = []
+    whole = integrated_gradients(loaded, prompt, tokens)
+    one_by_one = integrated_gradients(loaded, prompt, tokens, memory_bytes=1, progress=done.append)
+    np.testing.assert_allclose(one_by_one, whole, atol=1e-5)
+    assert sum(done) == len(tokens)
+    np.testing.assert_allclose(integrated_gradients(loaded, prompt, tokens, tokens=[4, 1]), whole[[4, 1]], atol=1e-5)
+
+
+def test_it_stops_when_nobody_waits(loaded: LoadedModel, tokens: list[int]) -> None:
+    prompt = build_prompt(loaded, [noise_film()], "Describe.")
+    asked = iter([False, False, True])
+    with pytest.raises(GenerationCancelled, match="cancelled after 2 of"):
+        integrated_gradients(loaded, prompt, tokens, cancelled=lambda: next(asked))
