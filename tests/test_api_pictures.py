@@ -1,0 +1,122 @@
+"""Maps, pictures and files of a report over HTTP: every encoding and every option."""
+
+# ruff: noqa: F811 - a fixture is imported, and named again where it is used
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import cv2
+import httpx
+import msgpack
+import numpy as np
+import pytest
+
+from medinterp.api.schema import MapsModel
+from tests.api_service import Service, problem, service  # noqa: F401 - pytest finds fixtures by name
+
+
+def picture(answer: httpx.Response) -> Any:
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "image/png"
+    return cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_UNCHANGED)
+
+
+def test_maps_in_three_encodings(service: Service) -> None:
+    place = f"/reports/{service.report()}/maps"
+    maps = MapsModel.model_validate_json(service.client.get(place).content)
+    packed = service.client.get(place, params={"method": "raw"}, headers={"Accept": "application/msgpack"})
+    again = MapsModel.model_validate(msgpack.unpackb(packed.content))
+    archive = np.load(
+        io.BytesIO(service.client.get(place, headers={"Accept": "application/x-npz"}).content),
+        allow_pickle=False,
+    )
+    assert maps.words.shape == (3, 4, 4)
+    assert maps.tokens.shape == (8, 4, 4)
+    for name in ("words", "tokens"):
+        np.testing.assert_array_equal(getattr(maps, name), getattr(again, name))
+        np.testing.assert_array_equal(getattr(maps, name), archive[name])
+    assert str(archive["method"]) == "raw"
+    tokens = maps.tokens.astype(np.float32)
+    np.testing.assert_allclose(maps.words[1], tokens[[2, 3]].mean(axis=0), rtol=1e-3)
+    assert maps.low < maps.high
+    problem(service.client.get(place, params={"method": "crystal-ball"}), 422)
+
+
+def test_overlays_are_as_large_as_the_film(service: Service) -> None:
+    place = f"/reports/{service.report()}"
+    word = picture(service.client.get(f"{place}/words/1/overlay.png"))
+    assert word.shape == (40, 60, 3)
+    phrase = picture(service.client.get(f"{place}/overlay.png", params={"words": "1-1"}))
+    finding = picture(service.client.get(f"{place}/overlay.png", params={"finding": 0}))
+    np.testing.assert_array_equal(word, phrase)
+    np.testing.assert_array_equal(word, finding)
+    other = picture(service.client.get(f"{place}/overlay.png", params={"words": "0-2"}))
+    assert (word != other).any()
+    faint = picture(service.client.get(f"{place}/words/1/overlay.png", params={"opacity": 0}))
+    film = picture(service.client.get(f"{place}/film.png"))
+    np.testing.assert_array_equal(faint, np.broadcast_to(film.reshape(40, 60, -1)[..., :3], (40, 60, 3)))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("colormap", "viridis"), ("scale", "map"), ("contours", "true"), ("opacity", "0.9"), ("size", "30")],
+)
+def test_options_of_a_picture_change_it(service: Service, name: str, value: str) -> None:
+    place = f"/reports/{service.report()}/words/1/overlay.png"
+    plain, changed = service.client.get(place), service.client.get(place, params={name: value})
+    assert picture(changed) is not None
+    assert plain.content != changed.content
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "words/3/overlay.png",
+        "words/-1/overlay.png",
+        "words/one/overlay.png",
+        "words/0/overlay.png?opacity=2",
+        "words/0/overlay.png?opacity=nan",
+        "words/0/overlay.png?colormap=no-such",
+        "words/0/overlay.png?colourmap=viridis",
+        "words/0/overlay.png?scale=word",
+        "words/0/overlay.png?size=100000",
+        "words/0/overlay.png?method=crystal-ball",
+        "overlay.png",
+        "overlay.png?words=1-2&finding=0",
+        "overlay.png?words=2-1",
+        "overlay.png?words=0-3",
+        "overlay.png?finding=1",
+        "film.png?size=1",
+        "export",
+        "export?format=docx",
+    ],
+)
+def test_pictures_that_cannot_be_drawn(service: Service, query: str) -> None:
+    problem(service.client.get(f"/reports/{service.report()}/{query}"), 422)
+
+
+def test_the_film_comes_back_as_the_model_saw_it(service: Service) -> None:
+    place = f"/reports/{service.report()}/film.png"
+    film = picture(service.client.get(place))
+    assert film.shape[:2] == (40, 60)
+    expected = (np.arange(40 * 60).reshape(40, 60) * 27 + 128) // 257
+    np.testing.assert_array_equal(film.reshape(40, 60, -1)[..., 0], expected)
+    assert picture(service.client.get(place, params={"size": 30})).shape[:2] == (20, 30)
+
+
+@pytest.mark.parametrize(
+    ("form", "media_type", "mark"),
+    [
+        ("json", "application/json", b"{"),
+        ("npz", "application/x-npz", b"PK"),
+        ("html", "text/html; charset=utf-8", b"<"),
+    ],
+)
+def test_exports(service: Service, form: str, media_type: str, mark: bytes) -> None:
+    answer = service.client.get(f"/reports/{service.report()}/export", params={"format": form})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == media_type
+    assert answer.headers["content-disposition"] == f'attachment; filename="report.{form}"'
+    assert answer.content.startswith(mark)
