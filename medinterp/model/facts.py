@@ -83,7 +83,5 @@ def _eos_token_ids(model: Any, processor: Any) -> frozenset[int]:
     listed = configured if isinstance(configured, list) else [configured]
     ids = frozenset(int(i) for i in [*listed, processor.tokenizer.eos_token_id] if i is not None)
     if not ids:
-        raise ModelError(
-            "neither generation_config.json nor the tokenizer names a token that ends the report"
-        )
+        raise ModelError("neither generation_config.json nor the tokenizer names a token that ends the report")
     return ids

@@ -32,22 +32,27 @@ class EdgeGradients:
     head_map: Float32Array
 
 
-class _OpenAttention:
-    """Attention of some rows computed in the open, with every layer's weights kept for gradients.
+class OpenAttention:
+    """Attention of some rows computed in the open, with every layer's call, weights and output kept for gradients.
 
     held: over the keys and values of the pass as it was, the rows' own too, so that nothing reaches another row.
     """
 
     def __init__(self, replay: Replay, rows: slice, *, held: bool) -> None:
         self._replay, self._rows, self._held = replay, rows, held
+        self.calls: list[AttentionCall] = []
         self.weights: list[torch.Tensor] = []
+        self.outputs: list[torch.Tensor] = []
 
     def __call__(self, call: AttentionCall) -> torch.Tensor:
         kept = self._replay.layers[call.layer]
         key, value = (kept.key, kept.value) if self._held else (call.key, call.value)
         weights = attention_weights(call.query, key, kept.mask[:, :, self._rows, : key.shape[2]], call.scaling)
+        output = weighted_values(weights, value)
+        self.calls.append(call)
         self.weights.append(weights)
-        return weighted_values(weights, value)
+        self.outputs.append(output)
+        return output
 
 
 def attention_weights(query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor, scaling: float) -> torch.Tensor:
@@ -85,17 +90,13 @@ def edge_gradient(
     with torch.no_grad():
         replay = Replay(loaded, prompt, token_ids)
     cells = torch.cat([torch.arange(span.start, span.stop) for span in prompt.image_spans]).to(loaded.device)
-    facts = loaded.facts
-    row_bytes = 3 * 4 * facts.layers * facts.heads * replay.length
-    part = max(1, memory_bytes // row_bytes)
     parts = []
-    for first in range(0, len(token_ids), part):
+    for tokens in row_parts(replay, memory_bytes):
         if cancelled is not None and cancelled():
-            raise GenerationCancelled(f"cancelled after {first} of {len(token_ids)} tokens")
-        last = min(first + part, len(token_ids))
-        parts.append(_edge_part(replay, slice(first, last), cells))
+            raise GenerationCancelled(f"cancelled after {tokens.start} of {len(token_ids)} tokens")
+        parts.append(_edge_part(replay, tokens, cells))
         if progress is not None:
-            progress(last - first)
+            progress(tokens.stop - tokens.start)
     return EdgeGradients(
         np.concatenate([edges for edges, _, _ in parts]),
         np.concatenate([heads for _, heads, _ in parts]),
@@ -103,12 +104,19 @@ def edge_gradient(
     )
 
 
+def row_parts(replay: Replay, memory_bytes: int) -> list[slice]:
+    """The report's tokens in parts, so that each one's attention weights and their gradients fit."""
+    facts, count = replay.loaded.facts, len(replay.token_ids)
+    part = max(1, memory_bytes // (3 * 4 * facts.layers * facts.heads * replay.length))
+    return [slice(first, min(first + part, count)) for first in range(0, count, part)]
+
+
 def _edge_part(replay: Replay, tokens: slice, cells: torch.Tensor) -> tuple[Float32Array, Float32Array, Float32Array]:
     first = replay.prompt.length - 1
     rows = slice(first + tokens.start, first + tokens.stop)
-    rule = _OpenAttention(replay, rows, held=True)
+    rule = OpenAttention(replay, rows, held=True)
     with torch.enable_grad():
-        states = _states(replay, rows, rule)
+        states = row_states(replay, rows, rule)
         logprobs = token_logprobs(states, replay.loaded.model.lm_head.weight, replay.token_ids[tokens])
         gradients = torch.autograd.grad(logprobs.sum(), rule.weights)
     edges, heads, mapped = [], [], []
@@ -127,7 +135,7 @@ def _edge_part(replay: Replay, tokens: slice, cells: torch.Tensor) -> tuple[Floa
     )
 
 
-def _states(replay: Replay, rows: slice, rule: _OpenAttention, copies: int = 1) -> torch.Tensor:
+def row_states(replay: Replay, rows: slice, rule: OpenAttention, copies: int = 1) -> torch.Tensor:
     """Final states of some rows under the rule, [copies, rows, d]."""
     embeddings = replay.embeddings[:, rows].detach().repeat(copies, 1, 1).requires_grad_()
     states: torch.Tensor = replay.loaded.model.model.language_model(
@@ -182,10 +190,10 @@ def _relevancy_rows(replay: Replay, tokens: list[int]) -> torch.Tensor:
     loaded, count = replay.loaded, len(tokens)
     queries = torch.tensor([replay.prompt.length - 1 + token for token in tokens], device=loaded.device)
     rows = slice(0, int(queries.max()) + 1)
-    rule = _OpenAttention(replay, rows, held=False)
+    rule = OpenAttention(replay, rows, held=False)
     copies = torch.arange(count, device=loaded.device)
     with torch.enable_grad():
-        states = _states(replay, rows, rule, count)
+        states = row_states(replay, rows, rule, count)
         outputs = loaded.model.lm_head.weight[replay.token_ids[tokens]].float()
         logits = (states[copies, queries].float() * outputs).sum(-1)
         gradients = torch.autograd.grad(logits.sum(), rule.weights)

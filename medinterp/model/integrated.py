@@ -1,4 +1,4 @@
-"""Integrated gradients: what each image cell is worth when the picture fades away as a whole."""
+"""What each image cell is worth while the picture fades away as a whole: by every way, or by direct looks alone."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import numpy as np
 import torch
 
 from medinterp.errors import GenerationCancelled
+from medinterp.model.gradients import OpenAttention, row_parts, row_states
 from medinterp.model.loading import LoadedModel
 from medinterp.model.prompt import PromptInputs
 from medinterp.model.replay import MEMORY_BYTES, Replay, token_logprobs
+from medinterp.model.telling import Telling
 from medinterp.types import Float32Array
 
 STEPS = 8
-"""Points of the path, each in the middle of its part."""
+"""Parts of the path from the film to its mean embedding."""
 
 
 def integrated_gradients(
@@ -47,20 +49,16 @@ def integrated_gradients(
     faded = (torch.arange(steps, device=away.device, dtype=away.dtype) + 0.5) / steps
     side_by_side = max(1, memory_bytes // _copy_bytes(replay))
     worth = torch.zeros(len(wanted), away.shape[0] * away.shape[1], device=away.device)
-    told, units = 0, 0
     parts = torch.split(faded, side_by_side)
+    telling = Telling(len(wanted), len(wanted) * len(parts), progress)
     for part in parts:
         path = _Path(replay, replay.features - part[:, None, None, None] * away)
         for row, token in enumerate(wanted):
             if cancelled is not None and cancelled():
-                raise GenerationCancelled(f"cancelled after {told} of {len(wanted)} tokens")
+                raise GenerationCancelled(f"cancelled after {telling.told} of {len(wanted)} tokens")
             slopes = path.slopes(token).sum(0)
             worth[row] += (slopes.float() * away.float()).sum(-1).flatten() / steps
-            units += 1
-            done = units // len(parts)
-            if progress is not None and done > told:
-                progress(done - told)
-            told = done
+            telling.done()
     return np.asarray(worth.cpu().numpy())
 
 
@@ -90,3 +88,74 @@ def _copy_bytes(replay: Replay) -> int:
     facts, text = replay.loaded.facts, replay.loaded.model.config.get_text_config()
     row: int = 10 * facts.hidden_size + 4 * text.intermediate_size + 6 * facts.heads * facts.head_dim
     return int(facts.layers * replay.length * row * max(4, replay.loaded.dtype.itemsize))
+
+
+def integrated_edge_gradient(
+    loaded: LoadedModel,
+    prompt: PromptInputs,
+    token_ids: Sequence[int],
+    *,
+    steps: int = STEPS,
+    memory_bytes: int = MEMORY_BYTES,
+    progress: Callable[[int], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Float32Array:
+    """The share of integrated gradients that reaches a token by its own looks at the cells, float32 [T, cells].
+
+    Edge attribution patching with integrated gradients (Hanna et al., COLM 2024), on the edges from a cell's keys and
+    values k_i, v_i in every layer and head to row q_t: along the path on which the film's embeddings fade to their
+    mean, the sum over points of what log p_t loses, to first order, while k_i and v_i go on to those of the next
+    point and row q_t alone sees it,
+        A_i g . dv_i + A_i (g . v_i - sum_j A_j g . v_j) (q_t . dk_i) scale,
+    g the gradient of log p_t by the head's output (trapezoid rule). Keys and values of all rows are those of the point,
+    so that no row's gradient reaches another: a forward and a backward for each of steps + 1 points serve all tokens
+    (rows in parts where memory_bytes is less than all of them need). What reached a token through what other
+    positions had read is not in it. progress gets the number of tokens done. Raises GenerationCancelled between
+    parts. The caller holds loaded.lock.
+    """
+    with torch.no_grad():
+        film = Replay(loaded, prompt, token_ids)
+        away = film.features - film.features.mean(dim=1, keepdim=True)
+        points = [
+            film,
+            *(Replay(loaded, prompt, token_ids, film.features - point / steps * away) for point in range(1, steps + 1)),
+        ]
+    cells = torch.cat([torch.arange(span.start, span.stop) for span in prompt.image_spans]).to(loaded.device)
+    rows = row_parts(film, memory_bytes)
+    telling = Telling(len(token_ids), len(points) * len(rows), progress)
+    worth = torch.zeros(len(token_ids), len(cells), device=loaded.device)
+    for here, point in enumerate(points):
+        before, after = points[max(here - 1, 0)], points[min(here + 1, steps)]
+        for tokens in rows:
+            if cancelled is not None and cancelled():
+                raise GenerationCancelled(f"cancelled after {telling.told} of {len(token_ids)} tokens")
+            worth[tokens] += _moved(point, before, after, tokens, cells) / 2
+            telling.done()
+    return np.asarray(worth.cpu().numpy())
+
+
+def _moved(point: Replay, before: Replay, after: Replay, tokens: slice, cells: torch.Tensor) -> torch.Tensor:
+    """What the tokens lose while the cells' keys and values, as they alone see them, go from before to after."""
+    first = point.prompt.length - 1
+    rows = slice(first + tokens.start, first + tokens.stop)
+    rule = OpenAttention(point, rows, held=True)
+    with torch.enable_grad():
+        states = row_states(point, rows, rule)
+        logprobs = token_logprobs(states, point.loaded.model.lm_head.weight, point.token_ids[tokens])
+        gradients = torch.autograd.grad(logprobs.sum(), rule.outputs)
+    lost = torch.zeros(rows.stop - rows.start, len(cells), device=cells.device)
+    for layer, (call, weights, gradient) in enumerate(zip(rule.calls, rule.weights, gradients, strict=True)):
+        weight, query = weights.detach()[0], call.query.detach()[0].float()  # [H, rows, S], [H, rows, D]
+        slope = gradient[0].transpose(0, 1).float()  # [H, rows, D]
+        groups = len(query) // point.layers[layer].key.shape[1]
+
+        def shared(values: torch.Tensor, groups: int = groups) -> torch.Tensor:
+            return values[0].float().repeat_interleave(groups, dim=0).transpose(1, 2)  # [H, D, positions]
+
+        on_cells = weight[..., cells]
+        worth = slope @ shared(point.layers[layer].value)
+        steeper = worth[..., cells] - (weight * worth).sum(-1, keepdim=True)
+        values = shared(before.layers[layer].value - after.layers[layer].value)[..., cells]
+        keys = shared(before.layers[layer].key - after.layers[layer].key)[..., cells]
+        lost += (on_cells * (slope @ values + steeper * (query @ keys) * call.scaling)).sum(0)
+    return lost

@@ -101,9 +101,7 @@ def load_model(
     try:
         config = AutoConfig.from_pretrained(source, **options)
         if not isinstance(config, Gemma3Config):
-            raise ModelError(
-                f"{name} is a {config.model_type!r} model; medinterp reads Gemma3 vision-language models"
-            )
+            raise ModelError(f"{name} is a {config.model_type!r} model; medinterp reads Gemma3 vision-language models")
         # The PIL image processor by name: the same pixels whether torchvision is installed or not.
         processor_class: Any = AutoProcessor
         processor = processor_class.from_pretrained(source, backend="pil", **options)
@@ -160,8 +158,7 @@ def _local_directory(name: str) -> Path | None:
         return directory
     if name in BUNDLED or directory.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
         raise ModelNotFoundError(
-            f"{name!r} is neither a bundled model ({', '.join(BUNDLED)}), a directory nor a hub id "
-            "(owner/name)"
+            f"{name!r} is neither a bundled model ({', '.join(BUNDLED)}), a directory nor a hub id (owner/name)"
         )
     return None
 
@@ -210,9 +207,7 @@ def _sidecar(directory: Path | None) -> Mapping[str, str]:
         raise ModelError(f"{directory / SIDECAR} is not JSON: {error}") from error
     unknown = sorted(set(entries) - {"notice", "default_prompt"})
     if unknown or not all(isinstance(entry, str) for entry in entries.values()):
-        raise ModelError(
-            f"{directory / SIDECAR}: notice and default_prompt are texts; unknown: {unknown}"
-        )
+        raise ModelError(f"{directory / SIDECAR}: notice and default_prompt are texts; unknown: {unknown}")
     return {key: str(entry) for key, entry in entries.items()}
 
 

@@ -7,13 +7,18 @@ from typing import Any
 
 from medinterp.errors import MethodError, UnknownMethodError
 from medinterp.model.gradients import EdgeGradients, edge_gradient, gradient_relevancy
-from medinterp.model.integrated import integrated_gradients
+from medinterp.model.integrated import integrated_edge_gradient, integrated_gradients
 from medinterp.model.loading import LoadedModel
 from medinterp.model.occlusion import occlusion
 from medinterp.model.prompt import PromptInputs
-from medinterp.types import MeasuredCells
+from medinterp.types import Float32Array, MeasuredCells
 
-MEASURES = ("occlusion", "edge_gradient", "head_importance_gradient", "gradient_relevancy", "integrated_gradients")
+_ALONE: Mapping[str, Callable[..., Float32Array]] = {
+    "gradient_relevancy": gradient_relevancy,
+    "integrated_edge_gradient": integrated_edge_gradient,
+    "integrated_gradients": integrated_gradients,
+}
+MEASURES = ("occlusion", "edge_gradient", "head_importance_gradient", *_ALONE)
 """Methods of the registry that run on the model."""
 Progress = Callable[[str, int, int], None]
 """Gets the method's name, how much is done, and of how much (cells or tokens)."""
@@ -52,10 +57,8 @@ def measure(
         if name == "occlusion":
             values = occlusion(loaded, prompt, token_ids, **asked[name], **passes, progress=told)
             notes = _occlusion_notes(**asked[name])
-        elif name == "gradient_relevancy":
-            values = gradient_relevancy(loaded, prompt, token_ids, **passes, progress=told)
-        elif name == "integrated_gradients":
-            values = integrated_gradients(loaded, prompt, token_ids, **passes, progress=told)
+        elif name in _ALONE:
+            values = _ALONE[name](loaded, prompt, token_ids, **passes, progress=told)
         else:
             shared = shared or edge_gradient(loaded, prompt, token_ids, **passes, progress=told)
             values = shared.edges if name == "edge_gradient" else shared.head_map
@@ -72,9 +75,7 @@ def _occlusion_notes(block: int = 1, coarse_to_fine: bool = False) -> tuple[str,
 class _Told:
     """Adds up what a method says of its progress."""
 
-    def __init__(
-        self, name: str, progress: Progress | None, prompt: PromptInputs, token_ids: Sequence[int]
-    ) -> None:
+    def __init__(self, name: str, progress: Progress | None, prompt: PromptInputs, token_ids: Sequence[int]) -> None:
         cells = sum(span.stop - span.start for span in prompt.image_spans)
         self._name, self._progress, self._done = name, progress, 0
         self._total = cells if name == "occlusion" else len(token_ids)

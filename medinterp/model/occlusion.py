@@ -12,6 +12,7 @@ from medinterp.errors import GenerationCancelled, MethodError
 from medinterp.model.loading import LoadedModel
 from medinterp.model.prompt import PromptInputs
 from medinterp.model.replay import MEMORY_BYTES, Replay
+from medinterp.model.telling import Telling
 from medinterp.types import Float32Array
 
 BLOCKS = (1, 2, 4)
@@ -47,11 +48,10 @@ def occlusion(
     if coarse_to_fine and block != 1:
         raise MethodError("coarse_to_fine begins with blocks of its own; leave block at 1")
     replay = Replay(loaded, prompt, token_ids)
-    batches = _Batches(replay, memory_bytes, progress, cancelled)
     squares = _squares(replay, _COARSE if coarse_to_fine else block)
     count = len(squares) and len(squares[0])
     refined = math.ceil(REFINED_SHARE * len(squares)) if coarse_to_fine else 0
-    batches.expect(len(squares) + refined * count)
+    batches = _Batches(replay, memory_bytes, len(squares) + refined * count, progress, cancelled)
     drops = batches.drops(squares)
     shares = np.zeros((len(token_ids), replay.features.shape[0] * replay.features.shape[1]), dtype=np.float32)
     for index, square in enumerate(squares):
@@ -70,11 +70,7 @@ def _squares(replay: Replay, side: int) -> list[list[int]]:
     if rows % side or columns % side:
         raise MethodError(f"the grid of {rows} x {columns} cells cannot be cut into squares of {side}")
     return [
-        [
-            image * rows * columns + (row + r) * columns + column + c
-            for r in range(side)
-            for c in range(side)
-        ]
+        [image * rows * columns + (row + r) * columns + column + c for r in range(side) for c in range(side)]
         for image in range(images)
         for row in range(0, rows, side)
         for column in range(0, columns, side)
@@ -88,18 +84,15 @@ class _Batches:
         self,
         replay: Replay,
         memory_bytes: int,
+        forwards: int,
         progress: Callable[[int], None] | None,
         cancelled: Callable[[], bool] | None,
     ) -> None:
-        self._replay, self._progress, self._cancelled = replay, progress, cancelled
+        self._replay, self._cancelled = replay, cancelled
         self._size = max(1, replay.batch_size(memory_bytes) - 1)
         self._means = replay.features.mean(dim=1, keepdim=True)
         self._cells = replay.features.shape[0] * replay.features.shape[1]
-        self._done, self._told, self._expected = 0, 0, 1
-
-    def expect(self, forwards: int) -> None:
-        """How many forwards there will be."""
-        self._expected = forwards
+        self._telling = Telling(self._cells, forwards, progress)
 
     def drops(self, hidden: Sequence[Sequence[int]]) -> Float32Array:
         """What the tokens lose when each group of cells is hidden: float32 [T, groups], nats."""
@@ -107,7 +100,7 @@ class _Batches:
         parts = []
         for first in range(0, len(hidden), self._size):
             if self._cancelled is not None and self._cancelled():
-                raise GenerationCancelled(f"cancelled after {self._told} of {self._cells} cells")
+                raise GenerationCancelled(f"cancelled after {self._telling.told} of {self._cells} cells")
             groups = hidden[first : first + self._size]
             # Row 0 stays whole: the difference is taken within one batch, whose kernels round alike.
             where = torch.zeros(len(groups) + 1, self._cells, dtype=torch.bool, device=replay.features.device)
@@ -116,12 +109,5 @@ class _Batches:
             where = where.view(-1, *replay.features.shape[:2])
             logprobs = replay.logprobs(replay.replaced(where, self._means))
             parts.append((logprobs[:1] - logprobs[1:]).T.float().cpu().numpy())
-            self._tell(len(groups))
+            self._telling.done(len(groups))
         return np.concatenate(parts, axis=1)
-
-    def _tell(self, forwards: int) -> None:
-        self._done += forwards
-        told = self._cells * self._done // self._expected
-        if self._progress is not None:
-            self._progress(told - self._told)
-        self._told = told

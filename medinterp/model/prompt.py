@@ -72,17 +72,11 @@ def build_prompt(loaded: LoadedModel, films: Sequence[Film], prompt: str) -> Pro
     )
     input_ids, token_type_ids = inputs["input_ids"][0], inputs["token_type_ids"][0]
     if not bool(((input_ids == facts.image_token_id) == (token_type_ids == 1)).all()):
-        raise ModelError(
-            "the processor's token_type_ids do not mark the image cells; they would become causal"
-        )
+        raise ModelError("the processor's token_type_ids do not mark the image cells; they would become causal")
     begins = int((input_ids == facts.bos_token_id).sum())
     if begins != 1:
-        raise ModelError(
-            f"the rendered prompt holds {begins} BOS tokens instead of one: look at the chat template"
-        )
-    spans = find_image_spans(
-        input_ids.tolist(), facts.image_token_id, len(films), facts.grid_rows, facts.grid_columns
-    )
+        raise ModelError(f"the rendered prompt holds {begins} BOS tokens instead of one: look at the chat template")
+    spans = find_image_spans(input_ids.tolist(), facts.image_token_id, len(films), facts.grid_rows, facts.grid_columns)
     return PromptInputs(text, input_ids, token_type_ids, inputs["pixel_values"], spans)
 
 
@@ -92,9 +86,7 @@ def check_prompt(tokenizer: Any, prompt: str) -> None:
         raise PromptError("the prompt is empty")
     control = {i: token.content for i, token in tokenizer.added_tokens_decoder.items() if token.special}
     control |= dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
-    held = sorted(
-        {control[i] for i in tokenizer(prompt, add_special_tokens=False)["input_ids"] if i in control}
-    )
+    held = sorted({control[i] for i in tokenizer(prompt, add_special_tokens=False)["input_ids"] if i in control})
     if held:
         raise PromptError(f"the prompt holds the model's control tokens: {', '.join(held)}")
 

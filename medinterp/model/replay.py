@@ -49,10 +49,17 @@ class Replay:
     positions (the last token's own row predicts nothing that is asked).
     """
 
-    def __init__(self, loaded: LoadedModel, prompt: PromptInputs, token_ids: Sequence[int]) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        prompt: PromptInputs,
+        token_ids: Sequence[int],
+        features: torch.Tensor | None = None,
+    ) -> None:
+        """features: other image cells than the prompt's films have."""
         self.loaded, self.prompt = loaded, prompt
         self.token_ids = torch.tensor(token_ids, dtype=torch.long, device=loaded.device)
-        self.features = encode_images(loaded, prompt.pixel_values)
+        self.features = encode_images(loaded, prompt.pixel_values) if features is None else features
         report = torch.tensor(token_ids[:-1], dtype=torch.long)
         ids = torch.cat([prompt.input_ids, report])[None].to(loaded.device)
         types = torch.cat([prompt.token_type_ids, torch.zeros_like(report)])[None].to(loaded.device)

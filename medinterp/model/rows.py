@@ -119,9 +119,7 @@ class RowBuffers:
             hidden = max(film.padding - start, 0)
             first, last = start + hidden - film.padding, start + row.shape[0] - film.padding
             if last > first:
-                film.layer_attention[layer, first:last, : row.shape[1] - film.padding] = row[
-                    hidden:, film.padding :
-                ]
+                film.layer_attention[layer, first:last, : row.shape[1] - film.padding] = row[hidden:, film.padding :]
 
     def add_scores(self, layers: Sequence[int], scores: torch.Tensor) -> None:
         """Take one pass's last rows of some layers: float32 [layers, B, H, keys], unscaled, masked.
@@ -179,9 +177,7 @@ class RowBuffers:
     def _write_values(self, steps: slice) -> None:
         outputs, values = torch.stack(self._outputs), torch.stack(self._values)
         for layer in range(self.facts.layers):
-            self._reciprocal_rms[steps, :, layer] = self._metric.reciprocal_rms(
-                outputs[:, layer], layer
-            ).cpu()
+            self._reciprocal_rms[steps, :, layer] = self._metric.reciprocal_rms(outputs[:, layer], layer).cpu()
             # Each pass's own value stands at the query's position; as [B, heads, passes, D].
             norms = self._metric.norms(values[:, layer].permute(1, 2, 0, 3), layer).cpu()
             for film, norm in zip(self._films, norms, strict=True):

@@ -104,9 +104,7 @@ def _tested(loaded: LoadedModel) -> SelfTestReport:
         with attention_by(loaded, "eager"):
             eager = teacher_forced(loaded, prompt, written.token_ids, attentions=True)
         if eager.attentions is None:
-            raise SelfTestError(
-                f"{loaded.model_id}: the eager implementation gave no attention to compare with"
-            )
+            raise SelfTestError(f"{loaded.model_id}: the eager implementation gave no attention to compare with")
         _check_rows(checks, loaded, prompt, written, eager.attentions)
     return SelfTestReport(loaded.model_id, loaded.revision, dtype, str(loaded.device), tuple(checks.passed))
 
@@ -120,17 +118,13 @@ def _planted_prompt(loaded: LoadedModel, seed: int) -> PromptInputs:
 
 def _check_prompt(checks: _Checks, loaded: LoadedModel, prompt: PromptInputs) -> None:
     begins = int((prompt.input_ids == loaded.facts.bos_token_id).sum())
-    checks.at_most(
-        "BOS tokens beyond the first", begins - 1, 0, "the chat template and the tokenizer both write one"
-    )
+    checks.at_most("BOS tokens beyond the first", begins - 1, 0, "the chat template and the tokenizer both write one")
     cells = prompt.input_ids == loaded.facts.image_token_id
     (span,) = prompt.image_spans
     outside = int(cells.sum()) - int(cells[span.start : span.stop].sum())
     checks.at_most("image tokens outside the span", outside, 0, "the span must hold every image token")
     missing = loaded.facts.cells - int(cells[span.start : span.stop].sum())
-    checks.at_most(
-        "image cells missing from the span", missing, 0, "the span must be contiguous and complete"
-    )
+    checks.at_most("image cells missing from the span", missing, 0, "the span must be contiguous and complete")
 
 
 def _check_picture(checks: _Checks, written: Decoded, unlike: Decoded) -> None:
@@ -192,9 +186,7 @@ def _check_rows(
         why,
     )
     if matrix is not None:
-        checks.at_most(
-            "layer attention difference to eager", _largest(np.stack(means) - matrix), tolerance, why
-        )
+        checks.at_most("layer attention difference to eager", _largest(np.stack(means) - matrix), tolerance, why)
 
 
 def _largest(difference: npt.NDArray[np.floating[Any]]) -> float:

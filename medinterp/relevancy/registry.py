@@ -47,7 +47,10 @@ def get_method(name: str) -> Method:
 
 INDEPENDENT = ("attention", "propagation", "gradient", "perturbation")
 """Families whose agreement means something."""
-PREFERRED = ("layer_weighted", "value_weighted", "head_importance", "raw", "integrated_gradients", "edge_gradient")
+PREFERRED = (
+    "layer_weighted", "value_weighted", "head_importance", "raw",
+    "integrated_gradients", "integrated_edge_gradient", "edge_gradient",
+)  # fmt: skip
 """Which method stands for its family in a combination, where several could."""
 
 

@@ -27,7 +27,6 @@ def find_sinks(trace: AttentionTrace) -> BoolArray:
     return np.asarray(np.quantile(shares, QUANTILE, axis=0) >= TIMES_UNIFORM / rows.shape[1])
 
 
-
 def sinks_note(sinks: BoolArray) -> tuple[str, ...]:
     """What a reader must know of an image's sinks, bool [rows, columns]; empty when there are none."""
     places = ", ".join(f"({row + 1}, {column + 1})" for row, column in np.argwhere(sinks)[:6])

@@ -13,7 +13,7 @@ import torch
 
 from medinterp.evaluation.benchmark.memory import with_peak
 from medinterp.model.gradients import edge_gradient, gradient_relevancy
-from medinterp.model.integrated import integrated_gradients
+from medinterp.model.integrated import integrated_edge_gradient, integrated_gradients
 from medinterp.model.loading import LoadedModel
 from medinterp.model.occlusion import occlusion
 from medinterp.model.prompt import build_prompt
@@ -93,6 +93,8 @@ def token_maps(
         for costs in (made.seconds, made.memory):
             if "edge_gradient" in costs:  # one backward gives both
                 costs["head_importance_gradient"] = costs["edge_gradient"]
+        run = partial(integrated_edge_gradient, loaded, inputs, ids)
+        keep("integrated_edge_gradient", made.timed("integrated_edge_gradient", run, loaded.device), range(count))
         if thorough:
             for name, method in BACKWARD.items():
                 run = partial(method, loaded, inputs, ids[:last], tokens=chosen)
