@@ -10,10 +10,19 @@ from typing import Any
 from ray.serve.handle import DeploymentHandle
 
 from deployments.faults import translated
-from medinterp.api.backend import ExportFormat, JudgingTask, MeasuringTask, PictureTask, Progress, ReadingTask
+from medinterp.api.backend import (
+    ComparingTask,
+    ExportFormat,
+    JudgingTask,
+    MeasuringTask,
+    PictureTask,
+    Progress,
+    ReadingTask,
+)
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import Selection
 from medinterp.errors import ServiceBusyError, ServiceInterruptedError
+from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
 from medinterp.types import Explanation, Faithfulness, Film, MapPack
 
 CHECK_S = 5.0
@@ -99,6 +108,14 @@ class ServeBackend:
     async def judge(self, report_id: str, task: JudgingTask) -> AsyncGenerator[Progress | Faithfulness]:
         """Progress, and the verdict last."""
         async with aclosing(_streamed(self._aloud.judge.remote(report_id, task))) as items:
+            async for item in items:
+                yield item
+
+    async def compare(
+        self, report_id: str, task: ComparingTask
+    ) -> AsyncGenerator[Progress | Comparison | ReportComparison]:
+        """Progress, and the comparison last."""
+        async with aclosing(_streamed(self._aloud.compare.remote(report_id, task))) as items:
             async for item in items:
                 yield item
 

@@ -13,10 +13,12 @@ import ray
 
 from deployments.settings import ModelSettings
 from medinterp.api.answers import pack_of
-from medinterp.api.backend import JudgingTask, MeasuringTask, Progress, ReadingTask
+from medinterp.api.backend import ComparingTask, JudgingTask, MeasuringTask, Progress, ReadingTask
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import selected
 from medinterp.api.store import RedisStoreSettings, SqliteStoreSettings, open_store, unpack_record
+from medinterp.evaluation.sensitivity import compare_again
+from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
 from medinterp.explainer import Explanation
 from medinterp.relevancy import add_measured
 from medinterp.types import Faithfulness, Film, Generation, MapPack
@@ -113,6 +115,27 @@ class GenerationDeployment:
                 chosen.method,
                 chosen.values,
                 progress=lambda done, of: tell(Progress("faithfulness", done, of)),
+                cancelled=gone.is_set,
+            )
+
+        async for item in self._aloud(work):
+            yield item
+
+    async def compare(
+        self, report_id: str, task: ComparingTask
+    ) -> AsyncGenerator[Progress | Comparison | ReportComparison]:
+        """Ask in other words, and of the film changed. Raises ReportNotFoundError, PromptError, MethodError."""
+        explanation = await asyncio.to_thread(self._report, report_id)
+
+        def work(tell: Tell, gone: threading.Event) -> Comparison | ReportComparison:
+            return compare_again(
+                self._generator,
+                explanation,
+                task.questions,
+                methods=task.methods,
+                perturbations=task.perturbations,
+                seed=task.seed,
+                progress=lambda done, of: tell(Progress("sensitivity", done, of)),
                 cancelled=gone.is_set,
             )
 

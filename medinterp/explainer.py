@@ -15,6 +15,7 @@ from medinterp.types import Explanation as ExplanationData
 from medinterp.types import Faithfulness, Film, Finding, MapPack, RelevancyMap, Section, Word
 
 if TYPE_CHECKING:
+    from medinterp.evaluation.sensitivity import Comparison, ReportComparison
     from medinterp.model import LoadedModel
     from medinterp.render import RenderOptions
 
@@ -228,6 +229,37 @@ class Explainer:
             chosen.values,
             image=image,
             swaps=swaps,
+            progress=progress,
+            cancelled=cancelled,
+        )
+
+    def sensitivity(
+        self,
+        explanation: Explanation,
+        questions: Sequence[str] = (),
+        *,
+        methods: Sequence[str] | None = None,
+        perturbations: Sequence[str] | None = None,
+        seed: int = 0,
+        progress: Callable[[int, int], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Comparison | ReportComparison:
+        """Do the answer and its maps hold in other words, and on the film slightly changed?
+
+        questions: the first asks, the others are its paraphrases; without any the whole report is compared, finding
+        by finding. methods: whose maps are compared, None for the report's first; perturbations: names of
+        `medinterp.imaging.perturb`, None for all. Raises PromptError, UnknownMethodError, SelectionError,
+        RequestTooLargeError, GenerationCancelled.
+        """
+        from medinterp.evaluation.sensitivity import compare_again
+
+        return compare_again(
+            self._generator,
+            explanation,
+            questions,
+            methods=methods,
+            perturbations=perturbations,
+            seed=seed,
             progress=progress,
             cancelled=cancelled,
         )

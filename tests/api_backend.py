@@ -11,14 +11,24 @@ import cv2
 import numpy as np
 
 from medinterp.api import pictures
-from medinterp.api.backend import ExportFormat, JudgingTask, MeasuringTask, PictureTask, Progress, ReadingTask
+from medinterp.api.backend import (
+    ComparingTask,
+    ExportFormat,
+    JudgingTask,
+    MeasuringTask,
+    PictureTask,
+    Progress,
+    ReadingTask,
+)
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import Selection, selected
 from medinterp.api.settings import ApiSettings, Limits
 from medinterp.api.store import ReportStore, SqliteStoreSettings, unpack_record
+from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
 from medinterp.explainer import Explanation as StoredExplanation
 from medinterp.types import Explanation, Faithfulness, Film, Interval, MapPack, OrderScores
 from tests.api_samples import SPANS, TEXT, sample_explanation
+from tests.sensitivity_samples import sample_comparison, sample_report_comparison
 
 
 @dataclass
@@ -30,7 +40,7 @@ class FakeBackend:
     early: Exception | None = None
     late: Exception | None = None
     tasks: list[ReadingTask] = field(default_factory=list)
-    asked: list[MeasuringTask | JudgingTask] = field(default_factory=list)
+    asked: list[MeasuringTask | JudgingTask | ComparingTask] = field(default_factory=list)
     stopped: int = 0
 
     async def model(self) -> LoadedModelModel:
@@ -93,6 +103,27 @@ class FakeBackend:
         if self.late:
             raise self.late
         yield sample_faithfulness(pack.method, explanation.tokens_of(words))
+
+    async def compare(
+        self, report_id: str, task: ComparingTask
+    ) -> AsyncGenerator[Progress | Comparison | ReportComparison]:
+        self.asked.append(task)
+        try:
+            if self.early:
+                raise self.early
+            for done in (1, 2):
+                await asyncio.sleep(self.delay_s)
+                yield Progress("sensitivity", done, 2)
+            if self.late:
+                raise self.late
+            methods = ("raw",) if task.methods is None else task.methods
+            if task.questions:
+                yield sample_comparison(task.questions, methods, task.perturbations, task.seed)
+            else:
+                yield sample_report_comparison(methods, task.perturbations, task.seed)
+        except (asyncio.CancelledError, GeneratorExit):
+            self.stopped += 1
+            raise
 
     async def overlay(self, report_id: str, selection: Selection, task: PictureTask) -> bytes:
         return pictures.overlay_png(self.stored(report_id), selection, task)

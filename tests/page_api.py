@@ -33,8 +33,17 @@ from medinterp.api.schema import (
     ReportModel,
     TextDelta,
 )
+from medinterp.api.schema_sensitivity import (
+    ComparingModel,
+    ComparisonModel,
+    PerturbationModel,
+    PerturbationsModel,
+    ReportComparisonModel,
+)
+from medinterp.imaging.perturb import PERTURBATIONS
 from medinterp.types import Alternative, Finding, Report, ReportToken, Section, Word
 from tests.page_asking import Questions, judgement, methods
+from tests.sensitivity_samples import sample_comparison, sample_report_comparison
 
 GRID = 16
 NOTICE = "Demo model: reads synthetic films only."
@@ -147,12 +156,14 @@ class FakeApi:
 
         app.get("/models")(self.models)
         app.get("/methods")(self.methods)
+        app.get("/perturbations")(self.perturbations)
         app.post("/reports", response_model=None)(self.create)
         app.delete("/reports/{report_id}", status_code=204, response_model=None)(self.delete)
         app.get("/reports/{report_id}/film.png", response_model=None)(self.film)
         app.get("/reports/{report_id}/maps", response_model=None)(self.maps)
         app.post("/reports/{report_id}/maps", response_model=None)(self.measure)
         app.post("/reports/{report_id}/faithfulness", response_model=None)(self.judge)
+        app.post("/reports/{report_id}/sensitivity", response_model=None)(self.compare)
         app.get("/reports/{report_id}/export", response_model=None)(self.export)
         app.get("/reports/{report_id}/words/{n}/overlay.png", response_model=None)(self.word_overlay)
         app.get("/reports/{report_id}/overlay.png", response_model=None)(self.overlay)
@@ -173,6 +184,11 @@ class FakeApi:
 
     async def methods(self) -> MethodsModel:
         return MethodsModel(methods=methods())
+
+    async def perturbations(self) -> PerturbationsModel:
+        return PerturbationsModel(
+            perturbations=tuple(PerturbationModel.model_validate(one) for one in PERTURBATIONS.values())
+        )
 
     async def create(
         self,
@@ -272,6 +288,15 @@ class FakeApi:
         body = asked.model_dump(exclude_none=True)
         answer = judgement(self.questions.verdict, str(asked.method))
         return self.questions.answer("faithfulness", "faithfulness", 315, body, answer)
+
+    async def compare(self, report_id: str, asked: ComparingModel) -> Response:
+        chosen = (asked.methods or (), asked.perturbations, asked.seed)
+        answer: ComparisonModel | ReportComparisonModel
+        if asked.questions:
+            answer = ComparisonModel.model_validate(sample_comparison(asked.questions, *chosen))
+        else:
+            answer = ReportComparisonModel.model_validate(sample_report_comparison(*chosen))
+        return self.questions.answer("sensitivity", "sensitivity", 8, asked.model_dump(exclude_unset=True), answer)
 
     def map_values(self, report_id: str, method: str) -> MapsModel:
         """All words' maps by a method; those of "heart" are faint."""

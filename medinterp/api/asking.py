@@ -1,4 +1,4 @@
-"""Asking the model again about a report that is kept: more maps, and whether a map is true."""
+"""Asking the model again about a report that is kept: more maps, whether a map is true, whether answers hold."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from fastapi import Response
 
 from medinterp.api import events
 from medinterp.api.answers import maps_model
-from medinterp.api.backend import Backend, JudgingTask, MeasuringTask, Progress
+from medinterp.api.backend import Backend, ComparingTask, JudgingTask, MeasuringTask, Progress
 from medinterp.api.negotiation import EVENTS, encode
 from medinterp.api.pacing import Silence, paced
 from medinterp.api.report_id import log_name
 from medinterp.api.schema import FaithfulnessModel, MapsModel, Model, ProgressModel
+from medinterp.api.schema_sensitivity import ComparingModel, ComparisonModel, ReportComparisonModel
 from medinterp.api.settings import ApiSettings
 from medinterp.api.store import ReportStore, pack_record, unpack_record
-from medinterp.errors import DeadlineExceededError, MethodError, ServiceInterruptedError
+from medinterp.errors import DeadlineExceededError, MethodError, PromptError, ServiceInterruptedError
+from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
 from medinterp.explainer import Explanation
+from medinterp.imaging.perturb import get_perturbations
 from medinterp.relevancy import get_method
 from medinterp.types import Faithfulness, MapPack
 
@@ -33,7 +36,7 @@ class Asking:
 
     def __init__(self, backend: Backend, settings: ApiSettings, store: ReportStore) -> None:
         self._backend = backend
-        self._limit_s = settings.limits.timeout_s
+        self._limits = settings.limits
         self._store = store
 
     def measuring(self, method: str, options: Mapping[str, Any]) -> MeasuringTask:
@@ -41,6 +44,23 @@ class Asking:
         if not get_method(method).on_model:
             raise MethodError(f"{method} is computed when a report is made; ask for it in a new report")
         return MeasuringTask(method, options)
+
+    def comparing(self, asked: ComparingModel) -> ComparingTask:
+        """The same for a comparison. Raises PromptError, UnknownMethodError or SelectionError."""
+        questions = tuple(question.strip() for question in asked.questions)
+        limit = self._limits.max_prompt_characters
+        if not all(questions):
+            raise PromptError("a question is empty")
+        if max(map(len, questions), default=0) > limit:
+            raise PromptError(f"a question is longer than {limit} characters")
+        if len(set(questions)) < len(questions):
+            raise PromptError("a question is asked twice; it would agree with itself")
+        methods, perturbations = asked.methods, asked.perturbations
+        if methods is not None:
+            methods = tuple(dict.fromkeys(get_method(name).name for name in methods))
+        if perturbations is not None:
+            perturbations = tuple(dict.fromkeys(change.name for change in get_perturbations(perturbations)))
+        return ComparingTask(questions, methods, perturbations, asked.seed)
 
     async def maps(self, report_id: str, task: MeasuringTask, media_type: str) -> Response:
         """Measure, keep the maps with the report, and answer with them."""
@@ -63,6 +83,23 @@ class Asking:
                     yield FaithfulnessModel.model_validate(item) if isinstance(item, Faithfulness) else item
 
         return await self._respond(answers(), "faithfulness", media_type)
+
+    async def sensitivity(self, report_id: str, task: ComparingTask, media_type: str) -> Response:
+        """Compare, and answer with what changed."""
+        await asyncio.to_thread(self._store.get, report_id)
+
+        async def answers() -> AsyncGenerator[Progress | Model]:
+            async with aclosing(self._backend.compare(report_id, task)) as items:
+                async for item in items:
+                    match item:
+                        case Comparison():
+                            yield ComparisonModel.model_validate(item)
+                        case ReportComparison():
+                            yield ReportComparisonModel.model_validate(item)
+                        case _:
+                            yield item
+
+        return await self._respond(answers(), "sensitivity", media_type)
 
     async def _keep(self, report_id: str, pack: MapPack) -> MapsModel:
         """Add the maps to the stored report, in place of earlier ones of the method."""
@@ -93,11 +130,11 @@ class Asking:
         self, answers: AsyncGenerator[Progress | Model]
     ) -> AsyncGenerator[Progress | Model | Silence]:
         try:
-            async with aclosing(paced(answers, events.SIGN_OF_LIFE_S, self._limit_s)) as items:
+            async with aclosing(paced(answers, events.SIGN_OF_LIFE_S, self._limits.timeout_s)) as items:
                 async for item in items:
                     yield item
         except TimeoutError as error:
-            raise DeadlineExceededError(f"no answer within {self._limit_s:g} s") from error
+            raise DeadlineExceededError(f"no answer within {self._limits.timeout_s:g} s") from error
 
 
 async def _framed(items: AsyncGenerator[Progress | Model | Silence], name: str) -> AsyncGenerator[bytes]:

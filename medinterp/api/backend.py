@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import Selection
+from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
 from medinterp.types import Explanation, Faithfulness, Film, MapPack
 
 
@@ -44,8 +45,22 @@ class JudgingTask:
 
 
 @dataclass(frozen=True)
+class ComparingTask:
+    """What is asked in other words and of changed films.
+
+    questions: the first asks, the others are its paraphrases; none for the whole report. methods: None for the
+    report's first; perturbations: None for all.
+    """
+
+    questions: tuple[str, ...] = ()
+    methods: tuple[str, ...] | None = None
+    perturbations: tuple[str, ...] | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Progress:
-    """How far the model is with a method or a judgement: `done` of `of` steps."""
+    """How far the model is with a method, a judgement or a comparison: `done` of `of` steps."""
 
     what: str
     done: int
@@ -98,6 +113,12 @@ class Backend(Protocol):
 
     def judge(self, report_id: str, task: JudgingTask) -> AsyncGenerator[Progress | Faithfulness]:
         """Judge the map of some words of a stored report: progress, and the verdict last."""
+        ...
+
+    def compare(
+        self, report_id: str, task: ComparingTask
+    ) -> AsyncGenerator[Progress | Comparison | ReportComparison]:
+        """Ask about a stored report's film in other words, and about the film changed: progress, the answer last."""
         ...
 
     async def overlay(self, report_id: str, selection: Selection, task: PictureTask) -> bytes:

@@ -4,9 +4,9 @@
     event: text      data: {"delta": "No pneu"}      as the report grows, any number of times
     event: progress  data: ProgressModel             while the model is asked again, any number of times
     event: report    data: ExplanationModel          once, and last
-    POST /v1/reports/{id}/maps, /v1/reports/{id}/faithfulness
+    POST /v1/reports/{id}/maps, /v1/reports/{id}/faithfulness, /v1/reports/{id}/sensitivity
     event: progress  data: ProgressModel             any number of times
-    event: maps or faithfulness                      once, and last
+    event: maps, faithfulness or sensitivity         once, and last
     Both
     event: error     data: Problem                   instead of the last one
 

@@ -24,6 +24,7 @@ from medinterp.api.schema import (
     MapsModel,
     MeasuringModel,
 )
+from medinterp.api.schema_sensitivity import ComparingModel, SensitivityModel
 from medinterp.api.selection import WordSelection, parse_selection
 from medinterp.api.store import ReportStore, StoredReport, unpack_record
 from medinterp.errors import ReportNotFoundError
@@ -146,6 +147,16 @@ def report_routes(backend: Backend, reading: Reading, asking: Asking, store: Rep
         media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.EVENTS)
         task = JudgingTask(parse_selection(asked.words, asked.finding), asked.method)
         return await asking.faithfulness(_known(report_id), task, media_type)
+
+    @router.post(
+        "/{report_id}/sensitivity",
+        response_model=SensitivityModel,
+        responses=_also(negotiation.MSGPACK, negotiation.EVENTS),
+    )
+    async def compare_variants(request: Request, report_id: ReportId, asked: ComparingModel) -> Response:
+        """Does an answer, or the report, hold when it is asked in other words or of the film slightly changed?"""
+        media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.EVENTS)
+        return await asking.sensitivity(_known(report_id), asking.comparing(asked), media_type)
 
     @router.get("/{report_id}/words/{word}/overlay.png", response_class=Response, responses=PNG)
     async def get_word_overlay(

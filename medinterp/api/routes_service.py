@@ -9,8 +9,10 @@ from fastapi import APIRouter
 from medinterp.api.answers import methods_model
 from medinterp.api.backend import Backend
 from medinterp.api.schema import HealthModel, LimitsModel, MethodsModel, ModelsModel
+from medinterp.api.schema_sensitivity import PerturbationModel, PerturbationsModel
 from medinterp.api.settings import ApiSettings
 from medinterp.api.store import ReportStore
+from medinterp.imaging.perturb import PERTURBATIONS
 
 
 def service_routes(backend: Backend, settings: ApiSettings, store: ReportStore) -> APIRouter:
@@ -21,6 +23,13 @@ def service_routes(backend: Backend, settings: ApiSettings, store: ReportStore) 
     async def methods() -> MethodsModel:
         """Every method that turns the trace into maps."""
         return methods_model(settings.methods)
+
+    @router.get("/perturbations")
+    async def perturbations() -> PerturbationsModel:
+        """Every change of a film on which answers and maps can be compared."""
+        return PerturbationsModel(
+            perturbations=tuple(PerturbationModel.model_validate(change) for change in PERTURBATIONS.values())
+        )
 
     @router.get("/models")
     async def models() -> ModelsModel:

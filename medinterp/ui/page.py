@@ -13,6 +13,7 @@ GROUND = "#0b0d0f"
 
 HEAD = """\
 <link rel="stylesheet" href="page/style.css">
+<link rel="stylesheet" href="page/compare.css">
 <script type="module" src="page/app.js"></script>
 <meta name="color-scheme" content="dark">
 <meta name="referrer" content="no-referrer">

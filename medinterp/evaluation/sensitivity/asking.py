@@ -71,7 +71,7 @@ def compare(
 
     first = read(film, questions[0])
     if not first.report.tokens:
-        raise PromptError(f"the model wrote nothing in answer to {questions[0]!r}; ask in another way")
+        raise PromptError("the model wrote nothing in answer to the first question; ask in another way")
     margin = _margin(generator, film, questions[0], first, mirror=False)
 
     def variant(name: str, picture: Film, question: str, change: Perturbation | None) -> Variant:

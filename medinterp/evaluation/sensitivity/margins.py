@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import torch
+from typing import TYPE_CHECKING
 
 from medinterp.evaluation.sensitivity.results import Margin
-from medinterp.model import LoadedModel
-from medinterp.model.forcing import teacher_forced
 from medinterp.model.prompt import PromptInputs, build_prompt
 from medinterp.types import Film, Float32Array
+
+if TYPE_CHECKING:
+    import torch
+
+    from medinterp.model import LoadedModel
 
 END = "(end)"
 _VOCABULARY_PART = 32_768
 
 
-@torch.inference_mode()
 def forced_margins(
     loaded: LoadedModel, film: Film, question: str, token_ids: Sequence[int], *, end: bool
 ) -> tuple[Margin, ...]:
@@ -27,8 +28,10 @@ def forced_margins(
     whatever the model's dtype, so near 0 the sign may differ from what a bfloat16 model wrote. Image tokens, which
     are never written, are no rivals. Raises PromptError.
     """
+    import torch
+
     prompt = build_prompt(loaded, [film], question)
-    with loaded.lock:
+    with loaded.lock, torch.inference_mode():
         states = _states(loaded, prompt, token_ids)[: len(token_ids) + end].float()
         weight = loaded.model.lm_head.weight
         ending = torch.tensor(sorted(loaded.facts.eos_token_ids), device=weight.device)
@@ -67,17 +70,22 @@ def decisive(margins: Sequence[Margin]) -> Margin:
     return next((one for one in margins if one.nats < 0.0), None) or min(margins, key=lambda one: one.nats)
 
 
-@torch.inference_mode()
 def forced_logprobs(loaded: LoadedModel, film: Film, prompt: str, token_ids: Sequence[int]) -> Float32Array:
     """log p of every token of a report given another film, nats, float32 [T]. Raises PromptError."""
+    import torch
+
+    from medinterp.model.forcing import teacher_forced
+
     inputs = build_prompt(loaded, [film], prompt)
-    with loaded.lock:
+    with loaded.lock, torch.inference_mode():
         logprobs: Float32Array = teacher_forced(loaded, inputs, token_ids).logprobs.cpu().numpy()
     return logprobs
 
 
 def _states(loaded: LoadedModel, prompt: PromptInputs, token_ids: Sequence[int]) -> torch.Tensor:
     """The final states that predict each token and the one after the last: [T + 1, d]."""
+    import torch
+
     answer = torch.tensor(token_ids, dtype=torch.long)
     states: torch.Tensor = loaded.model.model(
         input_ids=torch.cat([prompt.input_ids, answer])[None].to(loaded.device),

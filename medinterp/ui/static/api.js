@@ -98,6 +98,11 @@ export class Api {
     return this.ask(`/reports/${id}/faithfulness`, asked, "faithfulness", options);
   }
 
+  /** Have variants compared: `asked` is { questions, methods, perturbations }; resolves with the comparison. */
+  compare(id, asked, options) {
+    return this.ask(`/reports/${id}/sensitivity`, asked, "sensitivity", options);
+  }
+
   ask(path, question, last, { signal, onProgress }) {
     const headers = { "Content-Type": "application/json" };
     return this.streamed(path, { body: JSON.stringify(question), headers, signal }, last, { progress: onProgress });

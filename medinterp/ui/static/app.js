@@ -11,6 +11,11 @@
 //   #medinterp-method    the methods          #medinterp-measuring, -text, -bar, -stop  one being computed
 //   #medinterp-judge     "Is this map true?"  #medinterp-judging, -text, -bar, -stop    being judged
 //   #medinterp-verdict   [data-verdict]; its numbers in #medinterp-judgement, -reliance, -curves, -scores
+//   #medinterp-tab-map, #medinterp-tab-compare  the views of the middle column: [data-tab] on #medinterp
+//   #medinterp-compared-question, -report, #medinterp-question, -paraphrases  what is compared, in #medinterp-compare
+//   #medinterp-compare-films, -maps, -run, -hint    on which films, whose maps; "Compare"
+//   #medinterp-comparing, -text, -bar, -stop        being compared
+//   #medinterp-compared  [data-verdict]; #medinterp-variants, #medinterp-comparison-key in #medinterp-comparison
 //   #medinterp-opacity, #medinterp-colormap, #medinterp-contours, #medinterp-sinks, #medinterp-show
 //   #medinterp-scale-report, #medinterp-scale-map
 //   #medinterp-details   the selected word    #medinterp-forget    DELETE
@@ -18,6 +23,7 @@
 // #medinterp carries data-state: "empty", "chosen", "reading" or "read".
 
 import { Api, Problem } from "./api.js";
+import { Comparing } from "./comparing.js";
 import { Details } from "./details.js";
 import { byId, make, slicer } from "./dom.js";
 import { Judging } from "./judging.js";
@@ -25,6 +31,7 @@ import { Maps } from "./maps.js";
 import { Methods } from "./methods.js";
 import { ReportView, findingTitle, selectedWords } from "./report.js";
 import { Source } from "./source.js";
+import { Tabs } from "./tabs.js";
 import { Viewer } from "./viewer.js";
 
 const RETRY = 2000; // ms between two questions whether the model is ready
@@ -48,6 +55,8 @@ class Page {
     this.report = new ReportView((selection) => this.select(selection));
     this.judging = new Judging(this.api, problem);
     this.details = new Details(this.judging.node);
+    this.comparing = new Comparing(this.api, problem);
+    this.tabs = new Tabs(root, ["map", "compare"]);
     this.methods = new Methods(this.api, {
       onShow: (method) => this.showMethod(method),
       onStatus: (text) => this.status(text),
@@ -100,7 +109,7 @@ class Page {
     this.limits = limits;
     byId("max-tokens").max = limits.max_new_tokens;
     byId("max-tokens").value = limits.default_max_new_tokens;
-    byId("prompt").maxLength = limits.max_prompt_characters;
+    byId("prompt").maxLength = byId("question").maxLength = limits.max_prompt_characters;
     byId("notice").textContent = model.notice || "";
     byId("model").textContent = model.id;
     this.defaultPrompt = model.default_prompt;
@@ -109,7 +118,9 @@ class Page {
   }
 
   async loadMethods() {
-    this.methods.load((await this.api.json("/methods")).methods);
+    const [{ methods }, { perturbations }] = await Promise.all([this.api.json("/methods"), this.api.json("/perturbations")]);
+    this.methods.load(methods);
+    this.comparing.load(methods, perturbations);
   }
 
   async loadExamples() {
@@ -121,6 +132,7 @@ class Page {
   /** Another method's maps are to be seen; a judgement of the former one's is no longer waited for. */
   showMethod(method) {
     this.viewer.useMethod(method);
+    this.comparing.follow(method);
     if (this.selection) this.judging.show(this.explanation, this.selection, method);
     this.loadMaps();
   }
@@ -195,6 +207,7 @@ class Page {
     this.clearProblem();
     this.setState("chosen");
     if (this.ready) this.status("");
+    this.tabs.show("map");
     this.viewer.preview(film.blob, film.name);
     return true;
   }
@@ -205,6 +218,7 @@ class Page {
     this.maps = null;
     this.methods.close();
     this.judging.leave();
+    this.comparing.close();
     this.report.clear();
     this.details.clear();
     this.viewer.forgetOverlay();
@@ -219,6 +233,7 @@ class Page {
     this.dropReport();
     this.clearProblem();
     this.setState("reading");
+    this.tabs.show("map");
     this.status("Reading the film …");
     if (matchMedia("(max-width: 1080px)").matches) byId("stage").scrollIntoView({ behavior: "smooth" });
 
@@ -273,6 +288,7 @@ class Page {
     byId("cut").hidden = report.complete;
     byId("cut").textContent = report.complete ? ""
       : `Cut off after ${report.tokens.length} tokens. Allow a longer report and read again.`;
+    this.comparing.open(this.explanation);
     this.methods.open(this.explanation, asking);
   }
 
@@ -287,6 +303,7 @@ class Page {
       this.details.invite();
       return;
     }
+    this.tabs.show("map");
     this.showSelectionFacts();
     const { id, report } = this.explanation;
     if (selection.kind === "finding") {

@@ -52,3 +52,20 @@ export function percent(fraction) {
   if (value > 0 && value < 0.1) return "< 0.1 %";
   return `${value.toFixed(value < 10 ? 1 : 0)} %`;
 }
+
+/** A number with so many decimals and a true minus sign; what rounds to 0 has none. */
+export function fixed(value, decimals) {
+  const text = Math.abs(value).toFixed(decimals);
+  return value < 0 && Number(text) !== 0 ? `−${text}` : text;
+}
+
+/** "−3.55": a change of log p in nats, with its sign. */
+export function nats(change) {
+  const text = fixed(change, 2);
+  return change > 0 && text !== "0.00" ? `+${text}` : text;
+}
+
+/** A registry's name in words: five_pixels -> "Five pixels". */
+export function words(name) {
+  return name[0].toUpperCase() + name.slice(1).replaceAll("_", " ");
+}

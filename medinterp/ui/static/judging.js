@@ -24,7 +24,7 @@ export class Judging {
     this.button.addEventListener("click", () => this.judge());
     this.hint = make("p", { class: "mi-quiet" }, "Asks the model again, with parts of the film replaced.");
     this.idle = make("div", { class: "mi-judge-row" }, this.button, this.hint);
-    this.verdict = make("div", { id: "medinterp-verdict", role: "status", tabindex: "-1", hidden: true });
+    this.verdict = make("div", { id: "medinterp-verdict", class: "mi-verdict", role: "status", tabindex: "-1", hidden: true });
     this.numbers = make("div", { id: "medinterp-judgement", "aria-live": "off", hidden: true });
     this.node = make("section", { class: "mi-judging", "aria-label": "Is this map true?" },
       this.idle, this.question.node, this.verdict, this.numbers);

@@ -1,7 +1,7 @@
 // A judgement in words and numbers: the verdict, what the film was worth, the curves, the areas under them.
 
 import { curvesChart, curvesText } from "./chart.js";
-import { make, makeSvg, percent } from "./dom.js";
+import { fixed, make, makeSvg, nats, percent } from "./dom.js";
 
 const COUNTS = ["no", "one", "two", "three", "four", "five", "six"];
 
@@ -13,12 +13,6 @@ const VERDICTS = {
 };
 
 const ORDERS = [["scores", "This map"], ["random", "Random order"], ["centre", "Film's centre"]];
-
-/** "−3.55": a change of log p in nats, with its sign. */
-function nats(change) {
-  const size = Math.abs(change).toFixed(2);
-  return size === "0.00" ? "0.00" : `${change < 0 ? "−" : "+"}${size}`;
-}
 
 /** "35": how many times, to two digits. */
 function times(factor) {
@@ -49,11 +43,6 @@ function decimalsFor(top) {
   return top > 0 ? Math.min(8, Math.max(2, 1 - Math.floor(Math.log10(top)))) : 2;
 }
 
-function fixed(value, decimals) {
-  const text = Math.abs(value).toFixed(decimals);
-  return value < 0 && Number(text) !== 0 ? `−${text}` : text;
-}
-
 function span({ low, high }, decimals) {
   return `${fixed(low, decimals)} to ${fixed(high, decimals)}`;
 }
@@ -61,6 +50,14 @@ function span({ low, high }, decimals) {
 function mark(path) {
   return makeSvg("svg", { class: "mi-verdict-mark", viewBox: "0 0 24 24", "aria-hidden": "true" },
     makeSvg("circle", { cx: 12, cy: 12, r: 11 }), makeSvg("path", { d: path }));
+}
+
+/** A verdict of that kind, said by a title and a sentence: what stands in a box of class mi-verdict. */
+export function verdictNodes(kind, title, sentence) {
+  return [
+    mark(VERDICTS[kind].path),
+    make("div", {}, make("p", { class: "mi-verdict-title" }, title), make("p", {}, sentence)),
+  ];
 }
 
 function table(result, decimals) {
@@ -83,14 +80,9 @@ export function judgement(result, { one, method, sinksHidden }) {
   const before = percent(Math.exp(result.logprob));
   const after = percent(Math.exp(result.logprob - result.blank_drop));
   const others = COUNTS[result.swap_drops.length] ?? String(result.swap_drops.length);
-  const { title, path } = VERDICTS[result.verdict];
   const curves = ORDERS.map(([name, label]) => ({ name, label, ...result[name] }));
   const decimals = decimalsFor(Math.max(...curves.flatMap((curve) => [...curve.deletion_curve, ...curve.insertion_curve])));
   const over = (score) => `${fixed(score.value, decimals)} (${span(score, decimals)})`;
-  const verdict = [
-    mark(path),
-    make("div", {}, make("p", { class: "mi-verdict-title" }, title), make("p", {}, result.sentence)),
-  ];
   const numbers = [
     make("ul", { class: "mi-reliance", id: "medinterp-reliance" },
       make("li", {}, "With a blank film ", it, " would be ", make("strong", {}, likelihood(result.blank_drop)),
@@ -111,5 +103,5 @@ export function judgement(result, { one, method, sinksHidden }) {
   if (sinksHidden) {
     numbers.push(make("p", { class: "mi-quiet" }, "The map was judged with its sink cells, which the picture leaves out."));
   }
-  return { verdict, numbers };
+  return { verdict: verdictNodes(result.verdict, VERDICTS[result.verdict].title, result.sentence), numbers };
 }

@@ -1,0 +1,33 @@
+// The two views of the middle column, the map on the film and the comparison: one is shown, arrow keys change it.
+
+import { byId } from "./dom.js";
+
+export class Tabs {
+  /** names: of the tabs #medinterp-tab-NAME, in order; each shows the element that it controls. The first is shown. */
+  constructor(root, names) {
+    this.root = root;
+    this.names = names;
+    for (const [at, name] of names.entries()) {
+      const tab = byId(`tab-${name}`);
+      tab.addEventListener("click", () => this.show(name));
+      tab.addEventListener("keydown", ({ key }) => {
+        const step = { ArrowRight: 1, ArrowLeft: -1 }[key];
+        if (!step) return;
+        const next = names[(at + step + names.length) % names.length];
+        this.show(next);
+        byId(`tab-${next}`).focus();
+      });
+    }
+    this.show(names[0]);
+  }
+
+  show(shown) {
+    this.root.dataset.tab = shown;
+    for (const name of this.names) {
+      const tab = byId(`tab-${name}`);
+      tab.setAttribute("aria-selected", String(name === shown));
+      tab.tabIndex = name === shown ? 0 : -1;
+      document.getElementById(tab.getAttribute("aria-controls")).hidden = name !== shown;
+    }
+  }
+}
