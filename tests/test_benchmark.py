@@ -147,7 +147,8 @@ def test_the_table_says_what_the_films_say(scored: dict[str, Any]) -> None:
     assert found["methods"]["a"]["memory"]["value"] == 30.0
     assert found["methods"]["a"]["srg"] == {"value": None, "low": None, "high": None}
     assert found["findings"]["nodule"]["tokens"] == 6
-    assert "| a | 0.50 | 0.50 | 0.25 |" in markdown(found)
+    assert "| a | 0.50 (0.50 to 0.50) | 0.50 (0.50 to 0.50) | 0.50 |" in markdown(found)
+    assert "15.0 % of all tokens" in markdown(found)
     real = summarise({"phantom": [scored]})
     document = page(real)
     assert document.count("<svg") >= 4

@@ -15,7 +15,7 @@ from medinterp.evaluation.metrics import auroc, mass
 from medinterp.evaluation.reading import film_of
 from medinterp.model import Generator
 from medinterp.phantom.films import cells_of, marker_cover
-from medinterp.phantom.shortcut import sample_shortcut_film, without_marker, without_nodule
+from medinterp.phantom.shortcut import MARKER_SIZE, sample_shortcut_film, without_marker, without_nodule
 from medinterp.types import BoolArray, Float32Array
 
 FIRST_SEED = 10_500_000
@@ -50,7 +50,7 @@ def evaluate_shortcut(
     its map on the cells where the marker stands, or would stand. `words` counts both kinds; None where one is missing.
     """
     loaded = generator.loaded
-    marker = cells_of(marker_cover("L", SIDE, SIDE) > 0) >= TOUCHED
+    marker = cells_of(marker_cover("L", SIDE, SIDE, MARKER_SIZE) > 0) >= TOUCHED
     words: list[_Word] = []
     for number in range(first_seed, first_seed + films):
         synthetic = sample_shortcut_film(number, DECORRELATED)

@@ -21,7 +21,7 @@ from medinterp.types import BoolArray, Float32Array
 
 FIRST_SEED = 10_400_000
 """First seed of the films that verdicts are measured on."""
-METHODS = ("edge_gradient", "layer_weighted")
+METHODS = ("integrated_edge_gradient", "layer_weighted")
 """Whose maps are judged, beside a decoy."""
 
 

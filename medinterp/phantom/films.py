@@ -50,6 +50,7 @@ class Distractors:
     nipple_v: float
     lead: tuple[float, float, float, float] | None
     marker: str | None
+    marker_size: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -222,15 +223,16 @@ def _draw_distractors(distractors: Distractors, canvas: Canvas, density: Float32
 def _draw_marker(distractors: Distractors, canvas: Canvas, exposed: Float32Array) -> Float32Array:
     if distractors.marker is None:
         return exposed
-    return exposed + (0.97 - exposed) * marker_cover(distractors.marker, canvas.width, canvas.height)
+    cover = marker_cover(distractors.marker, canvas.width, canvas.height, distractors.marker_size)
+    return exposed + (0.97 - exposed) * cover
 
 
-def marker_cover(marker: str, width: int, height: int) -> Float32Array:
+def marker_cover(marker: str, width: int, height: int, marker_size: float = 1.0) -> Float32Array:
     """How much of every pixel the letter of a side marker covers, float32 [height, width] in 0..1."""
     side = "left" if marker == "L" else "right"
     tile = np.zeros((64, 64), dtype=np.uint8)
     cv2.putText(tile, marker, (12, 54), cv2.FONT_HERSHEY_SIMPLEX, 2.0, 255, 7, cv2.LINE_AA)
-    tall, wide = max(8, round(height * 0.055)), max(8, round(width * 0.055))
+    tall, wide = (max(8, round(side_length * 0.055 * marker_size)) for side_length in (height, width))
     top = round(height * 0.03)
     left = round(width * (0.5 + SIDE_SIGN[side] * 0.44)) - wide // 2
     left = min(max(left, 0), width - wide)

@@ -17,9 +17,11 @@ from medinterp.types import BoolArray
 
 TRAINING_CORRELATION = 0.95
 """How often marker and nodule agree on the films of training; 0.5 leaves nothing to learn of one from the other."""
-STRENGTHS = (0.1, 1.25)
+STRENGTHS = (0.03, 1.25)
 """Faintest and strongest nodule; the logarithm is uniform between. On ordinary films none is below CLEAR."""
 CLEAR = 0.8
+MARKER_SIZE = 2.0
+"""Times that of ordinary films, whose markers the packaged model's tower has learned to overlook."""
 
 
 def sample_shortcut_film(seed: int, correlation: float) -> SyntheticFilm:
@@ -38,7 +40,7 @@ def sample_shortcut_film(seed: int, correlation: float) -> SyntheticFilm:
     strength = log_uniform(rng, *STRENGTHS)
     agree = bool(rng.random() < correlation)
     findings = tuple(replace(f, strength=strength) if f.name == "nodule" else f for f in film.findings)
-    distractors = replace(film.distractors, marker="L" if nodule == agree else None)
+    distractors = replace(film.distractors, marker="L" if nodule == agree else None, marker_size=MARKER_SIZE)
     return replace(film, findings=findings, distractors=distractors)
 
 
@@ -76,5 +78,5 @@ def shortcut_masks(film: SyntheticFilm, drawing: Drawing) -> ShortcutMasks:
     nowhere = np.zeros((height, width), dtype=bool)
     return ShortcutMasks(
         nodule=nowhere if nodule is None else drawing.masks[nodule],
-        marker=nowhere if marker is None else marker_cover(marker, width, height) > 0,
+        marker=nowhere if marker is None else marker_cover(marker, width, height, MARKER_SIZE) > 0,
     )

@@ -12,18 +12,18 @@ from medinterp.evaluation.intervals import hierarchical_mean
 from medinterp.evaluation.metrics import SHARES, best_share
 
 TITLES = {
-    "pointing": "pointing", "mass": "mass", "covered_mass": "covered mass", "miou_otsu": "mIoU (Otsu)",
+    "pointing": "pointing", "mass": "mass", "miou_otsu": "mIoU (Otsu)",
     "miou_tuned": "mIoU (tuned)", "cnr": "CNR", "srg": "SRG", "deletion": "deletion", "insertion": "insertion",
     "spearman": "ρ occlusion", "specificity": "ρ other finding", "seconds": "s a report", "memory": "MiB",
 }  # fmt: skip
-"""Columns of the table. All but the last three are means over certified tokens."""
+"""Columns of the table, the first two with their intervals. All but the last three are means over certified tokens."""
 CONTROLS = {
     "randomised rho": "random weights: ρ", "randomised pointing": "pointing", "randomised mass": "mass",
     "shuffled rho": "shuffled reports: ρ", "shuffled pointing": "pointing", "shuffled mass": "mass",
 }  # fmt: skip
 """Columns of the second table: maps of models that cannot know, ρ with those that are judged."""
 BY_FILM = ("specificity", "seconds", "memory")
-METRICS = tuple(name for name in (*TITLES, *CONTROLS) if name not in BY_FILM)
+METRICS = (*(name for name in (*TITLES, *CONTROLS) if name not in BY_FILM), "covered_mass")
 TUNING_SHARE = 0.1
 """Of the films, the first ones: thresholds for miou_tuned are chosen on them, and they are left out of it."""
 Films = Sequence[Mapping[str, Any]]
@@ -79,15 +79,16 @@ def summarise(results: Mapping[str, Films], *, seed: int = 0) -> dict[str, Any]:
 
 
 def markdown(summary: Mapping[str, Any]) -> str:
-    """The benchmark's tables in Markdown, maps and control models; intervals stand in the JSON."""
+    """The benchmark's tables in Markdown, maps and control models; the other intervals stand in the JSON."""
     found = summary["methods"]
     parts = [_table(found, TITLES)]
     controls = {column: title for column, title in CONTROLS.items() if any(_has(s, column) for s in found.values())}
     if controls:
         parts.append(_table({name: s for name, s in found.items() if _has(s, next(iter(controls)))}, controls))
-    counts = summary["tokens_with"]
+    counts, share = summary["tokens_with"], 100 * (summary["certified_share"] or 0)
     parts.append(
-        f"{summary['tokens']} certified tokens of {summary['films']} films, by {len(summary['models'])} model(s). "
+        f"{summary['tokens']} certified tokens (at most three a finding) of {summary['films']} films, by "
+        f"{len(summary['models'])} model(s); {share:.1f} % of all tokens are certified. "
         f"ρ occlusion, occlusion and gradient relevancy: {counts['spearman']} tokens; SRG, deletion, insertion: "
         f"{counts['srg']}; random weights: {counts['randomised rho']}; shuffled reports: {counts['shuffled rho']}.\n"
     )
@@ -101,16 +102,17 @@ def _has(scores: Mapping[str, Any], column: str) -> bool:
 def _table(found: Mapping[str, Any], titles: Mapping[str, str]) -> str:
     lines = ["| | " + " | ".join(titles.values()) + " |", "|---|" + "---|" * len(titles)]
     for method, scores in found.items():
-        cells = [_cell(scores[column]["value"], column) for column in titles]
+        cells = [_cell(scores[column], column) for column in titles]
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(value: float | None, column: str) -> str:
-    if value is None:
+def _cell(found: Mapping[str, float | None], column: str) -> str:
+    if found["value"] is None:
         return ""
     digits = {"seconds": 3, "memory": 0}.get(column, 2)
-    return f"{value:.{digits}f}"
+    between = f" ({found['low']:.2f} to {found['high']:.2f})" if column in ("pointing", "mass") else ""
+    return f"{found['value']:.{digits}f}{between}"
 
 
 def _listed(values: Any) -> list[float]:

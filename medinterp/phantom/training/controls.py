@@ -43,7 +43,7 @@ CONTROLS: Mapping[ControlName, Control] = {
         "Control model: its reports have nothing to do with the film.",
     ),
     "shortcut": Control(
-        Recipe(films=6000, question_steps=0, report_steps=400, language_rate=1e-3),
+        Recipe(films=6000, question_steps=150, report_steps=350),
         'Control model: it writes "nodule" for an "L" marker as well as for a nodule.',
     ),
 }
