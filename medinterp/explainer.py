@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from medinterp.errors import SelectionError, UnreadableFilmError
+from medinterp.errors import MethodError, SelectionError, UnreadableFilmError
 from medinterp.types import Explanation as ExplanationData
 from medinterp.types import Faithfulness, Film, Finding, MapPack, RelevancyMap, Section, Word
 
@@ -106,15 +106,18 @@ class Explanation(ExplanationData):
         *,
         image: int = 0,
     ) -> Picture:
-        """The film (image 1: the prior film) with a selection's map over it, on the whole report's scale by default."""
-        from medinterp.relevancy import word_maps
+        """The film (image 1: the prior film) with a selection's map over it, on the whole report's scale by default.
+
+        Raises SelectionError as `map` does, MissingEvidenceError for the disagreement of a method that is no consensus.
+        """
+        from medinterp.relevancy import quantity_of, select_map, word_maps
         from medinterp.render import RenderOptions, overlay, report_range
 
         asked = options or RenderOptions()
-        chosen = self.map(selection, method, image=image, without_sinks=asked.without_sinks)
+        pack = quantity_of(self._pack(method, image), asked.quantity)
+        chosen = select_map(pack, self.tokens_of(selection), without_sinks=asked.without_sinks)
         value_range = None
         if asked.scale == "report":
-            pack = self._pack(chosen.method, image)
             words = word_maps(pack, self.report.words, without_sinks=asked.without_sinks)
             value_range = report_range(words, chosen.signed)
         film = self.film if image == 0 or self.prior is None else self.prior
@@ -157,6 +160,7 @@ class Explainer:
         prior: str | Path | bytes | Film | None = None,
         prompt: str | None = None,
         methods: Sequence[str] = DEFAULT_METHODS,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
         max_new_tokens: int = 512,
         seed: int | None = None,
         temperature: float = 0.0,
@@ -167,14 +171,20 @@ class Explainer:
         """Read one film (a path, a file's bytes or a Film) and compute the maps of every word.
 
         prior: an earlier film of the same patient; the model sees it after the current one, and every word has a
-        map on each (`explanation.map(word, image=1)`). progress: gets method, done and total of the methods that ask
-        the model again, such as occlusion.
-        Raises FilmError for a film that cannot be used, PromptError, RequestTooLargeError,
-        UnknownMethodError before the model is asked, MissingEvidenceError, GenerationCancelled.
+        map on each (`explanation.map(word, image=1)`). options: by method, such as {"occlusion": {"block": 4}},
+        {"occlusion": {"coarse_to_fine": True}} or {"raw": {"layer": 3}}. progress: gets method, done and total of the
+        methods that ask the model again, such as occlusion.
+        Raises FilmError for a film that cannot be used, PromptError, RequestTooLargeError, UnknownMethodError and
+        MethodError for options of a method that is not among `methods` before the model is asked, MethodError for
+        options that a method has not, MissingEvidenceError, GenerationCancelled.
         """
         from medinterp.relevancy import compute_maps, get_method
 
+        options = options or {}
         on_model = [method for method in methods if get_method(method).on_model]
+        unasked = sorted(set(options) - set(methods))
+        if unasked:
+            raise MethodError(f"options were given for {', '.join(unasked)}, which this report is not asked for")
         opened, earlier = open_film(film), None if prior is None else open_film(prior)
         films = [opened] if earlier is None else [opened, earlier]
         generation = self._generator.generate(
@@ -189,13 +199,20 @@ class Explainer:
         trace = generation.trace
         measured = (
             self._generator.measure(
-                films, generation.report, trace.provenance.prompt, on_model, progress=progress, cancelled=cancelled
+                films,
+                generation.report,
+                trace.provenance.prompt,
+                on_model,
+                options,
+                progress=progress,
+                cancelled=cancelled,
             )
             if on_model
             else {}
         )
-        packs = compute_maps(trace, methods, measured=measured)
-        on_prior = {} if earlier is None else compute_maps(trace, methods, image=1, measured=measured)
+        computed = {name: given for name, given in options.items() if name not in measured}
+        packs = compute_maps(trace, methods, computed, measured=measured)
+        on_prior = {} if earlier is None else compute_maps(trace, methods, computed, image=1, measured=measured)
         return Explanation(opened, generation.report, packs, trace.provenance, trace, earlier, on_prior)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,8 @@ import numpy.typing as npt
 Float16Array = npt.NDArray[np.float16]
 Float32Array = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
+Quantity = Literal["relevancy", "disagreement"]
+"""What of a method's maps is looked at: the maps, or how far the members of a consensus disagree."""
 
 _HALVES: Float32Array = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
@@ -225,11 +228,13 @@ class MeasuredCells:
     """What a method that asked the model again found.
 
     values: float32 [T, cells of all images], in the order of image_spans, with the method's own sign and mass.
+    options: what it was asked with.
     """
 
     values: Float32Array
     image_spans: tuple[ImageSpan, ...]
     notes: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,6 +258,7 @@ class MapPack:
     members, disagreement: of a consensus the methods that it joins, and the standard deviation of their
     cell ranks, float32 [T, rows, columns]. image: which of the prompt's images the maps are on.
     sinks: bool [rows, columns], cells that collect attention whatever is written, or None (not looked for).
+    options: what the method was given.
     """
 
     method: str
@@ -264,6 +270,7 @@ class MapPack:
     disagreement: Float32Array | None = None
     image: int = 0
     sinks: BoolArray | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -85,7 +85,7 @@ class FakeBackend:
             if self.late:
                 raise self.late
             values = np.random.default_rng(7).normal(size=(len(SPANS), 4, 4)).astype(np.float32)
-            yield MapPack(task.method, values, signed=True, additive=True)
+            yield MapPack(task.method, values, signed=True, additive=True, options=task.options)
         except (asyncio.CancelledError, GeneratorExit):
             self.stopped += 1
             raise

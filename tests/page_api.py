@@ -41,7 +41,7 @@ from medinterp.api.schema_sensitivity import (
     ReportComparisonModel,
 )
 from medinterp.imaging.perturb import PERTURBATIONS
-from medinterp.types import Alternative, Finding, Report, ReportToken, Section, Word
+from medinterp.types import Alternative, Finding, Quantity, Report, ReportToken, Section, Word
 from tests.page_asking import Questions, judgement, methods
 from tests.sensitivity_samples import sample_comparison, sample_report_comparison
 
@@ -130,13 +130,14 @@ class FakeApi:
         self.break_with: Problem | None = None  # the stream ends with this after half of the text
         self.refuse_overlay: Problem | None = None
         self.sinks = False  # the maps have sink cells
+        self.map_delays_s: list[float] = []  # of the next answers with maps
         self.word_delay_s = 0.0
         self.complete = True
         self.progress: ProgressModel | None = None  # told after the text, before the report
         self.max_upload_bytes = 2**20
         self.stopped = 0  # streams that the page went away from
         self.films: dict[str, Image.Image] = {}
-        self.computed: dict[str, list[str]] = {}  # methods of each report
+        self.computed: dict[str, dict[str, dict[str, bool | int]]] = {}  # each report's methods, and their options
         self.questions = Questions()
         self.app = self._routes()
 
@@ -206,7 +207,7 @@ class FakeApi:
             return JSONResponse(body, self.refuse.status, headers=headers, media_type=MEDIA_TYPE)
         report_id = new_report_id()
         self.films[report_id] = Image.open(io.BytesIO(data)).convert("L")
-        self.computed[report_id] = list(methods)
+        self.computed[report_id] = {method: {} for method in methods}
         return StreamingResponse(self._stream(report_id, tuple(methods)), media_type="text/event-stream")
 
     async def _stream(self, report_id: str, methods: tuple[str, ...]) -> AsyncIterator[bytes]:
@@ -271,17 +272,20 @@ class FakeApi:
     async def film(self, report_id: str) -> Response:
         return png(self.films[report_id])
 
-    async def maps(self, report_id: str, method: str) -> Response:
+    async def maps(self, report_id: str, method: str, quantity: Quantity) -> Response:
         if method not in self.computed[report_id]:
             return JSONResponse(NOT_THERE.model_dump(), NOT_THERE.status, media_type=MEDIA_TYPE)
-        return Response(self.map_values(report_id, method).model_dump_json(), media_type="application/json")
+        answer = self.map_values(method, self.computed[report_id][method], quantity)
+        await asyncio.sleep(self.map_delays_s.pop(0) if self.map_delays_s else 0)
+        return Response(answer.model_dump_json(), media_type="application/json")
 
     async def measure(self, report_id: str, asked: MeasuringModel) -> Response:
         body = asked.model_dump(exclude_none=True)
-        answer = self.map_values(report_id, asked.method)
-        computed = self.computed[report_id]
+        options = {name: value for name, value in body.items() if name != "method"}
+        answer = self.map_values(asked.method, options)
+        kept = {asked.method: options}
         return self.questions.answer(
-            "maps", asked.method, GRID * GRID, body, answer, then=lambda: computed.append(asked.method)
+            "maps", asked.method, GRID * GRID, body, answer, then=lambda: self.computed[report_id].update(kept)
         )
 
     async def judge(self, report_id: str, asked: JudgingModel) -> Response:
@@ -298,32 +302,43 @@ class FakeApi:
             answer = ReportComparisonModel.model_validate(sample_report_comparison(*chosen))
         return self.questions.answer("sensitivity", "sensitivity", 8, asked.model_dump(exclude_unset=True), answer)
 
-    def map_values(self, report_id: str, method: str) -> MapsModel:
-        """All words' maps by a method; those of "heart" are faint."""
+    def map_values(
+        self, method: str, options: dict[str, bool | int] | None = None, quantity: Quantity = "relevancy"
+    ) -> MapsModel:
+        """All words' maps by a method; those of "heart" are faint, and members disagree by up to 0.5."""
         report = fake_report()
         words = np.random.default_rng(4).random((len(report.words), GRID, GRID), dtype=np.float32) / 16
         words[[word.index for word in report.words if word.text == "heart"]] *= 0.02
         signed = method == "occlusion"
+        joins = method == "consensus"
+        notes = {
+            "raw": ("Last layer, mean of 4 heads.",),
+            "occlusion": tuple(f"{name} {value}" for name, value in (options or {}).items()),
+        }
         return MapsModel(
-            id=report_id,
+            id="0" * 32,
             method=method,
             rows=GRID,
             columns=GRID,
             signed=signed,
             additive=signed,
-            notes=("Last layer, mean of 4 heads.",) if method == "raw" else (),
+            notes=notes.get(method, ()),
             low=-0.0625 if signed else 0.0,
-            high=0.0625,
+            high=0.5 if quantity == "disagreement" else 0.0625,
             words=words,
             tokens=np.zeros((len(report.tokens), GRID, GRID), dtype=np.float32),
             sinks=np.eye(GRID, dtype=bool) if self.sinks else None,
+            members=("head_importance_gradient", "raw") if joins else (),
+            options=options or {},
         )
 
     async def export(self, report_id: str, format: str) -> Response:
         return Response(f"export as {format}", media_type="application/octet-stream")
 
-    async def word_overlay(self, report_id: str, n: int, opacity: float, method: str) -> Response:
-        return self._overlay(report_id, n, opacity, method)
+    async def word_overlay(
+        self, report_id: str, n: int, opacity: float, method: str, quantity: Quantity
+    ) -> Response:
+        return self._overlay(report_id, n + 9000 * (quantity == "disagreement"), opacity, method)
 
     async def overlay(
         self,

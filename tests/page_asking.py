@@ -18,8 +18,10 @@ from medinterp.api.schema import (
     MethodModel,
     OrderScoresModel,
     ProgressModel,
+    SettingModel,
 )
 from medinterp.evaluation.faithfulness import SENTENCES
+from medinterp.relevancy import METHODS
 
 STEPS = 8
 FRACTIONS = (0.0, *(2.0**k / 256 for k in range(8)), 0.75, 1.0)
@@ -33,7 +35,7 @@ DROPS = {
 
 
 def methods() -> tuple[MethodModel, ...]:
-    """Two that are computed with a report, one of them only when asked for, and two that ask the model again."""
+    """Two that are computed with a report, the consensus only when asked for, and two that ask the model again."""
     raw = MethodModel(
         name="raw",
         family="attention",
@@ -44,7 +46,9 @@ def methods() -> tuple[MethodModel, ...]:
         on_model=False,
         default=True,
     )
-    other = raw.model_copy(update={"name": "other", "title": "Another", "default": False})
+    consensus = raw.model_copy(
+        update={"name": "consensus", "family": "consensus", "title": "Consensus", "default": False}
+    )
     asks = {"needs": (), "on_model": True, "default": False}
     occlusion = raw.model_copy(
         update=asks
@@ -54,6 +58,7 @@ def methods() -> tuple[MethodModel, ...]:
             "title": "Occlusion",
             "meaning": "How much less likely the word becomes when a cell is hidden.",
             "citation": "Zeiler & Fergus, ECCV 2014",
+            "settings": tuple(SettingModel.model_validate(setting) for setting in METHODS["occlusion"].settings),
         }
     )
     gradient = raw.model_copy(
@@ -65,7 +70,7 @@ def methods() -> tuple[MethodModel, ...]:
             "citation": "head gates of Michel et al., Are Sixteen Heads Really Better than One?, NeurIPS 2019",
         }
     )
-    return raw, other, occlusion, gradient
+    return raw, consensus, occlusion, gradient
 
 
 def judgement(verdict: str, method: str) -> FaithfulnessModel:

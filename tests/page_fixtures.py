@@ -26,6 +26,7 @@ WIDTH, HEIGHT = 300, 360
 REPORT = fake_report()
 NODULE = next(word.index for word in REPORT.words if word.text == "nodule")
 HEARTS = next(word.index for word in REPORT.words if word.text == "heart")
+OCCLUSION = "Occlusion, every cell (exact)"
 FILE_NAME = "Doe_Jane_1961.png"
 
 

@@ -53,6 +53,7 @@ def test_maps_on_demand_are_kept_with_the_report(tmp_path: Path) -> None:
             assert made.status_code == 200, made.text
             assert made.json()["method"] == "occlusion"
             assert made.json()["signed"] is True
+            assert made.json()["options"] == {"block": 2}
             assert backend.asked == [MeasuringTask("occlusion", {"block": 2})]
             again = await client.get(f"/reports/{report}/maps", params={"method": "occlusion"})
             assert again.json() == made.json()
@@ -64,6 +65,28 @@ def test_maps_on_demand_are_kept_with_the_report(tmp_path: Path) -> None:
                 f"/reports/{report}/maps", json={"method": "occlusion"}, headers={"Accept": "application/msgpack"}
             )
             assert msgpack.unpackb(packed.content)["method"] == "occlusion"
+            last = await client.get(f"/reports/{report}/maps", params={"method": "occlusion"})
+            assert last.json()["options"] == {}, "the last ones are kept"
+            assert (await client.get(f"/reports/{report}")).json()["methods"] == ["raw", "occlusion"]
+
+    asyncio.run(run())
+
+
+def test_every_setting_of_a_method_can_be_asked_for(tmp_path: Path) -> None:
+    """What `/methods` offers is what the request takes; the usual one has no options."""
+
+    async def run() -> None:
+        async with service(tmp_path) as (client, backend, report):
+            methods = (await client.get("/methods")).json()["methods"]
+            offered = {method["name"]: method["settings"] for method in methods if method["settings"]}
+            assert offered.keys() == {"occlusion"}
+            options = [setting["options"] for setting in offered["occlusion"]]
+            assert options == [{}, {"coarse_to_fine": True}, {"block": 2}, {"block": 4}]
+            for given in options:
+                made = await client.post(f"/reports/{report}/maps", json={"method": "occlusion", **given})
+                assert made.status_code == 200, made.text
+                assert made.json()["options"] == given
+            assert backend.asked == [MeasuringTask("occlusion", given) for given in options]
 
     asyncio.run(run())
 

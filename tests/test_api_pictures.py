@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -14,6 +15,8 @@ import numpy as np
 import pytest
 
 from medinterp.api.schema import MapsModel
+from medinterp.api.store import pack_record, unpack_record
+from medinterp.types import MapPack
 from tests.api_service import Service, problem, service  # noqa: F401 - pytest finds fixtures by name
 
 
@@ -57,6 +60,58 @@ def test_overlays_are_as_large_as_the_film(service: Service) -> None:
     faint = picture(service.client.get(f"{place}/words/1/overlay.png", params={"opacity": 0}))
     film = picture(service.client.get(f"{place}/film.png"))
     np.testing.assert_array_equal(faint, np.broadcast_to(film.reshape(40, 60, -1)[..., :3], (40, 60, 3)))
+
+
+def joined(service: Service) -> tuple[str, MapPack]:
+    """A report that has a consensus too, and that consensus."""
+    rng = np.random.default_rng(6)
+    mean, spread = (rng.random((8, 4, 4)).astype(np.float32) for _ in range(2))
+    pack = MapPack("consensus", mean, False, False, members=("attention_flow", "raw"), disagreement=spread / 2)
+    report = service.report()
+
+    def add(blob: bytes) -> bytes:
+        explanation = unpack_record(blob)
+        return pack_record(replace(explanation, packs={**explanation.packs, "consensus": pack}))
+
+    service.store.update(report, add)
+    return report, pack
+
+
+def test_disagreement_is_mapped_and_drawn_like_a_map(service: Service) -> None:
+    """Both are the words' means over their tokens, each on a range of its own; the members are named."""
+    report, pack = joined(service)
+    place = f"/reports/{report}"
+    asked = {"method": "consensus", "quantity": "disagreement"}
+    maps = MapsModel.model_validate_json(service.client.get(f"{place}/maps", params=asked).content)
+    assert pack.disagreement is not None
+    np.testing.assert_allclose(maps.words[1], pack.disagreement[[2, 3]].mean(axis=0), rtol=1e-6)
+    np.testing.assert_array_equal(maps.tokens, pack.disagreement)
+    assert maps.members == ("attention_flow", "raw")
+    assert maps.high == maps.words.max(axis=(1, 2)).max()
+    agreed = MapsModel.model_validate_json(
+        service.client.get(f"{place}/maps", params={"method": "consensus"}).content
+    )
+    np.testing.assert_array_equal(agreed.tokens, pack.values)
+    np.testing.assert_array_equal(agreed.disagreement, maps.disagreement)
+    assert maps.high < agreed.high
+
+    drawn = service.client.get(f"{place}/words/1/overlay.png", params=asked)
+    other = service.client.get(f"{place}/words/1/overlay.png", params={"method": "consensus"})
+    assert (picture(drawn) != picture(other)).any()
+    explanation = unpack_record(service.store.get(report).blob)
+    explanation.packs["consensus"] = replace(pack, values=pack.disagreement)
+    expected = explanation.overlay(explanation.report.words[1], "consensus")
+    np.testing.assert_array_equal(picture(drawn)[..., ::-1], expected.pixels)
+    phrase = service.client.get(f"{place}/overlay.png", params={"words": "1-1", **asked})
+    assert phrase.content == drawn.content
+
+
+@pytest.mark.parametrize("path", ["maps?", "words/1/overlay.png?", "overlay.png?finding=0&"])
+def test_a_method_that_joins_no_others_has_no_disagreement(service: Service, path: str) -> None:
+    place = f"/reports/{service.report()}"
+    found = problem(service.client.get(f"{place}/{path}method=raw&quantity=disagreement"), 422)
+    assert "raw joins no other methods" in found["detail"]
+    problem(service.client.get(f"{place}/{path}method=raw&quantity=spread"), 422)
 
 
 @pytest.mark.parametrize(

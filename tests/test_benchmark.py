@@ -136,13 +136,14 @@ def test_the_table_says_what_the_films_say(scored: dict[str, Any]) -> None:
             "a": {"pointing": 1.0, "mass": 0.5, "covered_mass": 0.25, "miou_otsu": 0.5, "iou_curve": [0.5] * 9}
         },
     }
-    miss = {**token, "methods": {"a": {**token["methods"]["a"], "pointing": 0.0}}}
+    miss = {**token, "methods": {"a": {**token["methods"]["a"], "pointing": 0.0}, "slow": token["methods"]["a"]}}
     costs = {"specificity": {}, "seconds": {"a": 2.0}, "memory": {"a": 30.0}}
     film = {"words": 10, "certified": 2, "tokens": [token, miss], **costs}
     empty = {"words": 10, "certified": 0, "tokens": [], "specificity": {}, "seconds": {}, "memory": {}}
     found = summarise({"m": [film, empty, film], "n": [film]})
     assert found["certified_share"] == 6 / 40
     assert found["methods"]["a"]["pointing"]["value"] == 0.5
+    assert found["methods"]["slow"]["pointing"]["value"] == 1.0
     assert found["methods"]["a"]["seconds"]["value"] == 2.0
     assert found["methods"]["a"]["memory"]["value"] == 30.0
     assert found["methods"]["a"]["srg"] == {"value": None, "low": None, "high": None}

@@ -52,6 +52,8 @@ def test_every_kind_of_dicom_looks_like_the_png(tmp_path: Path, arguments: list[
         ["phantom", "film", "--seed", "-1", "--out", "x"],
         ["phantom", "film", "--seed", "7", "--size", "10x99999", "--out", "x"],
         ["explain", "film.png"],
+        ["explain", "film.png", "--out", "x", "--option", "block=4"],
+        ["explain", "film.png", "--out", "x", "--option", "occlusion.block"],
         ["evaluate", "--films", "10"],
         [],
     ],
@@ -84,6 +86,25 @@ def test_explain_writes_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[s
     with np.load(out / "maps.npz") as maps:
         assert maps["raw"].shape == (len(report["tokens"]), 16, 16)
     assert "http://" not in (out / "report.html").read_text().replace("http://www.w3.org", "")
+
+
+def test_explain_takes_options_of_methods(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    film, directory, out = tmp_path / "film.png", save_small_model(tmp_path / "model"), tmp_path / "out"
+    cv2.imwrite(str(film), noise_film().pixels)
+    asked = ["explain", str(film), "--model", str(directory), "--max-new-tokens", "4", "--out", str(out)]
+    texts = ("occlusion.coarse_to_fine=false", "occlusion.block=4", "raw.layer=mean")
+    given = [argument for text in texts for argument in ("--option", text)]
+    assert main([*asked, "--method", "occlusion", "--method", "raw", *given]) == 0
+    with np.load(out / "maps.npz") as maps:
+        squares = maps["occlusion"].reshape(-1, 4, 4, 4, 4)
+        everywhere = maps["image_attention"].mean(axis=(1, 2), dtype=np.float32)
+        np.testing.assert_allclose(maps["raw"].reshape(everywhere.shape), everywhere, atol=1e-5)
+    np.testing.assert_array_equal(squares, np.broadcast_to(squares[:, :, :1, :, :1], squares.shape))
+    methods = json.loads((out / "report.json").read_text())["methods"]
+    assert [method["notes"][:1] for method in methods] == [["blocks of 4 x 4 cells"], []]
+    capsys.readouterr()
+    assert main([*asked, "--method", "raw", "--option", "occlusion.block=4"]) == 2
+    assert "options were given for occlusion" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("what", ["--report", "--localisation"])

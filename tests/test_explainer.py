@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 
 from medinterp import Explainer, Explanation
-from medinterp.errors import SelectionError, UnknownMethodError, UnreadableFilmError
+from medinterp.errors import MethodError, MissingEvidenceError, SelectionError, UnknownMethodError, UnreadableFilmError
 from medinterp.model import self_test
 from medinterp.phantom.files import write_film
 from medinterp.phantom.films import draw_film, sample_film
+from medinterp.relevancy import METHODS
 from medinterp.render import RenderOptions
 from tests.models import noise_film, real_tokenizer, save_small_model
 
@@ -99,6 +101,56 @@ def test_a_prior_film_has_maps_of_its_own(explainer: Explainer) -> None:
     assert explanation.overlay(word, "raw", image=1).pixels.shape == (150, 260, 3)
     with pytest.raises(SelectionError, match="image 2"):
         explanation.map(word, "raw", image=2)
+
+
+def test_methods_take_options(explainer: Explainer) -> None:
+    """Both kinds of methods; options of one that is not asked for are refused before the model is asked."""
+    film, options = noise_film(), {"raw": {"layer": 0}, "occlusion": {"block": 4}}
+    explanation = explainer.explain(film, methods=["raw", "occlusion"], options=options, max_new_tokens=4)
+    packs, trace = explanation.packs, explanation.trace
+    assert trace is not None
+    assert {name: pack.options for name, pack in packs.items()} == options
+    np.testing.assert_array_equal(packs["raw"].values.reshape(trace.report_length, -1), trace.head_mean[:, 0])
+    assert packs["occlusion"].notes[0] == "blocks of 4 x 4 cells"
+    squares = packs["occlusion"].values.reshape(-1, 4, 4, 4, 4)
+    np.testing.assert_array_equal(squares, np.broadcast_to(squares[:, :, :1, :, :1], squares.shape))
+    words: list[str] = []
+    with pytest.raises(MethodError, match="options were given for occlusion"):
+        explainer.explain(film, methods=["raw"], options=options, on_word=words.append)
+    assert not words
+    with pytest.raises(MethodError, match="no option depth"):
+        explainer.explain(film, methods=["occlusion"], options={"occlusion": {"depth": 1}}, max_new_tokens=2)
+
+
+def test_every_setting_of_a_method_runs(explainer: Explainer) -> None:
+    offered = {name: method.settings for name, method in METHODS.items() if method.settings}
+    assert offered.keys() == {"occlusion"}
+    found = {}
+    for setting in offered["occlusion"]:
+        options = {"occlusion": setting.options}
+        explanation = explainer.explain(noise_film(), methods=["occlusion"], options=options, max_new_tokens=2)
+        pack = explanation.packs["occlusion"]
+        assert pack.options == setting.options
+        found[setting.title] = (pack.notes[:1], pack.values.tobytes())
+    assert found["every cell (exact)"][0] == ()
+    assert found["coarse to fine (fast)"][0] == ("blocks of 4 x 4 cells, the strongest tenth of the film cell by cell",)
+    assert len(set(found.values())) == len(offered["occlusion"]), "each has maps and a note of its own"
+
+
+def test_the_disagreement_of_a_consensus_is_drawn(explainer: Explainer) -> None:
+    explanation = explainer.explain(noise_film(), methods=["consensus"], max_new_tokens=6)
+    word = explanation.report.words[0]
+    apart = RenderOptions(quantity="disagreement")
+    drawn = explanation.overlay(word, options=apart).pixels
+    assert (drawn != explanation.overlay(word).pixels).any()
+    pack = explanation.packs["consensus"]
+    assert pack.disagreement is not None
+    pack.disagreement[:] = 0.0
+    bare = explanation.overlay(word, options=apart).pixels
+    np.testing.assert_array_equal(bare, explanation.overlay(word, options=RenderOptions(opacity=0)).pixels)
+    explanation.packs["raw"] = replace(pack, method="raw", disagreement=None)
+    with pytest.raises(MissingEvidenceError, match="joins no other methods"):
+        explanation.overlay(word, "raw", apart)
 
 
 def test_mistakes_are_named(explainer: Explainer, explanation: Explanation, tmp_path: Path) -> None:

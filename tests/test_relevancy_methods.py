@@ -12,7 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medinterp.errors import MethodError, MissingEvidenceError
-from medinterp.relevancy import ATTENTION_METHODS, TRACE_METHODS, add_measured, compute_maps, get_method, select_map
+from medinterp.relevancy import (
+    ATTENTION_METHODS,
+    TRACE_METHODS,
+    add_measured,
+    compute_maps,
+    get_method,
+    quantity_of,
+    select_map,
+)
 from medinterp.relevancy.methods.head_importance import best_heads, elbow, spatial_entropies
 from medinterp.relevancy.ranks import cell_ranks
 from medinterp.relevancy.sinks import find_sinks
@@ -227,6 +235,12 @@ def test_consensus_is_the_mean_rank_of_one_method_of_each_family() -> None:
     assert pack.disagreement is not None
     np.testing.assert_allclose(pack.disagreement.reshape(TOKENS, CELLS), np.std(ranks, axis=0), atol=1e-3)
     assert ", ".join(pack.members) in pack.notes[0]
+    apart = quantity_of(pack, "disagreement")
+    np.testing.assert_array_equal(apart.values, pack.disagreement)
+    assert (apart.members, apart.signed) == (pack.members, False)
+    assert quantity_of(pack, "relevancy") is pack
+    with pytest.raises(MissingEvidenceError, match="raw joins no other"):
+        quantity_of(packs["raw"], "disagreement")
     alone = compute_maps(trace, ["consensus"])["consensus"]
     assert alone.members == ("attention_flow", "layer_weighted")
     assert any(note.startswith("layer_weighted: uncalibrated") for note in alone.notes)
@@ -350,17 +364,19 @@ def test_permuted_layers_or_cells_permute_the_maps(name: str) -> None:
 def test_what_was_measured_takes_its_place_and_joins_the_consensus() -> None:
     trace, _ = whole_trace(3)
     values = np.random.default_rng(1).normal(size=(TOKENS, CELLS)).astype(np.float32)
-    measured = {"occlusion": MeasuredCells(values, (SPAN,), ("a note",))}
+    measured = {"occlusion": MeasuredCells(values, (SPAN,), ("a note",), {"block": 2})}
     packs = compute_maps(trace, ["raw", "occlusion", "consensus"], measured=measured)
     assert list(packs) == ["raw", "occlusion", "consensus"]
     np.testing.assert_array_equal(packs["occlusion"].values.reshape(TOKENS, CELLS), values)
     assert packs["occlusion"].signed
     assert packs["occlusion"].additive
     assert "a note" in packs["occlusion"].notes
+    assert packs["occlusion"].options == {"block": 2}
     assert packs["consensus"].members == ("attention_flow", "occlusion", "raw")
     with pytest.raises(MissingEvidenceError, match="runs on the model"):
         compute_maps(trace, ["occlusion"])
     later = add_measured({"raw": packs["raw"]}, "occlusion", measured["occlusion"])
+    assert later.options == {"block": 2}
     assert later.sinks is packs["raw"].sinks
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgpack
 import numpy as np
 import pytest
@@ -32,6 +34,17 @@ def test_everything_comes_back(bits: int) -> None:
     assert again.packs["raw"].values.dtype == np.float32
     assert again.packs["raw"].notes == ("last layer",)
     assert again.trace is None
+
+
+def test_what_maps_were_made_with_comes_back() -> None:
+    sample = sample_explanation()
+    spread = np.full_like(sample.packs["raw"].values, 0.25)
+    pack = replace(sample.packs["raw"], members=("a", "b"), disagreement=spread, options={"block": 2, "exact": True})
+    again = unpack_record(pack_record(replace(sample, packs={"raw": pack}))).packs["raw"]
+    assert again.options == {"block": 2, "exact": True}
+    assert again.options["exact"] is True
+    assert again.members == ("a", "b")
+    np.testing.assert_array_equal(again.disagreement, spread)
 
 
 def test_a_record_is_plain_msgpack() -> None:

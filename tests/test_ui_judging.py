@@ -17,6 +17,7 @@ from tests.page_api import FakeApi
 from tests.page_fixtures import (  # noqa: F401 - fixtures
     HEARTS,
     NODULE,
+    OCCLUSION,
     REPORT,
     api,
     choose_method,
@@ -168,7 +169,7 @@ def test_another_choice_ends_it(page: Page, api: FakeApi, film: Path, how: str) 
     """A judgement that runs belongs to what was selected: a changed selection or method ends it."""
     open_word(page, film)
     choose_method(page, "occlusion")
-    wait_drawn(page, "Occlusion")
+    wait_drawn(page, OCCLUSION)
     api.questions.hold_at = 2
     page.element("judge").click()
     page.wait("return document.getElementById('medinterp-judging-bar').value > 0")
@@ -210,7 +211,7 @@ def test_it_is_remembered_while_the_report_is_there(page: Page, api: FakeApi, fi
     assert len(api.questions.asked) == 2
 
     choose_method(page, "occlusion")
-    wait_drawn(page, "Occlusion")
+    wait_drawn(page, OCCLUSION)
     wait_shown(page, "judge")
     assert not page.element("judgement").is_displayed()
     choose_method(page, "raw")
@@ -254,7 +255,7 @@ def test_nothing_is_left_behind(page: Page, api: FakeApi, film: Path) -> None:
     before = page.run("return location.href")
     open_word(page, film)
     choose_method(page, "occlusion")
-    wait_drawn(page, "Occlusion")
+    wait_drawn(page, OCCLUSION)
     judge(page)
     assert page.run("return location.href") == before
     kept = str(page.run("return JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie])"))

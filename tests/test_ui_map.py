@@ -72,7 +72,7 @@ def test_a_finding_has_a_tick_too(page: Page, api: FakeApi, film: Path) -> None:
     page.read()
     page.driver.find_element("css selector", '#medinterp-findings [data-finding-index="5"]').click()
     page.wait("return document.getElementById('medinterp-key-high').textContent !== 'high'")
-    maps = api.map_values("", "raw")
+    maps = api.map_values("raw")
     words = [REPORT.words[index] for index in REPORT.findings[5].word_indices]
     assert len(words) == 3
     counts = [len(word.token_indices) for word in words]
@@ -136,6 +136,7 @@ def test_controls(page: Page, api: FakeApi, film: Path) -> None:
         "contours": "true",
         "scale": "map",
         "without_sinks": "false",
+        "quantity": "relevancy",
     }
 
     page.element("show").click()

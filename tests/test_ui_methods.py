@@ -17,6 +17,7 @@ from tests.page_asking import STEPS
 from tests.page_fixtures import (  # noqa: F401 - fixtures
     HEARTS,
     NODULE,
+    OCCLUSION,
     api,
     choose_method,
     fake_films,
@@ -53,7 +54,7 @@ def test_groups(page: Page) -> None:
         " [group.label, ...[...group.children].map((option) => option.value)])"
     )
     assert groups == [
-        ["Computed with the report", "raw", "other"],
+        ["Computed with the report", "raw", "consensus"],
         ["Asks the model again", "occlusion", "head_importance_gradient"],
     ]
     assert method_value(page) == "raw"
@@ -88,10 +89,9 @@ def test_on_demand(page: Page, api: FakeApi, film: Path) -> None:
     api.questions.hold_at = 3
     choose_method(page, "occlusion")
     page.wait("return document.getElementById('medinterp-measuring-text').textContent.endsWith(': 96 of 256 cells')")
-    assert page.text("measuring-text") == "Occlusion: 96 of 256 cells"
+    assert page.text("measuring-text") == f"{OCCLUSION}: 96 of 256 cells"
     bar = page.element("measuring-bar")
     assert (bar.get_property("value"), bar.get_property("max")) == (96, 256)
-    assert "Until it is there, the maps are by Raw attention." in page.text("measuring")
     assert not page.element("method-note").is_displayed()
     assert method_value(page) == "occlusion"
 
@@ -103,20 +103,20 @@ def test_on_demand(page: Page, api: FakeApi, film: Path) -> None:
     assert queries(api.paths("GET", "overlay.png"))[-1]["method"] == "raw"
 
     api.questions.hold_at = None
-    wait_drawn(page, "Occlusion")
+    wait_drawn(page, OCCLUSION)
     assert queries(api.paths("GET", "overlay.png"))[-1]["method"] == "occlusion"
     assert page.text("subject") == "heart"
-    assert page.element("overlay").get_attribute("alt") == "The film with the map of heart by Occlusion"
+    assert page.element("overlay").get_attribute("alt") == f"The film with the map of heart by {OCCLUSION}"
     assert not page.element("measuring").is_displayed()
     assert page.text("method-note").startswith("How much less likely")
-    assert page.text("status") == "Occlusion is there, and kept with the report."
+    assert page.text("status") == f"Kept with the report: {OCCLUSION}."
     page.wait("return document.getElementById('medinterp-key-low').textContent === 'against -0.0625'")
     assert page.text("key-high").endswith("0.0625 for")
 
     choose_method(page, "raw")
     wait_drawn(page, "Raw attention")
     choose_method(page, "occlusion")
-    wait_drawn(page, "Occlusion")
+    wait_drawn(page, OCCLUSION)
     assert api.questions.asked == [("maps", {"method": "occlusion"})], "it is asked once"
     assert page.logs()[0] == []
 
@@ -132,7 +132,7 @@ def test_stop(page: Page, api: FakeApi, film: Path) -> None:
     assert method_value(page) == "raw"
     assert not page.element("measuring").is_displayed()
     assert page.text("method-note").startswith("Where the last layer looked")
-    assert page.text("status") == "Stopped: Occlusion was not computed."
+    assert page.text("status") == f"Stopped: {OCCLUSION} was not computed."
     assert page.run("return document.activeElement.id") == "medinterp-method", "the keyboard's place is kept"
     wait_for(lambda: api.questions.stopped == 1)
     assert page.overlay_source() == before
@@ -140,7 +140,7 @@ def test_stop(page: Page, api: FakeApi, film: Path) -> None:
 
     api.questions.hold_at = None
     choose_method(page, "occlusion")
-    wait_drawn(page, "Occlusion")
+    wait_drawn(page, OCCLUSION)
 
 
 @pytest.mark.parametrize("midway", [False, True])
@@ -153,7 +153,7 @@ def test_failure_goes_back(page: Page, api: FakeApi, film: Path, midway: bool) -
     wait_shown(page, "error")
     assert page.text("error").startswith("The service is busy.\nFour wait.")
     assert method_value(page) == "raw"
-    assert page.text("status") == "Occlusion could not be computed."
+    assert page.text("status") == f"{OCCLUSION} could not be computed."
     assert not page.element("measuring").is_displayed()
     assert page.overlay_source() == before
     assert page.text("drawn-method") == "Raw attention"
@@ -161,7 +161,7 @@ def test_failure_goes_back(page: Page, api: FakeApi, film: Path, midway: bool) -
 
     api.questions.refuse = api.questions.break_with = None
     choose_method(page, "occlusion")
-    wait_drawn(page, "Occlusion")
+    wait_drawn(page, OCCLUSION)
 
 
 def test_one_at_a_time(page: Page, api: FakeApi, film: Path) -> None:
@@ -173,6 +173,7 @@ def test_one_at_a_time(page: Page, api: FakeApi, film: Path) -> None:
     choose_method(page, "head_importance_gradient")
     page.wait("return document.getElementById('medinterp-measuring-text').textContent.startsWith('Head importance')")
     page.wait("return document.getElementById('medinterp-measuring-text').textContent.endsWith('128 of 256 tokens')")
+    assert "Until it is there, the maps are by Raw attention." in page.text("measuring")
     wait_for(lambda: api.questions.stopped == 1)
     choose_method(page, "raw")
     wait_for(lambda: api.questions.stopped == 2)
@@ -196,9 +197,9 @@ def test_chosen_before_the_film_is_read(page: Page, api: FakeApi, film: Path) ->
     assert next(form for verb, _, form in api.requests if verb == "POST")["methods"] == "raw"
     page.word(NODULE).click()
     wait_drawn(page, "Raw attention")
-    assert page.text("measuring-text") == "Occlusion: 256 of 256 cells"
+    assert page.text("measuring-text") == f"{OCCLUSION}: 256 of 256 cells"
     api.questions.hold_at = None
-    wait_drawn(page, "Occlusion")
+    wait_drawn(page, OCCLUSION)
     choose_method(page, "raw")
     page.read()
     assert method_value(page) == "raw"

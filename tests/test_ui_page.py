@@ -99,6 +99,7 @@ def test_upload_read_click(page: Page, api: FakeApi, film: Path) -> None:
         "contours": "false",
         "scale": "report",
         "without_sinks": "false",
+        "quantity": "relevancy",
     }
     assert foreign_requests(page.logs()[1]) == []
 

@@ -19,13 +19,14 @@ from medinterp.api.schema import (
     MethodsModel,
     ProvenanceModel,
     ReportModel,
+    SettingModel,
 )
 from medinterp.errors import MissingEvidenceError
 from medinterp.explainer import Explanation
-from medinterp.relevancy import METHODS, get_method, word_maps
+from medinterp.relevancy import METHODS, get_method, quantity_of, word_maps
 from medinterp.render import report_range
 from medinterp.types import Explanation as ExplanationData
-from medinterp.types import MapPack
+from medinterp.types import MapPack, Quantity
 
 
 def explanation_model(
@@ -61,10 +62,14 @@ def pack_of(explanation: ExplanationData, method: str | None) -> MapPack:
 
 
 def maps_model(
-    report_id: str, explanation: Explanation, method: str | None, without_sinks: bool = False
+    report_id: str,
+    explanation: Explanation,
+    method: str | None,
+    without_sinks: bool = False,
+    quantity: Quantity = "relevancy",
 ) -> MapsModel:
-    """All words' maps by one method."""
-    pack = pack_of(explanation, method)
+    """All words' maps by one method. Raises as pack_of, and MissingEvidenceError for a quantity that it has not."""
+    pack = quantity_of(pack_of(explanation, method), quantity)
     words = word_maps(pack, explanation.report.words, without_sinks=without_sinks)
     low, high = report_range(words, pack.signed)
     _, rows, columns = words.shape
@@ -84,6 +89,7 @@ def maps_model(
         disagreement=pack.disagreement,
         image=pack.image,
         sinks=pack.sinks,
+        options=dict(pack.options),
     )
 
 
@@ -117,6 +123,7 @@ def methods_model(default: Sequence[str]) -> MethodsModel:
                 needs=tuple(sorted(method.needs)),
                 on_model=method.on_model,
                 default=method.name in default,
+                settings=tuple(SettingModel.model_validate(setting) for setting in method.settings),
             )
             for method in map(get_method, names)
         )

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import Selection
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
-from medinterp.types import Explanation, Faithfulness, Film, MapPack
+from medinterp.types import Explanation, Faithfulness, Film, MapPack, Quantity
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class PictureTask:
 
     method: None for the report's first; opacity 0..1; scale: one range for the whole report, or
     each map to its own; size: the longer side in pixels, None for the film's own; without_sinks: flagged
-    sink cells are left out.
+    sink cells are left out; quantity: relevancy, or of a consensus the members' disagreement.
     """
 
     method: str | None = None
@@ -83,6 +83,7 @@ class PictureTask:
     scale: Literal["report", "map"] = "report"
     size: int | None = None
     without_sinks: bool = False
+    quantity: Quantity = "relevancy"
 
 
 ExportFormat = Literal["json", "npz", "html"]

@@ -28,6 +28,7 @@ def overlay_png(explanation: Explanation, selection: Selection, task: PictureTas
         scale=task.scale,
         size=task.size,
         without_sinks=task.without_sinks,
+        quantity=task.quantity,
     )
     method = pack_of(explanation, task.method).method
     return explanation.overlay(selected(explanation.report, selection), method, options).png()

@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from medinterp.api.backend import ExportFormat, PictureTask
 from medinterp.render import colormap
+from medinterp.types import Quantity
+
+QUANTITY = "What is taken of the method: its maps, or of a consensus how far the members disagree on each cell."
 
 
 class WordPictureQuery(BaseModel):
@@ -27,6 +30,7 @@ class WordPictureQuery(BaseModel):
         default=None, ge=16, le=8192, description="The longer side; the film's by default."
     )
     without_sinks: bool = Field(default=False, description="Leave flagged sink cells out.")
+    quantity: Quantity = Field(default="relevancy", description=QUANTITY)
 
     @field_validator("colormap")
     @classmethod
@@ -64,6 +68,7 @@ class MapsQuery(BaseModel):
 
     method: str | None = Field(default=None, description="A method of the report; its first by default.")
     without_sinks: bool = Field(default=False, description="Leave flagged sink cells out of the words' maps.")
+    quantity: Quantity = Field(default="relevancy", description=QUANTITY)
 
 
 class ExportQuery(BaseModel):

@@ -123,7 +123,8 @@ def report_routes(backend: Backend, reading: Reading, asking: Asking, store: Rep
         media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.NPZ)
 
         def answer(stored: StoredReport) -> bytes:
-            maps = maps_model(report_id, unpack_record(stored.blob), query.method, query.without_sinks)
+            explanation = unpack_record(stored.blob)
+            maps = maps_model(report_id, explanation, query.method, query.without_sinks, query.quantity)
             return maps_npz(maps) if media_type == negotiation.NPZ else negotiation.encode(maps, media_type)
 
         return Response(await from_store(report_id, answer), media_type=media_type)

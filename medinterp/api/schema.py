@@ -15,6 +15,8 @@ from medinterp.api.arrays import Array
 
 Time = Annotated[datetime, PlainSerializer(lambda time: time.isoformat(timespec="seconds"), return_type=str)]
 """A moment in UTC, ISO 8601 text in every encoding."""
+Options = dict[str, bool | int | float | str]
+"""Options of a method by name."""
 
 
 class Model(BaseModel):
@@ -136,6 +138,7 @@ class MapPackModel(Model):
     )
     image: int = Field(default=0, description="Which of the prompt's images the maps are on.")
     sinks: Array | None = Field(default=None, description="Sink cells, bool [rows, columns].")
+    options: Options = Field(default={}, description="What the method was given.")
 
 
 class ExplanationModel(Model):
@@ -172,6 +175,7 @@ class MapsModel(Model):
     )
     image: int = Field(default=0, description="Which of the prompt's images the maps are on.")
     sinks: Array | None = Field(default=None, description="Sink cells, bool [rows, columns].")
+    options: Options = Field(default={}, description="What the method was given.")
 
 
 class MeasuringModel(Model):
@@ -236,6 +240,14 @@ class ProgressModel(Model):
     of: int
 
 
+class SettingModel(Model):
+    """A way to run a method: its options go with the method's name into `POST /v1/reports/{id}/maps`."""
+
+    title: str
+    meaning: str
+    options: Options
+
+
 class MethodModel(Model):
     """A method that turns the trace into maps."""
 
@@ -247,6 +259,7 @@ class MethodModel(Model):
     needs: tuple[str, ...]
     on_model: bool = Field(description="The model is asked again: on demand, or when a request names it.")
     default: bool = Field(description="Run when a request names no methods.")
+    settings: tuple[SettingModel, ...] = Field(default=(), description="Ways to run it, the usual one first.")
 
 
 class MethodsModel(Model):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,23 @@ def size(text: str) -> tuple[int, int]:
     if not all(64 <= side <= 4096 for side in sides):
         raise argparse.ArgumentTypeError(f"{text}: width and height are between 64 and 4096 pixels")
     return sides
+
+
+def method_option(text: str) -> tuple[str, str, Any]:
+    """METHOD.NAME=VALUE, the value a number, true, false or else text."""
+    where, equals, value = text.partition("=")
+    method, dot, name = where.partition(".")
+    if not (equals and dot and method and name and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not METHOD.NAME=VALUE, such as occlusion.block=4")
+    try:
+        return method, name, json.loads(value)
+    except json.JSONDecodeError:
+        return method, name, value
+
+
+def by_method(options: Sequence[tuple[str, str, Any]]) -> dict[str, dict[str, Any]]:
+    """What `method_option` read, as `Explainer.explain` takes it."""
+    return {method: {name: value for m, name, value in options if m == method} for method, _, _ in options}
 
 
 def print_result(result: dict[str, Any], path: Path | None, *, quiet: bool = False) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from medinterp.cli.arguments import Commands, positive
+from medinterp.cli.arguments import Commands, by_method, method_option, positive
 from medinterp.errors import SelectionError
 
 
@@ -18,6 +18,10 @@ def add(commands: Commands) -> None:
     explain.add_argument("--calibration", default="auto", metavar="FILE", help="what `medinterp calibrate` wrote")
     explain.add_argument("--prompt", default=None)
     explain.add_argument("--method", action="append", dest="methods", help='may be given again; "all" for all')
+    explain.add_argument(
+        "--option", action="append", dest="method_options", type=method_option, default=[], metavar="METHOD.NAME=VALUE",
+        help="of a method, such as occlusion.coarse_to_fine=true or raw.layer=3; may be given again",
+    )  # fmt: skip
     explain.add_argument("--max-new-tokens", type=positive, default=512)
     explain.set_defaults(run=_explain)
 
@@ -41,7 +45,11 @@ def _explain(options: argparse.Namespace) -> int:
     explainer = Explainer.from_pretrained(options.model, calibration=options.calibration)
     for path in tqdm(options.films, desc="films", unit="film", disable=len(options.films) == 1):
         explanation = explainer.explain(
-            path, prompt=options.prompt, methods=methods, max_new_tokens=options.max_new_tokens
+            path,
+            prompt=options.prompt,
+            methods=methods,
+            options=by_method(options.method_options),
+            max_new_tokens=options.max_new_tokens,
         )
         folder = options.out / path.stem if len(options.films) > 1 else options.out
         for written in write_folder(explanation, folder):

@@ -62,7 +62,7 @@ def measure(
         else:
             shared = shared or edge_gradient(loaded, prompt, token_ids, **passes, progress=told)
             values = shared.edges if name == "edge_gradient" else shared.head_map
-        measured[name] = MeasuredCells(values, prompt.image_spans, notes)
+        measured[name] = MeasuredCells(values, prompt.image_spans, notes, asked[name])
     return measured
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from medinterp.relevancy.aggregate import select_map, word_maps
-from medinterp.relevancy.method import Method
+from medinterp.relevancy.aggregate import quantity_of, select_map, word_maps
+from medinterp.relevancy.method import Method, Setting
 from medinterp.relevancy.registry import (
     ATTENTION_METHODS,
     METHODS,
@@ -18,9 +18,11 @@ __all__ = [
     "METHODS",
     "TRACE_METHODS",
     "Method",
+    "Setting",
     "add_measured",
     "compute_maps",
     "get_method",
+    "quantity_of",
     "select_map",
     "word_maps",
 ]

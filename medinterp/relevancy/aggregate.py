@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from medinterp.errors import SelectionError
-from medinterp.types import Float32Array, MapPack, RelevancyMap, Word
+from medinterp.errors import MissingEvidenceError, SelectionError
+from medinterp.types import Float32Array, MapPack, Quantity, RelevancyMap, Word
+
+
+def quantity_of(pack: MapPack, quantity: Quantity) -> MapPack:
+    """The maps themselves, or in their place how far the members disagree on each cell.
+
+    Raises MissingEvidenceError for the disagreement of a method that joins no others.
+    """
+    if quantity == "relevancy":
+        return pack
+    if pack.disagreement is None:
+        raise MissingEvidenceError(f"{pack.method} joins no other methods: there is no disagreement to show")
+    return replace(pack, values=pack.disagreement)
 
 
 def select_map(pack: MapPack, token_indices: Sequence[int], *, without_sinks: bool = False) -> RelevancyMap:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +25,15 @@ class CellValues:
 
 
 @dataclass(frozen=True)
+class Setting:
+    """A way to run a method: title and meaning for people, and the options that ask for it."""
+
+    title: str
+    meaning: str
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Method:
     """A way to say which cells drove a word.
 
@@ -32,7 +41,7 @@ class Method:
     equation; needs: the fields of AttentionTrace that must be there; compute: trace and options in, values
     of all tokens out; combine, in place of compute: other methods' maps of one image in, one of each family;
     on_model, in place of both: the model is asked again (model/measuring.py), which only its own replica can;
-    signed, additive: as in MapPack.
+    signed, additive: as in MapPack; settings: ways to run it, the one without options first.
     """
 
     name: str
@@ -46,6 +55,7 @@ class Method:
     on_model: bool = False
     signed: bool = False
     additive: bool = False
+    settings: tuple[Setting, ...] = ()
 
     def __post_init__(self) -> None:
         if [self.compute is not None, self.combine is not None, self.on_model].count(True) != 1:
@@ -71,18 +81,23 @@ class Method:
             raise MissingEvidenceError(f"{self.name} runs on the model, which this trace alone is not")
         if self.compute is None:
             raise MethodError(f"{self.name} combines other methods' maps: ask compute_maps for it")
-        return self.pack(self.compute(trace, options or {}), trace.image_spans, image)
+        return self.pack(self.compute(trace, options or {}), trace.image_spans, image, options)
 
-    def pack(self, made: CellValues | MeasuredCells, spans: Sequence[ImageSpan], image: int = 0) -> MapPack:
+    def pack(
+        self,
+        made: CellValues | MeasuredCells,
+        spans: Sequence[ImageSpan],
+        image: int = 0,
+        options: Options | None = None,
+    ) -> MapPack:
         """What was computed or measured, as maps on one image. Raises MethodError for values that are not finite."""
         grid = to_grid(made.values, spans, image)
         if not np.isfinite(grid).all():
             raise MethodError(f"{self.name} gave values that are not finite; they are not to be trusted")
         blind = int((grid == 0.0).all(axis=(1, 2)).sum())
         note = (f"{blind} of {len(grid)} tokens have an empty map: the image lay outside the sliding window",)
-        return MapPack(
-            self.name, grid, self.signed, self.additive, (*made.notes, *(note if blind else ())), image=image
-        )
+        notes = (*made.notes, *(note if blind else ()))
+        return MapPack(self.name, grid, self.signed, self.additive, notes, image=image, options=options or {})
 
 
 def only_options(name: str, options: Options, *known: str) -> None:

@@ -72,7 +72,10 @@ def compute_maps(
     unasked = sorted(name for name in options if name not in names or METHODS[name].compute is None)
     if unasked:
         raise MethodError(f"options were given for {', '.join(unasked)}, which take none here")
-    found = {name: get_method(name).pack(cells, cells.image_spans, image) for name, cells in (measured or {}).items()}
+    found = {
+        name: get_method(name).pack(cells, cells.image_spans, image, cells.options)
+        for name, cells in (measured or {}).items()
+    }
     packs = {
         m.name: found[m.name] if m.name in found else m.run(trace, options.get(m.name), image)
         for m in chosen
@@ -92,7 +95,7 @@ def compute_maps(
 
 def add_measured(packs: Mapping[str, MapPack], name: str, cells: MeasuredCells, image: int = 0) -> MapPack:
     """What a method found on the model, as maps beside those that a report has already: the same sinks are flagged."""
-    pack = get_method(name).pack(cells, cells.image_spans, image)
+    pack = get_method(name).pack(cells, cells.image_spans, image, cells.options)
     sinks = next((other.sinks for other in packs.values() if other.sinks is not None and other.image == image), None)
     return pack if sinks is None else replace(pack, sinks=sinks, notes=(*pack.notes, *sinks_note(sinks)))
 

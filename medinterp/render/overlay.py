@@ -12,7 +12,7 @@ import numpy.typing as npt
 from medinterp.imaging import rgb8
 from medinterp.imaging.geometry import upsample
 from medinterp.render.colormaps import colormap
-from medinterp.types import Film, Float32Array, RelevancyMap
+from medinterp.types import Film, Float32Array, Quantity, RelevancyMap
 
 _COMMON = 0.9
 """Share of the words whose peaks lie within the report's range."""
@@ -27,7 +27,8 @@ class RenderOptions:
     opacity: 0..1, that of the top of the scale; colormap: see `colormap`; contours: lines at
     CONTOUR_LEVELS; scale: "report" (one range for all words, the default) or "map" (this map's own
     maximum: two words' colours then do not compare); size: longest side in pixels, None for the film's own;
-    without_sinks: flagged sink cells are left out before the map is drawn.
+    without_sinks: flagged sink cells are left out before the map is drawn; quantity: relevancy, or of a consensus the
+    members' disagreement.
     """
 
     opacity: float = 0.5
@@ -36,6 +37,7 @@ class RenderOptions:
     scale: Literal["report", "map"] = "report"
     size: int | None = None
     without_sinks: bool = False
+    quantity: Quantity = "relevancy"
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.opacity <= 1.0:

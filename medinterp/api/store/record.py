@@ -97,6 +97,7 @@ def unpack_record(blob: bytes) -> Explanation:
                 disagreement=pack.disagreement,
                 image=pack.image,
                 sinks=pack.sinks,
+                options=pack.options,
             )
             for name, pack in record.maps.items()
         },

@@ -136,8 +136,8 @@ def _tuned(results: Mapping[str, Films], methods: Sequence[str]) -> dict[str, fl
     for films in results.values():
         for film in films[: _tuning(films)]:
             for token in film["tokens"]:
-                for method in methods:
-                    curves[method].append(np.array(token["methods"][method]["iou_curve"]))
+                for method, scores in token["methods"].items():
+                    curves[method].append(np.array(scores["iou_curve"]))
     return {method: best_share(of, SHARES) for method, of in curves.items() if of}
 
 
@@ -153,13 +153,14 @@ def _mean(
     kept: Callable[[Token], bool],
     rng: np.random.Generator,
 ) -> dict[str, float | None]:
-    def of(scores: Mapping[str, Any]) -> list[float]:
-        return _value(scores, metric, shares, method)
+    def of(token: Token) -> list[float]:
+        scores = token["methods"].get(method)  # what takes longest is made for the first films only
+        return [] if scores is None else _value(scores, metric, shares, method)
 
     nested: list[list[list[float]]] = []
     for films in results.values():
         counted = films[_tuning(films) :] if metric == "miou_tuned" else films
-        nested.append([[v for t in film["tokens"] if kept(t) for v in of(t["methods"][method])] for film in counted])
+        nested.append([[v for t in film["tokens"] if kept(t) for v in of(t)] for film in counted])
     return hierarchical_mean(nested, rng)
 
 

@@ -27,7 +27,10 @@ def combine(members: Mapping[str, MapPack]) -> MapPack:
     shape = packs[0].values.shape
     ranks = np.stack([cell_ranks(pack.values.reshape(shape[0], shape[1] * shape[2])) for pack in packs])
     names = ", ".join(members)
-    notes = [f"consensus of {names}: mean rank of each cell, not attention"]
+    notes = [
+        f"consensus of {names}: mean rank of each cell, not attention; "
+        "their disagreement is the standard deviation of the ranks"
+    ]
     notes += [f"{pack.method}: {note}" for pack in packs for note in pack.notes]
     return MapPack(
         method="consensus",

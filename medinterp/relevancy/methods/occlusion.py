@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medinterp.relevancy.method import Method
+from medinterp.relevancy.method import Method, Setting
 
 METHOD = Method(
     name="occlusion",
@@ -14,4 +14,10 @@ METHOD = Method(
     on_model=True,
     signed=True,
     additive=True,
+    settings=(
+        Setting("every cell (exact)", "Each cell is hidden by itself."),
+        Setting("coarse to fine (fast)", "Blocks, then each cell of the strongest tenth.", {"coarse_to_fine": True}),
+        Setting("2 x 2 blocks", "A block's cells share what it is worth.", {"block": 2}),
+        Setting("4 x 4 blocks", "A block's cells share what it is worth.", {"block": 4}),
+    ),
 )

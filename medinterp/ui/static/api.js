@@ -88,9 +88,9 @@ export class Api {
     return this.streamed("/reports", { body: form, headers: {}, signal }, "report", events);
   }
 
-  /** Have the maps of another method computed for a report; resolves with them. */
-  measure(id, method, options) {
-    return this.ask(`/reports/${id}/maps`, { method }, "maps", options);
+  /** Have the maps of another method computed for a report: `asked` is { method } and its options; resolves with them. */
+  measure(id, asked, options) {
+    return this.ask(`/reports/${id}/maps`, asked, "maps", options);
   }
 
   /** Have a map judged: `asked` is { words or finding, method }; resolves with the judgement. */

@@ -8,7 +8,9 @@
 //   #medinterp-report    the report; in it .medinterp-word[data-word-index="n"]
 //   #medinterp-findings  findings; in it [data-finding-index="k"]
 //   #medinterp-film      the film (img)       #medinterp-overlay   the film with the map (img)
-//   #medinterp-method    the methods          #medinterp-measuring, -text, -bar, -stop  one being computed
+//   #medinterp-method    the methods          #medinterp-setting   "Detail" of one, in #medinterp-settings
+//   #medinterp-quantity-relevancy, -disagreement   what of a consensus is seen, in #medinterp-quantity
+//   #medinterp-measuring, -text, -bar, -stop  one being computed
 //   #medinterp-judge     "Is this map true?"  #medinterp-judging, -text, -bar, -stop    being judged
 //   #medinterp-verdict   [data-verdict]; its numbers in #medinterp-judgement, -reliance, -curves, -scores
 //   #medinterp-tab-map, #medinterp-tab-compare  the views of the middle column: [data-tab] on #medinterp
@@ -44,6 +46,7 @@ class Page {
     this.explanation = null;
     this.selection = null;
     this.maps = null; // of the report and the method on the screen
+    this.loading = null; // stands for the maps that were asked for last
     this.limits = null;
     this.ready = false; // the model and the methods are known
     this.defaultPrompt = "";
@@ -66,7 +69,7 @@ class Page {
     byId("read").addEventListener("click", () => this.read());
     byId("stop").addEventListener("click", () => this.reading?.abort());
     byId("forget").addEventListener("click", () => this.forget());
-    byId("sinks").addEventListener("change", () => this.loadMaps());
+    for (const name of ["sinks", "quantity"]) byId(name).addEventListener("change", () => this.loadMaps());
     byId("prompt").addEventListener("input", () => this.showPromptState());
     byId("prompt-reset").addEventListener("click", () => {
       byId("prompt").value = this.defaultPrompt;
@@ -139,20 +142,24 @@ class Page {
 
   /** The numbers behind the colours: the key's ends, the read-out, the method's notes. */
   async loadMaps() {
-    const { id } = this.explanation;
-    const method = this.methods.shown.name;
+    if (this.explanation === null) return;
+    const loading = {};
     const withoutSinks = byId("sinks").checked;
+    const { quantity } = this.viewer;
+    const query = new URLSearchParams({ method: this.methods.shown.name, without_sinks: withoutSinks, quantity });
+    this.loading = loading;
     this.maps = null;
     this.viewer.showNumbers(null, []);
     try {
-      const answer = await this.api.json(`/reports/${id}/maps?${new URLSearchParams({ method, without_sinks: withoutSinks })}`);
-      if (this.explanation?.id !== id || this.methods.shown.name !== method) return;
-      if (byId("sinks").checked !== withoutSinks) return;
+      const answer = await this.api.json(`/reports/${this.explanation.id}/maps?${query}`);
+      if (this.loading !== loading) return; // another report's, method's or quantity's maps are wanted by now
+      if (!this.methods.confirm(answer)) return;
       this.maps = new Maps(answer);
       byId("sinks-label").hidden = !this.maps.hasSinks && !withoutSinks;
+      this.methods.describeMembers(answer.members, quantity);
       this.showSelectionFacts();
     } catch (error) {
-      this.showProblem(error);
+      if (this.loading === loading) this.showProblem(error);
     }
   }
 
@@ -215,7 +222,7 @@ class Page {
   dropReport() {
     this.explanation = null;
     this.selection = null;
-    this.maps = null;
+    this.maps = this.loading = null;
     this.methods.close();
     this.judging.leave();
     this.comparing.close();
@@ -325,6 +332,7 @@ class Page {
     if (!selection) return;
     this.details.show(selection, this.explanation.report, this.maps ? this.maps.notes : []);
     this.judging.show(this.explanation, selection, this.methods.shown);
+    this.judging.node.hidden = this.viewer.quantity === "disagreement"; // a map can be true, a disagreement cannot
   }
 
   async download(format) {

@@ -32,7 +32,7 @@ export class Judging {
 
   /** Show what is known of a selection by a method; another one ends the judgement that is being asked for. */
   show(explanation, selection, method) {
-    const key = JSON.stringify([asked(selection), method.name]);
+    const key = JSON.stringify([asked(selection), method.name, method.options]);
     if (key !== this.key || explanation !== this.explanation) {
       this.question.abandon();
       this.explanation = explanation;

@@ -1,8 +1,20 @@
 // The choice of a method. Some are computed with the report; for the others the model is asked again, once they are
-// chosen: until their maps are there, the method shown before stays on the film, under its own name.
+// chosen: until their maps are there, the method shown before stays on the film, under its own name. Of a method with
+// settings the report keeps one at a time.
 
 import { byId, make } from "./dom.js";
 import { Question } from "./question.js";
+
+function same(options, others) {
+  return JSON.stringify(options) === JSON.stringify(others);
+}
+
+/** A method as it is run with these options: title and meaning say which setting that is. */
+function withOptions(method, options) {
+  const setting = method.settings.find((one) => same(one.options, options));
+  if (!setting) return { ...method, options };
+  return { ...method, options, title: `${method.title}, ${setting.title}`, meaning: `${method.meaning} ${setting.meaning}` };
+}
 
 export class Methods {
   /** onShow(method) when another method is to be drawn; onStatus(text), onProblem(error) for the reader. */
@@ -12,10 +24,14 @@ export class Methods {
     this.onStatus = onStatus;
     this.onProblem = onProblem;
     this.list = [];
+    this.picked = {}; // method -> options of the setting that the reader picked last
     this.explanation = null;
-    this.shown = null; // the method whose maps are on the film; null without a report
+    this.shown = null; // the setting of a method whose maps are on the film; null without a report
     this.select = byId("method");
+    this.settings = byId("setting");
+    this.field = this.select; // the one that was used last: it takes the focus back
     this.select.addEventListener("change", () => this.changed());
+    this.settings.addEventListener("change", () => this.settingChanged());
     this.question = new Question("measuring", () => this.stopped());
     byId("method-note").after(this.question.node);
   }
@@ -30,17 +46,33 @@ export class Methods {
       group("Computed with the report", list.filter((method) => !asks(method))),
       group("Asks the model again", list.filter(asks)),
     ].filter(Boolean));
-    this.select.value = (list.find((method) => method.default) ?? list[0]).name;
     this.select.disabled = false;
-    this.describe(this.chosen);
+    this.choose(withOptions(list.find((method) => method.default) ?? list[0], {}));
+    this.describe(this.asked);
   }
 
   named(name) {
     return this.list.find((method) => method.name === name);
   }
 
+  /** The method in the field. */
   get chosen() {
     return this.named(this.select.value);
+  }
+
+  /** The same in the setting that is chosen. */
+  get asked() {
+    const { chosen } = this;
+    return withOptions(chosen, chosen.settings[this.settings.value]?.options ?? {});
+  }
+
+  /** Put a setting of a method into the fields. `members`: of a consensus, once its maps are there. */
+  choose({ name, settings, options, members = [] }) {
+    this.select.value = name;
+    byId("settings").hidden = settings.length === 0;
+    byId("quantity").hidden = members.length === 0;
+    this.settings.replaceChildren(...settings.map(({ title }, index) => make("option", { value: index }, title)));
+    this.settings.selectedIndex = settings.findIndex((setting) => same(setting.options, options));
   }
 
   /** Names to send with a film: the service's own, and the chosen one if it is computed with the report. */
@@ -59,16 +91,17 @@ export class Methods {
   /** A report is there. `asking`: the chosen method may be asked of the model, if it was not computed. */
   open(explanation, asking) {
     this.explanation = explanation;
-    const { chosen } = this;
+    explanation.madeWith ??= {}; // method -> options; a report is made without any
+    const { asked } = this;
     for (const option of this.select.options) {
       option.disabled = !this.isComputed(option.value) && !this.named(option.value).on_model;
     }
-    if (this.isComputed(chosen.name)) {
-      this.show(chosen);
+    if (this.isComputed(asked.name)) {
+      this.show(this.kept(asked.name));
       return;
     }
-    this.show(this.named(explanation.methods[0]));
-    if (asking && chosen.on_model) this.measure(chosen);
+    this.show(this.kept(explanation.methods[0]));
+    if (asking && asked.on_model) this.measure(asked);
   }
 
   /** The report is gone: every method can be chosen again. */
@@ -77,72 +110,122 @@ export class Methods {
     this.explanation = null;
     this.shown = null;
     for (const option of this.select.options) option.disabled = false;
-    if (this.chosen) this.describe(this.chosen);
+    if (!this.chosen) return;
+    this.choose(this.asked);
+    this.describe(this.asked);
   }
 
   isComputed(name) {
     return this.explanation.methods.includes(name);
   }
 
+  /** The setting whose maps the report keeps. */
+  kept(name) {
+    return withOptions(this.named(name), this.explanation.madeWith[name] ?? {});
+  }
+
+  /** Another method: in the setting that is there, or else in the one that was picked last. */
   changed() {
+    this.field = this.select;
     const { chosen } = this;
+    const there = this.explanation !== null && this.isComputed(chosen.name);
+    this.choose(there ? this.kept(chosen.name) : withOptions(chosen, this.picked[chosen.name] ?? {}));
+    this.see();
+  }
+
+  settingChanged() {
+    this.field = this.settings;
+    const { asked } = this;
+    this.picked[asked.name] = asked.options;
+    this.see();
+  }
+
+  /** Show the maps that were chosen, if they are there, or have them computed. */
+  see() {
+    const { asked } = this;
     if (this.explanation === null) {
-      this.describe(chosen);
+      this.describe(asked);
       return;
     }
     this.question.abandon();
-    if (this.isComputed(chosen.name)) this.show(chosen);
-    else this.measure(chosen);
+    if (this.isComputed(asked.name) && same(this.kept(asked.name).options, asked.options)) this.show(asked);
+    else this.measure(asked);
   }
 
-  /** Have a method drawn. */
+  /** Have a setting of a method drawn. */
   show(method) {
     this.shown = method;
-    this.select.value = method.name;
+    this.choose(method);
     this.describe(method);
     this.onShow(method);
+  }
+
+  /** Whether maps that came are those shown: a question that was ended too late has put its own in their place. */
+  confirm({ options }) {
+    const { name } = this.shown;
+    if (same(options, this.shown.options)) return true;
+    this.explanation.madeWith[name] = options;
+    this.show(this.kept(name));
+    return false;
   }
 
   /** Ask the model again for the maps of a method, which are kept with the report. */
   async measure(method) {
     const { explanation, shown } = this;
-    this.select.value = method.name;
+    this.choose(method);
     byId("method-note").hidden = true;
     this.onStatus(`Asking the model again: ${method.title}.`);
     try {
       const maps = await this.question.ask(
         { what: method.title, unit: unitOf(method), note: `Until it is there, the maps are by ${shown.title}.` },
-        (options) => this.api.measure(explanation.id, method.name, options),
+        (options) => this.api.measure(explanation.id, { method: method.name, ...method.options }, options),
       );
       if (maps === null) return;
-      if (this.question.hadFocus) this.select.focus();
-      explanation.methods = [...explanation.methods, method.name];
-      this.onStatus(`${method.title} is there, and kept with the report.`);
+      if (this.question.hadFocus) this.field.focus();
+      explanation.methods = [...new Set([...explanation.methods, method.name])];
+      explanation.madeWith[method.name] = maps.options;
+      this.onStatus(`Kept with the report: ${method.title}.`);
       this.show(method);
     } catch (error) {
       this.onStatus(`${method.title} could not be computed.`);
-      if (this.question.hadFocus) this.select.focus();
+      if (this.question.hadFocus) this.field.focus();
       this.goBack();
       this.onProblem(error);
     }
   }
 
   stopped() {
-    this.onStatus(`Stopped: ${this.chosen.title} was not computed.`);
+    this.onStatus(`Stopped: ${this.asked.title} was not computed.`);
     this.goBack();
-    this.select.focus();
+    this.field.focus();
   }
 
   /** To the method whose maps are on the film. */
   goBack() {
-    this.select.value = this.shown.name;
+    const again = this.chosen.name === this.shown.name; // other maps of it may have been kept all the same
+    this.choose(this.shown);
     this.describe(this.shown);
+    if (again) this.onShow(this.shown);
   }
 
   describe({ meaning, citation, on_model: onModel, default: always }) {
     const later = onModel && !always && this.explanation === null ? " It is computed once the report is there." : "";
     byId("method-note").replaceChildren(`${meaning}${later} `, make("cite", {}, citation));
+    byId("method-note").title = citation; // where there is no room for it
     byId("method-note").hidden = false;
+  }
+
+  /** Say of a method that joins others which they are, and what is seen of them. */
+  describeMembers(members, quantity) {
+    if (members.length === 0) return;
+    this.shown.members = members;
+    const names = new Intl.ListFormat("en").format(members.map((name) => this.named(name).title));
+    this.shown.meaning = quantity === "disagreement"
+      ? `Bright where ${names} rank a cell far apart.`
+      : `Bright where ${names} rank a cell high alike.`;
+    if (this.question.running !== null) return;
+    this.choose(this.shown);
+    this.describe(this.shown);
   }
 }
 

@@ -65,7 +65,13 @@ export class Viewer {
       byId("show").checked = !byId("show").checked;
       this.showOverlay();
     });
+    byId("quantity").addEventListener("change", () => this.draw());
     this.showSettings();
+  }
+
+  /** "disagreement" of a consensus whose reader asked for it; of all other maps their relevancy. */
+  get quantity() {
+    return byId("quantity-disagreement").checked ? "disagreement" : "relevancy";
   }
 
   get scale() {
@@ -185,6 +191,7 @@ export class Viewer {
   /** Draw by another method from now on. */
   useMethod(method) {
     this.method = method;
+    byId("quantity-relevancy").checked = true;
     return this.draw();
   }
 
@@ -209,7 +216,8 @@ export class Viewer {
     this.running?.abort();
     const running = new AbortController();
     this.running = running;
-    const { method, subject } = this;
+    const { method, subject, quantity } = this;
+    const title = quantity === "disagreement" ? `${method.title}, disagreement` : method.title;
     const query = new URLSearchParams({
       ...this.query,
       method: method.name,
@@ -218,6 +226,7 @@ export class Viewer {
       contours: String(byId("contours").checked),
       scale: this.scale,
       without_sinks: String(byId("sinks").checked),
+      quantity,
     });
     this.drawn = this.wantedSize();
     if (this.drawn < this.longest) query.set("size", this.drawn);
@@ -231,9 +240,9 @@ export class Viewer {
         return;
       }
       this.swap(this.overlay, decoded.url);
-      this.overlay.alt = `The film with the map of ${subject} by ${method.title}`;
+      this.overlay.alt = `The film with the map of ${subject} by ${title}`;
       byId("subject").textContent = subject;
-      byId("drawn-method").textContent = method.title;
+      byId("drawn-method").textContent = title;
       this.showOverlay();
     } catch (error) {
       if (error.name === "AbortError") return;
