@@ -25,7 +25,7 @@ CONTROLS = {
 BY_FILM = ("specificity", "seconds", "memory")
 METRICS = (*(name for name in (*TITLES, *CONTROLS) if name not in BY_FILM), "covered_mass")
 TUNING_SHARE = 0.1
-"""Of the films, the first ones: thresholds for miou_tuned are chosen on them, and they are left out of it."""
+"""Of the films with a method's maps, the first ones: thresholds of miou_tuned are chosen there."""
 Films = Sequence[Mapping[str, Any]]
 Token = Mapping[str, Any]
 
@@ -134,15 +134,17 @@ def _methods(results: Mapping[str, Films]) -> list[str]:
 def _tuned(results: Mapping[str, Films], methods: Sequence[str]) -> dict[str, float]:
     curves: dict[str, list[Any]] = {method: [] for method in methods}
     for films in results.values():
-        for film in films[: _tuning(films)]:
-            for token in film["tokens"]:
-                for method, scores in token["methods"].items():
-                    curves[method].append(np.array(scores["iou_curve"]))
+        for method in methods:
+            for film in films[: _tuning(films, method)]:
+                kept = [token["methods"][method] for token in film["tokens"] if method in token["methods"]]
+                curves[method] += [np.array(scores["iou_curve"]) for scores in kept]
     return {method: best_share(of, SHARES) for method, of in curves.items() if of}
 
 
-def _tuning(films: Films) -> int:
-    return max(1, round(len(films) * TUNING_SHARE))
+def _tuning(films: Films, method: str) -> int:
+    """How many films, from the first on, hold the tenth of the films with the method's maps."""
+    having = [k for k, film in enumerate(films) if any(method in token["methods"] for token in film["tokens"])]
+    return having[max(1, round(len(having) * TUNING_SHARE)) - 1] + 1 if having else 0
 
 
 def _mean(
@@ -159,7 +161,7 @@ def _mean(
 
     nested: list[list[list[float]]] = []
     for films in results.values():
-        counted = films[_tuning(films) :] if metric == "miou_tuned" else films
+        counted = films[_tuning(films, method) :] if metric == "miou_tuned" else films
         nested.append([[v for t in film["tokens"] if kept(t) for v in of(t)] for film in counted])
     return hierarchical_mean(nested, rng)
 
