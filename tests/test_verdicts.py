@@ -21,7 +21,7 @@ def test_verdicts_are_counted_on_both_kinds_of_words() -> None:
 
 
 def test_a_model_without_the_shortcut_has_no_marker_words() -> None:
-    found = evaluate_shortcut(Generator(load_model("phantom")), 4)
+    found = evaluate_shortcut(Generator(load_model("phantom")), 8)
     assert found["words"]["marker"] == 0
     assert found["words"]["nodule"] >= 1
     assert all(np.isnan(v["value"]) if v["value"] is not None else True for v in found["auroc"].values())

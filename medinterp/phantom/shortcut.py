@@ -20,7 +20,7 @@ TRAINING_CORRELATION = 0.95
 STRENGTHS = (0.03, 1.25)
 """Faintest and strongest nodule; the logarithm is uniform between. On ordinary films none is below CLEAR."""
 CLEAR = 0.8
-MARKER_SIZE = 2.0
+MARKER_SIZE = 1.5
 """Times that of ordinary films, whose markers the packaged model's tower has learned to overlook."""
 
 
