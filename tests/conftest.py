@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.models import save_small_model
+from tests.models import noise_film, save_small_model
 from tests.served import Served
+
+if TYPE_CHECKING:
+    from medinterp.model import LoadedModel
+    from medinterp.model.prompt import PromptInputs
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -23,3 +28,26 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     service = Served(str(model))
     yield service
     service.stop()
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    """Sliding and full layers, 256 image cells, random weights."""
+    from medinterp.model import load_model
+
+    return load_model(str(save_small_model(tmp_path_factory.mktemp("model"))), image_first=False)
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one film", "two films"])
+def prompt(request: pytest.FixtureRequest, loaded: LoadedModel) -> PromptInputs:
+    """Of one film, and of two."""
+    from medinterp.model.prompt import build_prompt
+
+    return build_prompt(loaded, [noise_film(k) for k in range(request.param)], "Describe.")
+
+
+@pytest.fixture(scope="module")
+def tokens(loaded: LoadedModel) -> list[int]:
+    """A short report's."""
+    ids: list[int] = loaded.processor.tokenizer("No tube. Small nodule.", add_special_tokens=False)["input_ids"]
+    return ids

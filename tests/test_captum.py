@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import FeatureAblation, InputXGradient, IntegratedGradients
-from models import noise_film, save_small_model
+from models import noise_film
 
 from medinterp.evaluation.adapter import CellMaskModule
-from medinterp.model import LoadedModel, load_model
+from medinterp.model import LoadedModel
 from medinterp.model.integrated import integrated_gradients
 from medinterp.model.occlusion import occlusion
 from medinterp.model.prompt import PromptInputs, build_prompt
@@ -21,19 +21,8 @@ TOLERANCE = 1e-4
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    return load_model(str(save_small_model(tmp_path_factory.mktemp("model"))), image_first=False)
-
-
-@pytest.fixture(scope="module")
 def prompt(loaded: LoadedModel) -> PromptInputs:
     return build_prompt(loaded, [noise_film()], "Describe.")
-
-
-@pytest.fixture(scope="module")
-def tokens(loaded: LoadedModel) -> list[int]:
-    ids: list[int] = loaded.processor.tokenizer("No tube. Small nodule.", add_special_tokens=False)["input_ids"]
-    return ids
 
 
 @pytest.fixture(scope="module")

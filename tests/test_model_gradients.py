@@ -7,32 +7,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from models import noise_film, save_small_model
+from models import noise_film
 
 from medinterp.errors import GenerationCancelled
-from medinterp.model import LoadedModel, load_model
+from medinterp.model import LoadedModel
 from medinterp.model.capture import AttentionCall
 from medinterp.model.forcing import attention_by
 from medinterp.model.gradients import attention_weights, edge_gradient, gradient_relevancy, weighted_values
 from medinterp.model.prompt import PromptInputs, build_prompt
 
 Change = Callable[[int, torch.Tensor], torch.Tensor]
-
-
-@pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    return load_model(str(save_small_model(tmp_path_factory.mktemp("model"))), image_first=False)
-
-
-@pytest.fixture(scope="module", params=[1, 2], ids=["one film", "two films"])
-def prompt(request: pytest.FixtureRequest, loaded: LoadedModel) -> PromptInputs:
-    return build_prompt(loaded, [noise_film(k) for k in range(request.param)], "Describe.")
-
-
-@pytest.fixture(scope="module")
-def tokens(loaded: LoadedModel) -> list[int]:
-    ids: list[int] = loaded.processor.tokenizer("No tube. Small nodule.", add_special_tokens=False)["input_ids"]
-    return ids
 
 
 def cells_of(prompt: PromptInputs) -> torch.Tensor:

@@ -8,31 +8,15 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from models import noise_film, save_small_model
+from models import noise_film
 
 from medinterp.errors import GenerationCancelled
-from medinterp.model import LoadedModel, load_model
+from medinterp.model import LoadedModel
 from medinterp.model.capture import AttentionCall
 from medinterp.model.forcing import teacher_forced
 from medinterp.model.gradients import attention_weights, weighted_values
 from medinterp.model.integrated import integrated_edge_gradient, integrated_gradients
 from medinterp.model.prompt import PromptInputs, build_prompt
-
-
-@pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    return load_model(str(save_small_model(tmp_path_factory.mktemp("model"))), image_first=False)
-
-
-@pytest.fixture(scope="module", params=[1, 2], ids=["one film", "two films"])
-def prompt(request: pytest.FixtureRequest, loaded: LoadedModel) -> PromptInputs:
-    return build_prompt(loaded, [noise_film(k) for k in range(request.param)], "Describe.")
-
-
-@pytest.fixture(scope="module")
-def tokens(loaded: LoadedModel) -> list[int]:
-    ids: list[int] = loaded.processor.tokenizer("No tube. Small nodule.", add_special_tokens=False)["input_ids"]
-    return ids
 
 
 @contextmanager

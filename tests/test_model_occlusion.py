@@ -8,25 +8,15 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from models import noise_film, save_small_model
+from models import noise_film
 
 from medinterp.errors import GenerationCancelled
-from medinterp.model import LoadedModel, load_model
+from medinterp.model import LoadedModel
 from medinterp.model.forcing import teacher_forced
 from medinterp.model.occlusion import occlusion
 from medinterp.model.prompt import PromptInputs, build_prompt
 
 CELLS = 256
-
-
-@pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    return load_model(str(save_small_model(tmp_path_factory.mktemp("model"))), image_first=False)
-
-
-@pytest.fixture(scope="module", params=[1, 2], ids=["one film", "two films"])
-def prompt(request: pytest.FixtureRequest, loaded: LoadedModel) -> PromptInputs:
-    return build_prompt(loaded, [noise_film(k) for k in range(request.param)], "Describe.")
 
 
 @contextmanager
