@@ -89,25 +89,27 @@ class _Batches:
         cancelled: Callable[[], bool] | None,
     ) -> None:
         self._replay, self._cancelled = replay, cancelled
-        self._size = max(1, replay.batch_size(memory_bytes) - 1)
+        self._size = replay.batch_size(memory_bytes)
         self._means = replay.features.mean(dim=1, keepdim=True)
         self._cells = replay.features.shape[0] * replay.features.shape[1]
         self._telling = Telling(self._cells, forwards, progress)
 
     def drops(self, hidden: Sequence[Sequence[int]]) -> Float32Array:
         """What the tokens lose when each group of cells is hidden: float32 [T, groups], nats."""
-        replay = self._replay
+        replay, pictures = self._replay, len(hidden) + 1
+        batches = math.ceil(pictures / self._size)
+        size = math.ceil(pictures / batches)
+        # The first picture stays whole. All batches have one shape, the last one filled up with whole pictures: kernels
+        # round by it, and a cell can be worth less than what rounding moves.
+        where = torch.zeros(size * batches, self._cells, dtype=torch.bool, device=replay.features.device)
+        for row, group in enumerate(hidden, start=1):
+            where[row, list(group)] = True
         parts = []
-        for first in range(0, len(hidden), self._size):
+        for batch in where.view(batches, size, *replay.features.shape[:2]):
             if self._cancelled is not None and self._cancelled():
                 raise GenerationCancelled(f"cancelled after {self._telling.told} of {self._cells} cells")
-            groups = hidden[first : first + self._size]
-            # Row 0 stays whole: the difference is taken within one batch, whose kernels round alike.
-            where = torch.zeros(len(groups) + 1, self._cells, dtype=torch.bool, device=replay.features.device)
-            for row, group in enumerate(groups, start=1):
-                where[row, list(group)] = True
-            where = where.view(-1, *replay.features.shape[:2])
-            logprobs = replay.logprobs(replay.replaced(where, self._means))
-            parts.append((logprobs[:1] - logprobs[1:]).T.float().cpu().numpy())
-            self._telling.done(len(groups))
-        return np.concatenate(parts, axis=1)
+            parts.append(replay.logprobs(replay.replaced(batch, self._means)))
+            self._telling.done(min(size, len(hidden) - size * (len(parts) - 1)))
+        logprobs = torch.cat(parts)[:pictures]
+        lost: Float32Array = (logprobs[:1] - logprobs[1:]).T.float().cpu().numpy()
+        return lost

@@ -53,8 +53,8 @@ def exact_lines(loaded: LoadedModel, film: Film, label: str, *, tokens: int) -> 
 def sampled_lines(loaded: LoadedModel, film: Film, label: str, *, tokens: int) -> list[BenchLine]:
     """The same ratios for a model too large to do it all: a few whole forwards, and the hiding of 16 squares.
 
-    What runs once (vision tower, the pass as it was) is timed by itself, the rest counted up to 256 cells, and to the
-    16 squares and 32 cells of coarse to fine.
+    What runs once (vision tower, the pass as it was) is timed by itself, the rest counted up to 256 cells and the whole
+    picture beside them, and to the 16 squares and 32 cells of coarse to fine, each with a whole picture.
     """
     prompt, ids = _written(loaded, film, tokens)
     cells = loaded.facts.cells
@@ -63,11 +63,11 @@ def sampled_lines(loaded: LoadedModel, film: Film, label: str, *, tokens: int) -
         few, _ = _timed(lambda: [_hidden(loaded, prompt, ids, cell, whole) for cell in _PROBED])
         once, _ = _timed(lambda: Replay(loaded, prompt, ids))
         squares, _ = _timed(lambda: occlusion(loaded, prompt, ids, block=4))
-    naive, each = few / len(_PROBED) * cells, (squares - once) / (cells // 16)
+    naive, each = few / len(_PROBED) * cells, (squares - once) / (cells // 16 + 1)
     where = f"({label}, {len(ids)} tokens; from {len(_PROBED)} whole forwards and {cells // 16} hidden squares)"
     return [
-        _line(f"occlusion of every cell / {cells} whole forwards {where}", naive, once + cells * each),
-        _line(f"occlusion coarse to fine / {cells} whole forwards {where}", naive, once + 48 * each),
+        _line(f"occlusion of every cell / {cells} whole forwards {where}", naive, once + (cells + 1) * each),
+        _line(f"occlusion coarse to fine / {cells} whole forwards {where}", naive, once + 50 * each),
     ]
 
 
