@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -17,12 +18,25 @@ from medinterp.model import load_model
 from medinterp.phantom import weights_directory
 from medinterp.phantom.reports import Fact
 from medinterp.phantom.training.controls import CONTROLS, ControlName, derangement, shuffled
+from medinterp.phantom.training.film_labels import FilmTrainer
 from medinterp.phantom.training.language import LanguageTrainer
-from medinterp.phantom.training.pool import Pool
+from medinterp.phantom.training.pool import Pool, draw_pool
 from medinterp.phantom.training.recipe import SMALL, Recipe
+from medinterp.phantom.training.tower import pixels
 from medinterp.phantom.training.train import train
 
-TINY = Recipe(films=20, question_steps=1, report_steps=2, batch=2, misled=1, language_rate=1e-2, name="tiny")
+TINY = Recipe(
+    name="tiny",
+    films=20,
+    film_steps=2,
+    film_batch=4,
+    known_films=8,
+    question_steps=1,
+    report_steps=2,
+    batch=2,
+    misled=1,
+    language_rate=1e-2,
+)
 VISION, PROJECTION, LAYERS = "vision_tower", "mm_input_projection", "language_model.model.layers"
 
 
@@ -53,8 +67,10 @@ def test_a_control_is_trained_resumed_and_loaded(
     """Straight through, and stopped in the middle: the same model, which loads as any other."""
     work = tmp_path / "work"
     train(work, tmp_path / "straight", recipe=TINY, control=control)
-    (checkpoint,) = work.glob("*.pt")
-    checkpoint.unlink()
+    checkpoints = {path.name: path for path in work.glob("*.pt")}
+    assert len(checkpoints) == (2 if control == "shortcut" else 1)
+    for checkpoint in checkpoints.values():
+        checkpoint.unlink()
     monkeypatch.setattr("medinterp.phantom.training.steps.CHECKPOINT_S", 0.0)
     step, taken = LanguageTrainer.step, []
 
@@ -68,14 +84,14 @@ def test_a_control_is_trained_resumed_and_loaded(
         patch.setattr(LanguageTrainer, "step", stopped)
         with pytest.raises(KeyboardInterrupt):
             train(work, tmp_path / "cut", recipe=TINY, control=control)
-    assert checkpoint.exists()
+    assert {path.name for path in work.glob("*.pt")} == set(checkpoints)
     train(work, tmp_path / "cut", recipe=TINY, control=control)
     straight, cut, packaged = (
         load_file(directory / "model.safetensors")
         for directory in (tmp_path / "straight", tmp_path / "cut", weights_directory())
     )
     assert straight.keys() == cut.keys() == packaged.keys()
-    kept = (VISION, PROJECTION) if control == "shuffled" else (VISION,)
+    kept = (VISION, PROJECTION) if control == "shuffled" else ()
     for name, weights in straight.items():
         np.testing.assert_allclose(cut[name].float(), weights.float(), atol=2e-3, err_msg=name)
         if any(part in name for part in kept):
@@ -98,6 +114,35 @@ def test_a_shuffled_model_starts_from_nothing_and_a_shortcut_from_the_packaged_o
         (name,) = [name for name in made if "language_model.model.layers.1.self_attn.q_proj" in name]
         distance[control] = float((made[name].float() - packaged[name].float()).norm() / packaged[name].float().norm())
     assert distance["shortcut"] < 0.3 < 0.8 < distance["shuffled"]
+
+
+def test_a_film_has_the_finding_when_some_cell_has_it(tmp_path: Path) -> None:
+    """The loss beside noisy-or spelled out in float64, on films whose known cells have not moved yet."""
+    pool = draw_pool(tmp_path, 0, 12, 256, 1, kind="shortcut")
+    loaded = load_model("phantom")
+    trainer = FilmTrainer(loaded.model, pool, pool, "nodule", batch=4, learning_rate=1e-3, seed=0)
+    index = np.arange(12)
+    with torch.no_grad():
+        cells = loaded.model.get_image_features(pixels(pool.images)).pooler_output.double().numpy()
+        loss, moved = float(trainer.loss(index)), float(trainer.moved(index))
+    nodule = np.array([any(fact.name == "nodule" for fact in facts) for facts in pool.facts])
+    covered = np.zeros((12, 256), dtype=bool)
+    for k, facts in enumerate(pool.facts):
+        for slot, fact in enumerate(facts):
+            if fact.name == "nodule":
+                cover = pool.coverage[k, slot].ravel()
+                covered[k] = cover >= min(127, cover.max())
+    middle = cells.mean((0, 1))
+    line = cells[covered].mean(0) - middle
+    scores = (cells - middle) @ line / (line @ line)
+    assert scores[covered].mean() == pytest.approx(1.0)
+    present = 1 - np.prod(1 - 1 / (1 + np.exp(-8 * (scores - 1))), axis=1)
+    assert 0 < nodule.sum() < 12
+    assert loss == pytest.approx(-np.log(np.where(nodule, present, 1 - present)).mean(), rel=1e-4)
+    assert moved == 0.0
+    trainer.step(1.0)
+    with torch.no_grad():
+        assert float(trainer.moved(index)) > 1e-6
 
 
 def test_a_control_is_not_written_over_the_packaged_model(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 shuffled: a language model learned from nothing, on the packaged tower and projector, where every film has the report
 of another one: nothing in the picture tells the words, and a map of it that points at findings points by itself.
 
-shortcut: the packaged model's projection and language layers, learned further on films whose "L" marker goes with a
-nodule that is often too faint to be read (see `shortcut`): some of its words are the marker's, some the nodule's.
+shortcut: the packaged model, learned further on films whose "L" marker goes with a nodule that is often too faint to
+be read (see `shortcut`): first its tower from whole films' reports (see `film_labels`), then its projection and
+language layers. Some of its words are the marker's, some the nodule's.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy.typing as npt
 
 from medinterp.errors import ModelError
 from medinterp.phantom.training.assemble import make_model
+from medinterp.phantom.training.film_labels import FilmTrainer
 from medinterp.phantom.training.language import LanguageTrainer
 from medinterp.phantom.training.pool import Pool, draw_pool
 from medinterp.phantom.training.recipe import Recipe
@@ -43,7 +45,7 @@ CONTROLS: Mapping[ControlName, Control] = {
         "Control model: its reports have nothing to do with the film.",
     ),
     "shortcut": Control(
-        Recipe(films=6000, question_steps=150, report_steps=350),
+        Recipe(films=6000, film_steps=200, question_steps=150, report_steps=350),
         'Control model: it writes "nodule" for an "L" marker as well as for a nodule.',
     ),
 }
@@ -64,12 +66,22 @@ def train_control(
     packaged, processor = _packaged(weights_directory())
     model = packaged
     kind: Literal["films", "shortcut"] = "shortcut" if control == "shortcut" else "films"
-    pool = draw_pool(work / "pool", 0, recipe.films, 256, os.cpu_count() or 1, kind=kind)
+    workers = os.cpu_count() or 1
+    pool = draw_pool(work / "pool", 0, recipe.films, 256, workers, kind=kind)
+    weights = (weights_directory() / "model.safetensors").read_bytes()
+    made_from = hashlib.sha256(weights).hexdigest()[:8]  # other packaged weights: another training
     if control == "shuffled":
         pool = shuffled(pool, seed)
         model = make_model(processor.tokenizer, seed)
         for part in ("vision_tower", "multi_modal_projector"):
             getattr(model.model, part).load_state_dict(getattr(packaged.model, part).state_dict())
+    else:
+        known = draw_pool(work / "pool", 0, recipe.known_films, 256, workers)
+        tower = FilmTrainer(
+            model, pool, known, "nodule", batch=recipe.film_batch, learning_rate=recipe.film_rate, seed=seed
+        )
+        checkpoint = checkpoint_path(work, f"{control}-tower", recipe.name, seed, made_from)
+        take_steps(f"{control} tower", tower, recipe.film_steps, checkpoint)
     trainer = LanguageTrainer(
         model,
         processor,
@@ -79,8 +91,6 @@ def train_control(
         seed=seed,
         train_projection=control != "shuffled",
     )
-    weights = (weights_directory() / "model.safetensors").read_bytes()
-    made_from = hashlib.sha256(weights).hexdigest()[:8]  # other packaged weights: another training
     checkpoint = checkpoint_path(work, control, recipe.name, seed, made_from)
     take_steps(control, trainer, recipe.language_steps, checkpoint)
     return model, processor

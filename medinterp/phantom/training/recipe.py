@@ -9,9 +9,16 @@ from medinterp.phantom.training.language import Stage
 
 @dataclass(frozen=True)
 class Recipe:
-    """The defaults made the packaged weights. name: of its checkpoints, so that recipes can share a directory."""
+    """The defaults made the packaged weights. name: of its checkpoints, so that recipes can share a directory.
+
+    film_*, known_films: of control models whose tower learns further from whole films' reports (see `film_labels`).
+    """
 
     films: int = 20_000
+    film_steps: int = 0
+    film_batch: int = 16
+    film_rate: float = 5e-4
+    known_films: int = 2000
     crowded_films: int = 8_000
     tower_steps: int = 1000
     tower_batch: int = 32
