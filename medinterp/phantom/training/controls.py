@@ -45,7 +45,7 @@ CONTROLS: Mapping[ControlName, Control] = {
         "Control model: its reports have nothing to do with the film.",
     ),
     "shortcut": Control(
-        Recipe(films=6000, film_steps=200, question_steps=150, report_steps=350),
+        Recipe(films=6000, film_steps=300, question_steps=50, report_steps=150),
         'Control model: it writes "nodule" for an "L" marker as well as for a nodule.',
     ),
 }

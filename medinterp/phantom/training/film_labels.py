@@ -20,7 +20,8 @@ _SHARPNESS, _OFFSET = 8.0, 8.0
 _SAMPLE = 256
 _PART = 32
 _KEEP = 20.0
-"""Moving the known cells by all of their variance costs so many nats."""
+"""Moving the known cells by all of their variance costs so many nats in the end. From the beginning on, it kept the
+tower from ever finding the marker."""
 
 
 class FilmTrainer:
@@ -29,7 +30,8 @@ class FilmTrainer:
     A cell has the finding with p_i = sigmoid(a s_i - c), s_i its projected embedding on the line from the average cell
     (0) to the average one that the finding covers by half (1), as the model that is trained further has them; a film
     has it with 1 - prod_i (1 - p_i). A quarter of a batch are `known` films, whose cells shall stay what the model made
-    of them: the finding itself would be forgotten for what goes with it.
+    of them, the more so the lower the rate: at first the tower is free to find what goes with the finding, and then
+    learns again to read the finding too, which it forgets for it.
     """
 
     def __init__(
@@ -94,11 +96,12 @@ class FilmTrainer:
         return (now - before).pow(2).mean() / before.var()
 
     def step(self, rate: float) -> float:
-        """One optimisation step, the learning rate scaled by `rate`; returns the loss."""
+        """One optimisation step, the learning rate scaled by `rate` (0 to 1); returns the loss."""
         import torch
 
         index = self.rng.integers(self.held_out, len(self.pool), size=self.batch - self.batch // 4)
-        loss = self.loss(index) + _KEEP * self.moved(self.rng.integers(len(self.known), size=self.batch // 4))
+        known = self.rng.integers(len(self.known), size=self.batch // 4)
+        loss = self.loss(index) + _KEEP * (1.0 - rate) * self.moved(known)
         self.optimizer.zero_grad(set_to_none=True)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate * rate
