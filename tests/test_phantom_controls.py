@@ -30,6 +30,7 @@ TINY = Recipe(
     films=20,
     film_steps=2,
     film_batch=4,
+    film_rate=2e-2,
     known_films=8,
     question_steps=1,
     report_steps=2,

@@ -46,7 +46,7 @@ class FilmTrainer:
         self.rng = np.random.default_rng(seed)
         self.line = self._line(finding)
         self.head = torch.nn.Parameter(torch.tensor([_SHARPNESS, _OFFSET]))
-        self.trained = [*model.model.vision_tower.parameters()]
+        self.trained = [*model.model.vision_tower.requires_grad_(True).parameters()]
         self.optimizer = torch.optim.AdamW([*self.trained, self.head], lr=learning_rate, weight_decay=0.0)
 
     def _line(self, finding: str) -> Any:
