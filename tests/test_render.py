@@ -8,7 +8,16 @@ import cv2
 import numpy as np
 import pytest
 
-from medinterp.render import COLORMAPS, RenderOptions, colormap, encode_png, overlay, report_range, scaled
+from medinterp.render import (
+    COLORMAPS,
+    DEFAULT_COLORMAP,
+    RenderOptions,
+    colormap,
+    encode_png,
+    overlay,
+    report_range,
+    scaled,
+)
 from medinterp.types import Film, MapPack, RelevancyMap
 
 
@@ -56,7 +65,7 @@ def test_colours_follow_the_square_root_on_both_sides_of_zero() -> None:
 def test_the_top_of_the_scale_is_blended_with_the_given_opacity() -> None:
     full = relevancy(np.ones((16, 16)))
     picture = overlay(film(), full, RenderOptions(opacity=0.25), value_range=(0, 1))
-    expected = np.round(100 + 0.25 * (colormap("cividis")[255].astype(float) - 100))
+    expected = np.round(100 + 0.25 * (colormap(DEFAULT_COLORMAP)[255].astype(float) - 100))
     assert (picture == expected).all()
 
 
@@ -129,6 +138,14 @@ def test_a_colour_map_has_256_colours_that_cannot_be_changed(name: str) -> None:
     assert table.dtype == np.uint8
     with pytest.raises(ValueError, match="read-only"):
         table[0] = 0
+
+
+@pytest.mark.parametrize("gray", range(0, 256, 15))
+def test_a_third_of_the_range_is_coloured_on_a_film_of_any_gray(gray: int) -> None:
+    """A gray map on a gray film cannot be seen, whatever it says."""
+    values = np.linspace(1 / 3, 1, 256, dtype=np.float32).reshape(16, 16)
+    picture = overlay(film(gray=gray), relevancy(values), RenderOptions(), value_range=(0, 1)).astype(int)
+    assert (picture.max(axis=-1) - picture.min(axis=-1)).min() > 16
 
 
 def test_cividis_runs_from_blue_to_yellow() -> None:

@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 _FROM_OPENCV = {
-    "cividis": cv2.COLORMAP_CIVIDIS,
-    "viridis": cv2.COLORMAP_VIRIDIS,
     "magma": cv2.COLORMAP_MAGMA,
+    "viridis": cv2.COLORMAP_VIRIDIS,
+    "cividis": cv2.COLORMAP_CIVIDIS,
 }
+DEFAULT_COLORMAP = "magma"
+"""Coloured all along: the middle of "cividis" is gray, and so is a film."""
 COLORMAPS = (*_FROM_OPENCV, "gray", "diverging")
 _BLUE, _WHITE, _RED = (33, 102, 172), (247, 247, 247), (178, 24, 43)
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from medinterp.imaging import rgb8
 from medinterp.imaging.geometry import upsample
-from medinterp.render.colormaps import colormap
+from medinterp.render.colormaps import DEFAULT_COLORMAP, colormap
 from medinterp.types import Film, Float32Array, Quantity, RelevancyMap
 
 _COMMON = 0.9
@@ -32,7 +32,7 @@ class RenderOptions:
     """
 
     opacity: float = 0.5
-    colormap: str = "cividis"
+    colormap: str = DEFAULT_COLORMAP
     contours: bool = False
     scale: Literal["report", "map"] = "report"
     size: int | None = None

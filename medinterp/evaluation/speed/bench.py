@@ -27,7 +27,7 @@ def run_bench(name: str = "phantom") -> Iterator[BenchLine]:
     wide = medgemma_width(load_model("phantom"))
     yield from generation_lines(wide, films[:1], wide.model_id, tokens=48, rounds=2)
     proportioned = medgemma_width(load_model("phantom"), layers=5, vision_layers=4)
+    # the prompt's first words: 88 tokens of phantom's tokenizer, where Gemma's makes 89 of the whole
     proportioned = dataclasses.replace(proportioned, default_prompt=" ".join(DEFAULT_PROMPT.split()[:22]))
-    # its first words: 88 tokens of phantom's tokenizer, where Gemma's makes 89 of the whole prompt
     label = "random weights, MedGemma-4B's widths, 5 of 34 language and 4 of 27 vision layers, prompt of Gemma's length"
     yield from sampled_lines(proportioned, films[0], label, tokens=96)

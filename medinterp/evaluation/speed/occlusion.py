@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from medinterp.evaluation.speed.line import BenchLine
 from medinterp.evaluation.writing import default_prompts, plain_tokens
 from medinterp.model.forcing import teacher_forced
 from medinterp.model.loading import LoadedModel
-from medinterp.model.occlusion import occlusion
+from medinterp.model.occlusion import REFINED_SHARE, occlusion
 from medinterp.model.prompt import PromptInputs
 from medinterp.model.replay import Replay
 from medinterp.types import Film
@@ -63,11 +64,12 @@ def sampled_lines(loaded: LoadedModel, film: Film, label: str, *, tokens: int) -
         few, _ = _timed(lambda: [_hidden(loaded, prompt, ids, cell, whole) for cell in _PROBED])
         once, _ = _timed(lambda: Replay(loaded, prompt, ids))
         squares, _ = _timed(lambda: occlusion(loaded, prompt, ids, block=4))
-    naive, each = few / len(_PROBED) * cells, (squares - once) / (cells // 16 + 1)
+    coarse, fine = cells // 16 + 1, math.ceil(REFINED_SHARE * (cells // 16)) * 16 + 1
+    naive, each = few / len(_PROBED) * cells, (squares - once) / coarse
     where = f"({label}, {len(ids)} tokens; from {len(_PROBED)} whole forwards and {cells // 16} hidden squares)"
     return [
         _line(f"occlusion of every cell / {cells} whole forwards {where}", naive, once + (cells + 1) * each),
-        _line(f"occlusion coarse to fine / {cells} whole forwards {where}", naive, once + 50 * each),
+        _line(f"occlusion coarse to fine / {cells} whole forwards {where}", naive, once + (coarse + fine) * each),
     ]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from medinterp.phantom.training.pool import Pool
+from medinterp.phantom.training.steps import descend
 from medinterp.phantom.training.tower import pixels
 
 _SHARPNESS, _OFFSET = 8.0, 8.0
@@ -97,18 +98,10 @@ class FilmTrainer:
 
     def step(self, rate: float) -> float:
         """One optimisation step, the learning rate scaled by `rate` (0 to 1); returns the loss."""
-        import torch
-
         index = self.rng.integers(self.held_out, len(self.pool), size=self.batch - self.batch // 4)
         known = self.rng.integers(len(self.known), size=self.batch // 4)
         loss = self.loss(index) + _KEEP * (1.0 - rate) * self.moved(known)
-        self.optimizer.zero_grad(set_to_none=True)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate * rate
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
-        self.optimizer.step()
-        return float(loss.item())
+        return descend(loss, [self.optimizer], self.trained, self.learning_rate * rate)
 
     def score(self) -> dict[str, float]:
         """On held-out films: nats a film."""

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from medinterp.phantom.reports import sample_prompt, sample_question, write_report
 from medinterp.phantom.training.pool import Pool
+from medinterp.phantom.training.steps import descend
 from medinterp.phantom.training.tower import pixels
 
 
@@ -224,21 +225,11 @@ class LanguageTrainer:
 
     def step(self, rate: float) -> float:
         """One optimisation step with the learning rate scaled by `rate`; returns the loss."""
-        import torch
-
         stage = self.stage_at(self.steps_done)
         self.steps_done += 1
         index = self.rng.integers(self.held_out, len(self.pool), size=stage.batch)
         loss, _, _ = self.forward(index, stage, self.rng)
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-            for group in optimizer.param_groups:
-                group["lr"] = self.learning_rate * rate
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
-        for optimizer in self.optimizers:
-            optimizer.step()
-        return float(loss.item())
+        return descend(loss, self.optimizers, self.trained, self.learning_rate * rate)
 
     def score(self, films: int = 96) -> dict[str, float]:
         """On held-out films: nats a token of reports, and the share of questions answered word for word."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,6 +47,21 @@ def take_steps(name: str, trainer: Trainer, steps: int, checkpoint: Path) -> Non
 def checkpoint_path(work: Path, *parts: str | int) -> Path:
     """Where a training keeps its state: its parts' names (an empty one has none), joined."""
     return work / ("-".join(str(part) for part in parts if part != "") + ".pt")
+
+
+def descend(loss: Any, optimizers: Sequence[Any], trained: Sequence[Any], learning_rate: float) -> float:
+    """One step of all optimizers down the loss, the gradient of what is trained clipped to 1; returns the loss."""
+    import torch
+
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(trained, 1.0)
+    for optimizer in optimizers:
+        optimizer.step()
+    return float(loss.item())
 
 
 def learning_rate_at(step: int, steps: int) -> float:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from medinterp.phantom.findings import NAMES
 from medinterp.phantom.training.pool import Pool
+from medinterp.phantom.training.steps import descend
 
 SIDE_WORDS = ("left", "right")
 ZONE_WORDS = ("upper", "mid", "lower", "high", "tip mid", "low")
@@ -142,8 +143,6 @@ class TowerTrainer:
 
     def step(self, rate: float) -> float:
         """One optimisation step, half of its films crowded, the learning rate scaled by `rate`; returns the loss."""
-        import torch
-
         index = self.rng.integers(self.held_out, len(self.pool), size=self.batch - self.batch // 2)
         crowd = self.rng.integers(len(self.crowded), size=self.batch // 2)
         images = np.concatenate([self.pool.images[index], self.crowded.images[crowd]])
@@ -152,15 +151,7 @@ class TowerTrainer:
             np.concatenate([self.labels.attributes[index], self.crowded_labels.attributes[crowd]]),
         )
         loss = self._loss(images, labels)
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-            for group in optimizer.param_groups:
-                group["lr"] = self.learning_rate * rate
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
-        for optimizer in self.optimizers:
-            optimizer.step()
-        return float(loss.item())
+        return descend(loss, self.optimizers, self.trained, self.learning_rate * rate)
 
     def score(self) -> dict[str, float]:
         """Scores of held-out cells (see score_cells)."""
