@@ -15,8 +15,9 @@ from medinterp.model import LoadedModel
 from medinterp.model.capture import AttentionCall
 from medinterp.model.forcing import teacher_forced
 from medinterp.model.gradients import attention_weights, weighted_values
-from medinterp.model.integrated import integrated_edge_gradient, integrated_gradients
+from medinterp.model.integrated import FADED, input_x_gradient, integrated_edge_gradient, integrated_gradients
 from medinterp.model.prompt import PromptInputs, build_prompt
+from medinterp.types import Float32Array
 
 
 @contextmanager
@@ -57,16 +58,39 @@ def test_every_row_is_the_mean_of_its_own_gradients_along_the_path(
         found = integrated_gradients(loaded, prompt, tokens, steps=steps, progress=done.append)
     assert found.shape == (len(tokens), 256 * len(prompt.image_spans))
     assert sum(done) == len(tokens)
+    points = [(step + 0.5) / steps for step in range(steps)]
     for token in (0, len(tokens) - 1):
-        expected = torch.zeros(found.shape[1])
-        for step in range(steps):
-            kept: list[torch.Tensor] = []
-            with torch.enable_grad(), faded(loaded, (step + 0.5) / steps, kept):
-                logprob = forced_logprobs(loaded, prompt, tokens)[token]
-                (slope,) = torch.autograd.grad(logprob, kept[0])
-            expected += (slope * kept[1]).sum(-1).flatten() / steps
-        np.testing.assert_allclose(found[token], expected.numpy(), atol=1e-5 + 1e-3 * float(expected.abs().max()))
-        assert float(expected.abs().max()) > 1e-3
+        agrees(found[token], slopes_on(points, loaded, prompt, tokens, token))
+
+
+def slopes_on(
+    points: list[float], loaded: LoadedModel, prompt: PromptInputs, tokens: list[int], token: int
+) -> torch.Tensor:
+    """(e - mean) . d log p / d e of one token, the mean over points, each by a whole forward."""
+    expected = []
+    for point in points:
+        kept: list[torch.Tensor] = []
+        with torch.enable_grad(), faded(loaded, point, kept):
+            (slope,) = torch.autograd.grad(forced_logprobs(loaded, prompt, tokens)[token], kept[0])
+        expected.append((slope * kept[1]).sum(-1).flatten())
+    return torch.stack(expected).mean(0)
+
+
+def agrees(found: Float32Array, expected: torch.Tensor) -> None:
+    most = float(expected.abs().max())
+    assert most > 1e-3
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5 + 1e-3 * most)
+
+
+def test_input_x_gradient_is_the_slope_where_the_picture_has_faded_a_little(
+    loaded: LoadedModel, prompt: PromptInputs, tokens: list[int]
+) -> None:
+    done: list[int] = []
+    with loaded.lock:
+        found = input_x_gradient(loaded, prompt, tokens, tokens=[len(tokens) - 1, 0], progress=done.append)
+    assert sum(done) == 2
+    agrees(found[0], slopes_on([FADED], loaded, prompt, tokens, len(tokens) - 1))
+    agrees(found[1], slopes_on([FADED], loaded, prompt, tokens, 0))
 
 
 def test_a_row_adds_up_to_what_the_picture_is_worth(
@@ -120,8 +144,7 @@ def test_every_edge_row_is_what_its_own_looks_lose_between_the_points(
             for slope, one, other in zip(slopes, before, after, strict=True):
                 moved = slope * (one - other).detach() / 2  # [1, heads, S, D]
                 expected += moved.sum(dim=(0, 1, 3))[cells]
-        np.testing.assert_allclose(found[token], expected.numpy(), atol=1e-5 + 1e-3 * float(expected.abs().max()))
-        assert float(expected.abs().max()) > 1e-3
+        agrees(found[token], expected)
 
 
 def _looks(

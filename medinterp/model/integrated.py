@@ -17,6 +17,8 @@ from medinterp.types import Float32Array
 
 STEPS = 8
 """Parts of the path from the film to its mean embedding."""
+FADED = 0.25
+"""How far the picture has faded where `input_x_gradient` takes its slopes."""
 
 
 def integrated_gradients(
@@ -42,11 +44,48 @@ def integrated_gradients(
     token through as many points side by side as memory_bytes holds. progress gets the number of tokens done. Raises
     GenerationCancelled between tokens. The caller holds loaded.lock.
     """
+    points = [(step + 0.5) / steps for step in range(steps)]
+    return _slopes_on(points, loaded, prompt, token_ids, tokens, memory_bytes, progress, cancelled)
+
+
+def input_x_gradient(
+    loaded: LoadedModel,
+    prompt: PromptInputs,
+    token_ids: Sequence[int],
+    *,
+    tokens: Sequence[int] | None = None,
+    memory_bytes: int = MEMORY_BYTES,
+    progress: Callable[[int], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Float32Array:
+    """Gradient times input of log p(y_t) by the image cells, nats, float32 [T, cells of all images].
+
+    (e_i - m) . d log p_t / d e_i (Shrikumar et al., Not Just a Black Box, 2016, with the mean embedding m as the
+    reference): to first order, what occlusion takes away with one cell. The slope is taken where the whole picture has
+    gone FADED of the way to m. At the film itself a sure model is flat: its log p is near 0 and hiding one cell moves
+    it by what the slope there does not show.
+
+    tokens, memory_bytes, progress, GenerationCancelled, loaded.lock: as of `integrated_gradients`.
+    """
+    return _slopes_on([FADED], loaded, prompt, token_ids, tokens, memory_bytes, progress, cancelled)
+
+
+def _slopes_on(
+    points: Sequence[float],
+    loaded: LoadedModel,
+    prompt: PromptInputs,
+    token_ids: Sequence[int],
+    tokens: Sequence[int] | None,
+    memory_bytes: int,
+    progress: Callable[[int], None] | None,
+    cancelled: Callable[[], bool] | None,
+) -> Float32Array:
+    """(e_i - m) . the mean over the points of d log p_t / d e_i; a point: how far the picture has faded to m."""
     with torch.no_grad():
         replay = Replay(loaded, prompt, token_ids)
     wanted = list(range(len(token_ids)) if tokens is None else tokens)
     away = replay.features - replay.features.mean(dim=1, keepdim=True)  # [images, cells, d]
-    faded = (torch.arange(steps, device=away.device, dtype=away.dtype) + 0.5) / steps
+    faded = torch.tensor(points, device=away.device, dtype=away.dtype)
     side_by_side = max(1, memory_bytes // _copy_bytes(replay))
     worth = torch.zeros(len(wanted), away.shape[0] * away.shape[1], device=away.device)
     parts = torch.split(faded, side_by_side)
@@ -57,7 +96,7 @@ def integrated_gradients(
             if cancelled is not None and cancelled():
                 raise GenerationCancelled(f"cancelled after {telling.told} of {len(wanted)} tokens")
             slopes = path.slopes(token).sum(0)
-            worth[row] += (slopes.float() * away.float()).sum(-1).flatten() / steps
+            worth[row] += (slopes.float() * away.float()).sum(-1).flatten() / len(points)
             telling.done()
     return np.asarray(worth.cpu().numpy())
 

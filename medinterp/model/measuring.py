@@ -7,7 +7,7 @@ from typing import Any
 
 from medinterp.errors import MethodError, UnknownMethodError
 from medinterp.model.gradients import EdgeGradients, edge_gradient, gradient_relevancy
-from medinterp.model.integrated import integrated_edge_gradient, integrated_gradients
+from medinterp.model.integrated import input_x_gradient, integrated_edge_gradient, integrated_gradients
 from medinterp.model.loading import LoadedModel
 from medinterp.model.occlusion import occlusion
 from medinterp.model.prompt import PromptInputs
@@ -15,6 +15,7 @@ from medinterp.types import Float32Array, MeasuredCells
 
 _ALONE: Mapping[str, Callable[..., Float32Array]] = {
     "gradient_relevancy": gradient_relevancy,
+    "input_x_gradient": input_x_gradient,
     "integrated_edge_gradient": integrated_edge_gradient,
     "integrated_gradients": integrated_gradients,
 }

@@ -63,6 +63,16 @@ def occlusion(
     return shares
 
 
+def shape_of_batches(pictures: int, most: int) -> tuple[int, int]:
+    """How many batches of how many pictures each, at most `most`.
+
+    All have one shape, the last one filled up with whole pictures: kernels round by the shape, and a cell can be worth
+    less than what rounding moves.
+    """
+    batches = math.ceil(pictures / most)
+    return batches, math.ceil(pictures / batches)
+
+
 def _squares(replay: Replay, side: int) -> list[list[int]]:
     """The cells of each square of side x side cells, image after image; raises MethodError when they do not fit."""
     facts = replay.loaded.facts
@@ -97,10 +107,8 @@ class _Batches:
     def drops(self, hidden: Sequence[Sequence[int]]) -> Float32Array:
         """What the tokens lose when each group of cells is hidden: float32 [T, groups], nats."""
         replay, pictures = self._replay, len(hidden) + 1
-        batches = math.ceil(pictures / self._size)
-        size = math.ceil(pictures / batches)
-        # The first picture stays whole. All batches have one shape, the last one filled up with whole pictures: kernels
-        # round by it, and a cell can be worth less than what rounding moves.
+        batches, size = shape_of_batches(pictures, self._size)
+        # The first picture stays whole.
         where = torch.zeros(size * batches, self._cells, dtype=torch.bool, device=replay.features.device)
         for row, group in enumerate(hidden, start=1):
             where[row, list(group)] = True

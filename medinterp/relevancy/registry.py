@@ -49,7 +49,7 @@ INDEPENDENT = ("attention", "propagation", "gradient", "perturbation")
 """Families whose agreement means something."""
 PREFERRED = (
     "layer_weighted", "value_weighted", "head_importance", "raw",
-    "integrated_gradients", "integrated_edge_gradient", "edge_gradient",
+    "integrated_gradients", "integrated_edge_gradient", "input_x_gradient", "edge_gradient",
 )  # fmt: skip
 """Which method stands for its family in a combination, where several could."""
 

@@ -13,7 +13,7 @@ import torch
 
 from medinterp.evaluation.benchmark.memory import with_peak
 from medinterp.model.gradients import edge_gradient, gradient_relevancy
-from medinterp.model.integrated import integrated_edge_gradient, integrated_gradients
+from medinterp.model.integrated import input_x_gradient, integrated_edge_gradient, integrated_gradients
 from medinterp.model.loading import LoadedModel
 from medinterp.model.occlusion import occlusion
 from medinterp.model.prompt import build_prompt
@@ -22,7 +22,11 @@ from medinterp.types import Film, Float32Array, Generation, MeasuredCells
 
 EXACT = "occlusion"
 COARSE = "occlusion, coarse to fine"
-BACKWARD = {"gradient_relevancy": gradient_relevancy, "integrated_gradients": integrated_gradients}
+BACKWARD = {
+    "gradient_relevancy": gradient_relevancy,
+    "input_x_gradient": input_x_gradient,
+    "integrated_gradients": integrated_gradients,
+}
 THOROUGH = (EXACT, COARSE, *BACKWARD)
 """A forward for each cell, or a backward for each token: these take a hundred times what the others do."""
 MIB = 2.0**20

@@ -17,7 +17,7 @@ from medinterp.evaluation.speed.line import BenchLine
 from medinterp.evaluation.writing import default_prompts, plain_tokens
 from medinterp.model.forcing import teacher_forced
 from medinterp.model.loading import LoadedModel
-from medinterp.model.occlusion import REFINED_SHARE, occlusion
+from medinterp.model.occlusion import REFINED_SHARE, occlusion, shape_of_batches
 from medinterp.model.prompt import PromptInputs
 from medinterp.model.replay import Replay
 from medinterp.types import Film
@@ -55,20 +55,25 @@ def sampled_lines(loaded: LoadedModel, film: Film, label: str, *, tokens: int) -
     """The same ratios for a model too large to do it all: a few whole forwards, and the hiding of 16 squares.
 
     What runs once (vision tower, the pass as it was) is timed by itself, the rest counted up to 256 cells and the whole
-    picture beside them, and to the 16 squares and 32 cells of coarse to fine, each with a whole picture.
+    picture beside them, and to the 16 squares and 32 cells of coarse to fine, each with a whole picture. Pictures that
+    fill up the last batch are counted wherever there are any.
     """
     prompt, ids = _written(loaded, film, tokens)
     cells = loaded.facts.cells
     with loaded.lock, torch.no_grad():
         whole = teacher_forced(loaded, prompt, ids).logprobs
         few, _ = _timed(lambda: [_hidden(loaded, prompt, ids, cell, whole) for cell in _PROBED])
-        once, _ = _timed(lambda: Replay(loaded, prompt, ids))
+        once, replay = _timed(lambda: Replay(loaded, prompt, ids))
         squares, _ = _timed(lambda: occlusion(loaded, prompt, ids, block=4))
-    coarse, fine = cells // 16 + 1, math.ceil(REFINED_SHARE * (cells // 16)) * 16 + 1
+    most = replay.batch_size()
+    exact, coarse, fine = (
+        math.prod(shape_of_batches(hidden + 1, most))
+        for hidden in (cells, cells // 16, math.ceil(REFINED_SHARE * (cells // 16)) * 16)
+    )
     naive, each = few / len(_PROBED) * cells, (squares - once) / coarse
     where = f"({label}, {len(ids)} tokens; from {len(_PROBED)} whole forwards and {cells // 16} hidden squares)"
     return [
-        _line(f"occlusion of every cell / {cells} whole forwards {where}", naive, once + (cells + 1) * each),
+        _line(f"occlusion of every cell / {cells} whole forwards {where}", naive, once + exact * each),
         _line(f"occlusion coarse to fine / {cells} whole forwards {where}", naive, once + (coarse + fine) * each),
     ]
 
