@@ -70,6 +70,7 @@ FINDINGS = (
     ("pleural effusion", "pleural effusions", True, "bilateral", None),
     ("pneumothorax", "pneumothorax", False, None, None),
     ("cardiomegaly", "heart is enlarged", True, None, None),
+    ("nodule", "upper nodule", True, "left", "upper"),
 )
 
 

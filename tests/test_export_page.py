@@ -18,7 +18,7 @@ from selenium.webdriver.common.keys import Keys
 
 from medinterp import export
 from medinterp.errors import SelectionError
-from medinterp.relevancy import select_map, word_maps
+from medinterp.relevancy import quantity_of, select_map, word_maps
 from medinterp.render import DEFAULT_COLORMAP, RenderOptions, overlay, report_range
 from medinterp.types import Explanation, Film, MapPack, Report, ReportToken, Section, Word
 from tests.api_samples import sample_explanation, sample_film
@@ -229,6 +229,33 @@ def test_methods_can_be_changed_and_signed_maps_keep_both_signs(browser: Page, t
     browser.run("const m = byId('method'); m.value = '0'; m.dispatchEvent(new Event('input'))")
     assert_drawn(browser, explanation, "raw", (2, 3), 0.5)
     assert "last layer" in browser.driver.find_element(By.ID, "meaning").text
+
+
+def test_where_the_members_of_a_consensus_disagree_is_a_view_of_its_own(browser: Page, tmp_path: Path) -> None:  # noqa: F811
+    sample = sample_explanation()
+    agreed, apart = np.random.default_rng(8).random((2, 8, 4, 4)).astype(np.float32)
+    members = ("raw", "edge_gradient")
+    pack = MapPack("consensus", agreed, signed=False, additive=False, members=members, disagreement=apart)
+    explanation = dataclasses.replace(sample, packs={"consensus": pack, **sample.packs})
+    open_export(browser, explanation, tmp_path / "report.html", method="raw")
+    names = [option.text for option in browser.driver.find_elements(By.CSS_SELECTOR, "#method option")]
+    assert names == ["Consensus", "Consensus, disagreement", "Raw attention"]
+    click_word(browser, "effusion")
+    assert_drawn(browser, explanation, "raw", (2, 3), 0.5)
+    browser.run("const m = byId('method'); m.value = '1'; m.dispatchEvent(new Event('input'))")
+    spread = dataclasses.replace(explanation, packs={"consensus": quantity_of(pack, "disagreement")})
+    assert_drawn(browser, spread, "consensus", (2, 3), 0.5)
+    said = browser.driver.find_element(By.ID, "meaning").text
+    assert said.startswith("Bright where Raw attention and Edge gradient rank a cell far apart.")
+
+
+def test_equal_findings_say_which_section_they_stand_in() -> None:
+    sample = sample_explanation()
+    first = sample.report.findings[0]
+    twice = dataclasses.replace(sample.report, findings=(first, dataclasses.replace(first, index=1, section="HEART")))
+    page = export.html(dataclasses.replace(sample, report=twice))
+    assert "no pleural effusion (PLEURA)</button>" in page and "no pleural effusion (HEART)</button>" in page
+    assert "no pleural effusion</button>" in export.html(sample)
 
 
 def test_a_faint_map_is_stretched_only_on_request_and_then_says_so(browser: Page, tmp_path: Path) -> None:  # noqa: F811

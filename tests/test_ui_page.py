@@ -126,6 +126,8 @@ def test_phrase_and_finding(page: Page, api: FakeApi, film: Path) -> None:
     assert page.run(pressed) == len(REPORT.findings[3].word_indices) == 2
     absent = page.driver.find_element("css selector", '#medinterp-findings [data-finding-index="4"]')
     assert absent.text == "no pneumothorax"
+    twins = page.driver.find_elements("css selector", ":is([data-finding-index='1'], [data-finding-index='6'])")
+    assert [twin.text for twin in twins] == ["nodule, left upper (LUNGS)", "nodule, left upper (IMPRESSION)"]
     assert "mi-absent" in str(page.word(REPORT.findings[4].word_indices[0]).get_attribute("class"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from html import escape
 
 from medinterp.types import Finding, Report
@@ -32,11 +33,13 @@ def report_html(report: Report) -> str:
 
 
 def findings_html(report: Report) -> str:
-    """The findings as buttons; their selections follow the words'."""
+    """The findings as buttons; their selections follow the words'. Equal ones say which section they stand in."""
     chips = []
+    titles = Counter(finding_title(finding) for finding in report.findings)
     for place, finding in enumerate(report.findings):
         kind = "present" if finding.present else "absent"
-        name = escape(finding_title(finding))
+        title = finding_title(finding)
+        name = escape(f"{title} ({finding.section})" if titles[title] > 1 and finding.section else title)
         if tokens_of(report, finding):
             selection = len(report.words) + place
             button = f'<button type="button" class="chip {kind}" aria-pressed="false"'

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from medinterp.errors import SelectionError
 from medinterp.export.markup import finding_title, findings_html, report_html, tokens_of
 from medinterp.imaging import rgb8
-from medinterp.relevancy import METHODS, select_map, word_maps
+from medinterp.relevancy import METHODS, quantity_of, select_map, word_maps
 from medinterp.render import DEFAULT_COLORMAP, RenderOptions, colormap, encode_png, report_range
 from medinterp.types import Explanation, Film, MapPack, Provenance, Report, Word
 
@@ -42,10 +42,13 @@ def html(explanation: Explanation, *, method: str | None = None) -> str:
         raise SelectionError(f"{shown!r} was not computed for this report; there are: {', '.join(packs)}")
     report, provenance = explanation.report, explanation.provenance
     selections = _selections(report)
+    views = _views(packs)
     data = {
         "opacity": RenderOptions().opacity,
         "selections": [{"label": label, "facts": facts} for label, facts, _ in selections],
-        "methods": [_method(pack, report.words, [tokens for _, _, tokens in selections]) for pack in packs.values()],
+        "methods": [
+            _method(meaning, pack, report.words, [tokens for _, _, tokens in selections]) for _, meaning, pack in views
+        ],
     }
     script, style = _asset("page.js"), _asset("page.css")
     policy = f"default-src 'none'; img-src data:; script-src {_digest(script)}; style-src {_digest(style)}"
@@ -62,8 +65,8 @@ def html(explanation: Explanation, *, method: str | None = None) -> str:
         film=f"data:image/png;base64,{_base64(encode_png(picture))}",
         width=width,
         height=height,
-        methods=_options(list(packs), shown),
-        alone="" if len(packs) > 1 else " disabled",
+        methods=_options([title for title, _, _ in views], chosen=[pack for _, _, pack in views].index(packs[shown])),
+        alone="" if len(views) > 1 else " disabled",
         opacity=data["opacity"],
         report=report_html(report),
         findings=findings_html(report),
@@ -106,7 +109,26 @@ def _facts(word: Word) -> str:
     return ", ".join(facts)
 
 
-def _method(pack: MapPack, words: Sequence[Word], selections: list[tuple[int, ...]]) -> dict[str, Any]:
+def _views(packs: Mapping[str, MapPack]) -> list[tuple[str, str, MapPack]]:
+    """Title, meaning and maps of every method, and after a consensus how far its members disagree."""
+    views = []
+    for name, pack in packs.items():
+        title = _title(name)
+        views.append((title, METHODS[name].meaning if name in METHODS else "", pack))
+        if pack.disagreement is not None:
+            members = " and ".join(_title(member) for member in pack.members)
+            apart = f"Bright where {members} rank a cell far apart."
+            views.append((f"{title}, disagreement", apart, quantity_of(pack, "disagreement")))
+    return views
+
+
+def _title(name: str) -> str:
+    return METHODS[name].title if name in METHODS else name
+
+
+def _method(
+    meaning: str, pack: MapPack, words: Sequence[Word], selections: list[tuple[int, ...]]
+) -> dict[str, Any]:
     """What the page needs of one method; values: float32 [selections, rows, columns]."""
     _, rows, columns = pack.values.shape
     values = np.zeros((len(selections), rows, columns), dtype="<f4")
@@ -117,7 +139,7 @@ def _method(pack: MapPack, words: Sequence[Word], selections: list[tuple[int, ..
     known = METHODS.get(pack.method)
     return {
         "name": pack.method,
-        "meaning": known.meaning if known else "",
+        "meaning": meaning,
         "citation": known.citation if known else "",
         "notes": list(pack.notes),
         "signed": pack.signed,
@@ -131,13 +153,11 @@ def _method(pack: MapPack, words: Sequence[Word], selections: list[tuple[int, ..
     }
 
 
-def _options(names: list[str], shown: str) -> str:
-    rows = []
-    for place, name in enumerate(names):
-        title = METHODS[name].title if name in METHODS else name
-        chosen = " selected" if name == shown else ""
-        rows.append(f'<option value="{place}"{chosen}>{escape(title)}</option>')
-    return "\n".join(rows)
+def _options(titles: Sequence[str], chosen: int) -> str:
+    return "\n".join(
+        f'<option value="{place}"{" selected" if place == chosen else ""}>{escape(title)}</option>'
+        for place, title in enumerate(titles)
+    )
 
 
 def _provenance(provenance: Provenance, film: Film) -> str:

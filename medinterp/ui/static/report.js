@@ -139,14 +139,17 @@ export class ReportView {
   showFindings() {
     // What is there comes first: of the rest there is always more.
     const findings = [...this.report.findings].sort((one, other) => other.present - one.present);
-    const chips = findings.map((finding) => {
+    const titles = findings.map(findingTitle);
+    const chips = findings.map((finding, place) => {
+      const title = titles[place];
+      const twin = titles.indexOf(title) !== titles.lastIndexOf(title); // the impression repeats what was written before
       const chip = make("button", {
         type: "button",
         class: `mi-chip ${finding.present ? "mi-present" : "mi-absent"}`,
         "aria-pressed": "false",
         "data-finding-index": finding.index,
         title: finding.section ? `In ${finding.section}` : false,
-      }, findingTitle(finding));
+      }, twin && finding.section ? `${title} (${finding.section})` : title);
       chip.addEventListener("click", () => this.onSelect({ kind: "finding", index: finding.index }));
       return chip;
     });
