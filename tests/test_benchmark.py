@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import mmap
@@ -15,10 +16,11 @@ import torch
 from medinterp.cli import main
 from medinterp.evaluation.benchmark.certified import COLLAPSE_NATS, STEADY_NATS, Certificates, certify, redrawn
 from medinterp.evaluation.benchmark.film import PRIORS, Plan, score_film
-from medinterp.evaluation.benchmark.maps import COARSE, EXACT, THOROUGH
+from medinterp.evaluation.benchmark.maps import COARSE, EXACT, JOINED, THOROUGH
 from medinterp.evaluation.benchmark.memory import with_peak
 from medinterp.evaluation.benchmark.page import page
 from medinterp.evaluation.benchmark.randomised import randomised
+from medinterp.evaluation.benchmark.run import _made_by
 from medinterp.evaluation.benchmark.summary import markdown, summarise
 from medinterp.evaluation.grammar import determined_words
 from medinterp.evaluation.intervals import hierarchical_mean
@@ -86,12 +88,10 @@ def test_a_forced_report_is_the_written_one(loaded: LoadedModel) -> None:
 
 def test_the_randomised_model_holds_the_same_numbers_elsewhere(loaded: LoadedModel) -> None:
     other = randomised(loaded)
-    mine = dict(loaded.model.model.language_model.layers.named_parameters())
-    theirs = dict(other.model.model.language_model.layers.named_parameters())
-    for name, parameter in mine.items():
-        if parameter.ndim == 2:
-            assert not torch.equal(parameter, theirs[name])
-            assert torch.equal(parameter.flatten().sort().values, theirs[name].flatten().sort().values)
+    theirs = dict(other.model.named_parameters())
+    for name, parameter in loaded.model.named_parameters():
+        assert parameter.unique().numel() == 1 or not torch.equal(parameter, theirs[name])
+        assert torch.equal(parameter.flatten().sort().values, theirs[name].flatten().sort().values)
     film, _ = film_of(*next(unseen_films(1, FILM)))
     ids = [t.token_id for t in Generator(loaded).generate([film]).report.tokens]
     assert float(Generator(other).force([film], ids).trace.token_logprob.mean()) < -2
@@ -99,23 +99,21 @@ def test_the_randomised_model_holds_the_same_numbers_elsewhere(loaded: LoadedMod
 
 @pytest.fixture(scope="module")
 def scored(loaded: LoadedModel) -> dict[str, Any]:
-    from dataclasses import asdict
-
     synthetic, width, height = next(unseen_films(1, FILM))
     plan = Plan(
         thorough=True,
         judged=True,
         controls={"randomised": randomised(loaded)},
         mean_masks=mean_masks(20),
-        token_limit=1,
+        token_limit=2,
     )
-    return asdict(score_film(Generator(loaded), synthetic, width, height, plan))
+    return dataclasses.asdict(score_film(Generator(loaded), synthetic, width, height, plan))
 
 
 def test_a_film_is_scored_by_every_method_beside_the_priors(scored: dict[str, Any]) -> None:
     assert scored["tokens"]
     assert 0 < scored["certified"] <= scored["words"]
-    names = {*METHODS, COARSE, *PRIORS}
+    names = {*METHODS, COARSE, JOINED, *PRIORS}
     first = scored["tokens"][0]
     assert set(first["methods"]) == names
     for name, scores in first["methods"].items():
@@ -126,7 +124,8 @@ def test_a_film_is_scored_by_every_method_beside_the_priors(scored: dict[str, An
         assert ("randomised rho" in scores) == (name not in (*PRIORS, COARSE))
         assert ("randomised pointing" in scores) == (name not in (*PRIORS, COARSE))
     assert first["methods"]["ceiling"]["pointing"] == 1
-    assert set(scored["seconds"]) == set(scored["memory"]) == {*METHODS, COARSE}
+    assert scored["seconds"][JOINED] > scored["seconds"]["integrated_edge_gradient"]
+    assert set(scored["seconds"]) == set(scored["memory"]) == {*METHODS, COARSE, JOINED}
     json.dumps(scored, allow_nan=False)
 
 
@@ -200,6 +199,13 @@ def test_the_command_goes_on_where_it_was_stopped(tmp_path: Path, capsys: pytest
     assert capsys.readouterr().out == (tmp_path / "out" / "benchmark.md").read_text()
 
 
+def test_scores_of_other_layer_weights_are_kept_apart(loaded: LoadedModel) -> None:
+    assert loaded.layer_weights is not None
+    names = {_made_by(loaded), _made_by(dataclasses.replace(loaded, layer_weights=loaded.layer_weights[::-1].copy()))}
+    names.add(_made_by(dataclasses.replace(loaded, layer_weights=None)))
+    assert len(names) == 3
+
+
 def test_the_peak_is_what_was_held_at_one_time() -> None:
     def hold(size: int) -> int:
         # a mapping of its own: an array may come from the allocator's free list, and stay there when it is freed
@@ -219,5 +225,5 @@ def test_a_film_may_be_scored_without_what_takes_longest(loaded: LoadedModel) ->
     synthetic, width, height = next(unseen_films(1, FILM))
     plan = Plan(thorough=False, judged=False, controls={}, mean_masks=mean_masks(20), token_limit=1)
     scores = score_film(Generator(loaded), synthetic, width, height, plan)
-    assert set(scores.tokens[0]["methods"]) == {*METHODS, *PRIORS} - set(THOROUGH)
+    assert set(scores.tokens[0]["methods"]) == {*METHODS, JOINED, *PRIORS} - set(THOROUGH)
     assert all("spearman" not in of for of in scores.tokens[0]["methods"].values())

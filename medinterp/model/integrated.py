@@ -18,7 +18,8 @@ from medinterp.types import Float32Array
 STEPS = 8
 """Parts of the path from the film to its mean embedding."""
 FADED = 0.25
-"""How far the picture has faded where `input_x_gradient` takes its slopes."""
+"""How far the picture has faded where `input_x_gradient` takes its slopes: of 0, 1/8, 1/4 and 3/8 the one whose maps
+rank cells most as occlusion does, on synthetic films from seed 10,950,000 on, which no benchmark uses."""
 
 
 def integrated_gradients(
@@ -41,8 +42,8 @@ def integrated_gradients(
     hiding one costs nothing, and only fading them together shows what they are worth.
 
     tokens: which are wanted, one row each (all unless given). One forward for each point, and one backward for each
-    token through as many points side by side as memory_bytes holds. progress gets the number of tokens done. Raises
-    GenerationCancelled between tokens. The caller holds loaded.lock.
+    token through as many points side by side as memory_bytes holds, at least one. progress gets the number of tokens
+    done. Raises GenerationCancelled between tokens. The caller holds loaded.lock.
     """
     points = [(step + 0.5) / steps for step in range(steps)]
     return _slopes_on(points, loaded, prompt, token_ids, tokens, memory_bytes, progress, cancelled)
@@ -61,9 +62,9 @@ def input_x_gradient(
     """Gradient times input of log p(y_t) by the image cells, nats, float32 [T, cells of all images].
 
     (e_i - m) . d log p_t / d e_i (Shrikumar et al., Not Just a Black Box, 2016, with the mean embedding m as the
-    reference): to first order, what occlusion takes away with one cell. The slope is taken where the whole picture has
-    gone FADED of the way to m. At the film itself a sure model is flat: its log p is near 0 and hiding one cell moves
-    it by what the slope there does not show.
+    reference), the slope taken where the whole picture has gone FADED of the way to m. At the film itself this would be
+    the first order of occlusion; but there a sure model is flat, log p is near 0, and what a hidden cell costs is more
+    than the slope tells.
 
     tokens, memory_bytes, progress, GenerationCancelled, loaded.lock: as of `integrated_gradients`.
     """

@@ -19,7 +19,8 @@ from medinterp.model.loading import LoadedModel
 from medinterp.model.prompt import PromptInputs
 
 MEMORY_BYTES = 512 * 2**20
-_VOCABULARY_PART = 32_768
+_VOCABULARY_PART = 8192
+_LOGIT_BYTES = 14  # float32 three times over in logsumexp, and two masks
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,12 +116,15 @@ class Replay:
         return torch.where(where[..., None], fill[None], self.features[None])
 
     def batch_size(self, memory_bytes: int = MEMORY_BYTES) -> int:
-        """How many pictures' activations fit: states, projections and a mask row each, in the model's dtype."""
+        """How many pictures fit, at least one: states, projections, keys and values in the model's dtype, a mask row,
+        and the logits of a part of the vocabulary, beside that part of the head in float32."""
         facts, text = self.loaded.facts, self.loaded.model.config.get_text_config()
-        width: int = 6 * facts.hidden_size + 3 * text.intermediate_size + 4 * facts.heads * facts.head_dim
+        part: int = min(_VOCABULARY_PART, text.vocab_size)
+        width: int = 8 * facts.hidden_size + 3 * text.intermediate_size + 6 * facts.heads * facts.head_dim
         cache = 2 * facts.layers * facts.key_value_heads * facts.head_dim
         row = (width + cache) * self.loaded.dtype.itemsize + self.length
-        return max(1, memory_bytes // (self.length * row))
+        picture = self.length * row + len(self.token_ids) * part * _LOGIT_BYTES
+        return max(1, (memory_bytes - 4 * part * facts.hidden_size) // picture)
 
     def _masks(self, rows: slice) -> dict[str, torch.Tensor]:
         """The mask of each kind of layer, bool [1, 1, rows, S]."""

@@ -27,6 +27,9 @@ BACKWARD = {
     "input_x_gradient": input_x_gradient,
     "integrated_gradients": integrated_gradients,
 }
+JOINED = "consensus with gradient"
+"""The consensus as it is once a gradient method was asked for: with the one of `JOINING`."""
+JOINING = "integrated_edge_gradient"
 THOROUGH = (EXACT, COARSE, *BACKWARD)
 """A forward for each cell, or a backward for each token: these take a hundred times what the others do."""
 MIB = 2.0**20
@@ -68,9 +71,10 @@ def token_maps(
 ) -> TokenMaps:
     """Maps of the named tokens by every registered method, and by coarse-to-fine occlusion. Holds loaded.lock.
 
-    Methods that ask the model again are run only as far as these tokens need; their seconds are scaled to the whole
-    report by the tokens, or positions, that were left out. thorough: with the methods of THOROUGH; coarse: also
-    with the coarse one. The consensus takes in none of THOROUGH, so that it is the same one on every film.
+    Methods that ask the model again are run only as far as these tokens need, and their seconds are those of the whole
+    report: occlusion's by the positions that were left out, those of BACKWARD by the tokens, without what is done once.
+    thorough: with the methods of THOROUGH; coarse: also with the coarse one. The consensus is that of a report's trace,
+    and JOINED.
     """
     trace, report = generation.trace, generation.report
     inputs = build_prompt(loaded, [film], trace.provenance.prompt)
@@ -101,20 +105,29 @@ def token_maps(
         keep("integrated_edge_gradient", made.timed("integrated_edge_gradient", run, loaded.device), range(count))
         if thorough:
             for name, method in BACKWARD.items():
-                run = partial(method, loaded, inputs, ids[:last], tokens=chosen)
-                keep(name, made.timed(name, run, loaded.device, count / len(chosen)), chosen)
+                run = partial(method, loaded, inputs, ids[:last])
+                keep(name, made.timed(name, partial(run, tokens=chosen), loaded.device), chosen)
+                started = time.perf_counter()
+                run(tokens=[])
+                once = time.perf_counter() - started
+                made.seconds[name] = once + max(made.seconds[name] - once, 0.0) * count / len(chosen)
             keep(EXACT, occluded(EXACT, False), range(last))
             if coarse:
                 values = occluded(COARSE, True)[chosen]
                 made.maps[COARSE] = values.reshape(len(chosen), loaded.facts.grid_rows, loaded.facts.grid_columns)
 
-    members = {name: cells for name, cells in measured.items() if name not in THOROUGH}
     for name, registered in METHODS.items():
         if not registered.on_model:
-            packs = made.timed(name, partial(compute_maps, trace, [name], measured=members), loaded.device)
+            packs = made.timed(name, partial(compute_maps, trace, [name]), loaded.device)
         elif name in measured:
             packs = compute_maps(trace, [name], measured=measured)
         else:
             continue
         made.maps[name] = packs[name].values[chosen]
+    joining = {JOINING: measured[JOINING]}
+    packs = made.timed(JOINED, partial(compute_maps, trace, ["consensus"], measured=joining), loaded.device)
+    made.maps[JOINED] = packs["consensus"].values[chosen]
+    made.seconds[JOINED] += made.seconds[JOINING]
+    if JOINED in made.memory:
+        made.memory[JOINED] = max(made.memory[JOINED], made.memory[JOINING])
     return made

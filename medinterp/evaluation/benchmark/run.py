@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -16,6 +17,8 @@ from medinterp.evaluation.reading import unseen_films
 
 FIRST_SEED = 10_300_000
 """First seed of the films of the benchmark."""
+SCORES = 2
+"""Of what is computed: to be raised when scores of the same name change their meaning."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,10 @@ def run_benchmark(
 ) -> dict[str, list[dict[str, Any]]]:
     """Score every film with every model; answers by model the films' scores (benchmark.film.FilmScores as dicts).
 
-    Each film's scores lie in the work directory as soon as they are known, under the model's revision, so that a run
-    that was stopped goes on. shuffled: a control model that was trained on other films' reports, beside the one of
-    random weights. workers: processes, as many as there are cores unless given. progress gets 1 a film.
+    Each film's scores lie in the work directory as soon as they are known, under the model's revision, layer weights
+    and methods, so that a run that was stopped goes on, and one of something else does not. shuffled: a control model
+    that was trained on other films' reports, beside the one of random weights. workers: processes, as many as there are
+    cores unless given. progress gets 1 a film.
     """
     work.mkdir(parents=True, exist_ok=True)
     count = workers or os.cpu_count() or 1
@@ -113,7 +117,7 @@ def _score(
     controls = _controls(model, shuffled) if controlled else {}
     asked = [name for name, wanted in (("thorough", thorough), ("judged", judged)) if wanted]
     asked += [f"{name}-{_short(control.revision)}" for name, control in controls.items()]
-    path = work / _short(generator.loaded.revision) / ".".join([str(first_seed + number), *asked, "json"])
+    path = work / _made_by(generator.loaded) / ".".join([str(first_seed + number), *asked, "json"])
     if not path.exists():
         (synthetic, width, height) = next(unseen_films(1, first_seed + number))
         plan = Plan(thorough, judged, controls, _mean_masks())
@@ -124,6 +128,16 @@ def _score(
         partial.rename(path)
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
+
+
+def _made_by(loaded: Any) -> str:
+    """What scores depend on beside the film, as a directory's name."""
+    from medinterp.evaluation.benchmark.film import PRIORS
+    from medinterp.relevancy import METHODS
+
+    weights = b"" if loaded.layer_weights is None else loaded.layer_weights.tobytes()
+    names = ",".join([str(SCORES), *METHODS, *PRIORS]).encode()
+    return f"{_short(loaded.revision)}-{hashlib.sha256(names + weights).hexdigest()[:8]}"
 
 
 def _short(revision: str) -> str:

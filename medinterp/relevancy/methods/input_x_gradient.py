@@ -1,4 +1,4 @@
-"""Gradient times input: what occlusion takes away with one cell, to first order (model/integrated.py)."""
+"""Gradient times input: nearly what occlusion takes away with one cell, from one slope (model/integrated.py)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ METHOD = Method(
     name="input_x_gradient",
     family="gradient",
     title="Input x gradient",
-    meaning="First-order loss of the word when a cell is hidden, by every way that leads from the cell to the word.",
+    meaning="What the word's slope says a hidden cell would cost it, by every way from the cell to the word.",
     citation="Shrikumar et al., Not Just a Black Box, 2016; captum's InputXGradient",
     needs=frozenset(),
     on_model=True,
