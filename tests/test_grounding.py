@@ -13,7 +13,7 @@ import pytest
 
 from medinterp.errors import DatasetError, MissingEvidenceError
 from medinterp.evaluation.datasets import GroundingItem
-from medinterp.evaluation.grounding import METRICS, affirming_tokens, evaluate_grounding, phrase_tokens
+from medinterp.evaluation.grounding import METRICS, affirming_tokens, check_films, evaluate_grounding, phrase_tokens
 from medinterp.evaluation.metrics import SHARES
 from medinterp.report import build_report
 from medinterp.types import BoolArray, Film, Float32Array, Generation, ImageSpan, MeasuredCells, Report
@@ -225,5 +225,18 @@ def test_a_film_of_other_sides_than_its_mask_is_refused(tmp_path: Path) -> None:
     write_film(tmp_path / "film", 320, 160)
     with pytest.raises(DatasetError, match="160 x 320 pixels, its mask 320 x 160"):
         evaluate_grounding(lambda _: planted(TEXT, {}), [item], ["raw"])
+    with pytest.raises(DatasetError, match="its mask 320 x 160"):
+        check_films([item])
     write_film(tmp_path / "film", 80, 160)  # half the size is the same film
     assert evaluate_grounding(lambda _: planted(TEXT, {}), [item], ["raw"])["scored"] == 1
+    check_films([item])
+
+
+def test_a_film_that_cannot_be_read_is_named_before_the_model_is_asked(tmp_path: Path) -> None:
+    items = [item_of(tmp_path, name, "Cardiomegaly", over(160, 320, block())) for name in ("one", "two")]
+    items[1].image.write_bytes(b"no film")
+    with pytest.raises(DatasetError, match=f"{items[1].image.name} cannot be read as a film"):
+        check_films(items)
+    items[1].image.unlink()
+    with pytest.raises(DatasetError, match="cannot be read as a film"):
+        evaluate_grounding(lambda _: planted(TEXT, {}), items, ["raw"])

@@ -110,6 +110,33 @@ def test_the_first_order_claim_is_what_a_small_cut_does(loaded: LoadedModel, tok
             assert found.edges[token, place] == pytest.approx(lost, rel=0.05, abs=2e-5)
 
 
+def test_the_first_order_claim_holds_for_edges_that_are_really_cut(loaded: LoadedModel, tokens: list[int]) -> None:
+    """The edge to a cell is gone in every layer and head, and the row renormalised."""
+    prompt = build_prompt(loaded, [noise_film()], "Describe.")
+    found = edge_gradient(loaded, prompt, tokens)
+    first, cells = prompt.length - 1, cells_of(prompt)
+    with torch.no_grad():
+        whole = whole_forward(loaded, prompt, tokens, lambda _, weights: weights)
+    told, lost = [], []
+    for token in (0, 4):
+        row = first + token
+        for place in range(3, len(cells), 16):
+            cell = int(cells[place])
+
+            def cut(_: int, weights: torch.Tensor, row: int = row, cell: int = cell) -> torch.Tensor:
+                changed = weights.clone()
+                changed[:, :, row, cell] = 0
+                changed[:, :, row] /= changed[:, :, row].sum(-1, keepdim=True)
+                return changed
+
+            with torch.no_grad():
+                lost.append(float((whole - whole_forward(loaded, prompt, tokens, cut))[token]))
+            told.append(float(found.edges[token, place]))
+    assert np.abs(lost).max() > 1e-4
+    np.testing.assert_allclose(told, lost, atol=0.1 * float(np.abs(lost).max()))
+    assert np.corrcoef(told, lost)[0, 1] > 0.99
+
+
 def test_parts_change_nothing(loaded: LoadedModel, prompt: PromptInputs, tokens: list[int]) -> None:
     whole = edge_gradient(loaded, prompt, tokens)
     done: list[int] = []

@@ -285,6 +285,29 @@ def test_reports_are_compared_finding_by_finding(monkeypatch: pytest.MonkeyPatch
     assert "gone" in table and "left upper" in table and "+1.65" in table
 
 
+def test_two_findings_of_one_name_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(film: Film, question: str) -> str:
+        sides = ["left", "right"] if film.pixels[:, : film.width // 2].max() > 100 else ["right", "left"]
+        nodules = [f"Nodule in the {side} upper zone." for side in sides]
+        if film.pixels.max() < 100:
+            nodules = ["Nodule in the right upper zone.", "Nodule in the left lower zone."]
+        return f"LUNGS: {' '.join(nodules)} IMPRESSION: Nodule on the left."
+
+    monkeypatch.setattr(
+        "medinterp.evaluation.sensitivity.reports.forced_logprobs", lambda *_: np.zeros(99, np.float32)
+    )
+    dark = Perturbation("dark", "dark", lambda pixels, rng, side: pixels // 4)
+    reader: Any = Reader(answer)
+    result = compare_reports(reader, lit_film(), perturbations=[flip(), dark])
+    by_name = {variant.name: variant for variant in result.variants}
+    assert not by_name["flip"].changed
+    assert [one.before for one in by_name["flip"].findings] == [Said("left", "upper"), Said("right", "upper")]
+    assert [(one.before, one.after, one.change) for one in by_name["dark"].findings] == [
+        (Said("left", "upper"), Said("left", "lower"), "moved"),
+        (Said("right", "upper"), Said("right", "upper"), "same"),
+    ]
+
+
 # ---- maps ----
 
 
@@ -327,7 +350,7 @@ def made_comparison(film: str, held: Sequence[bool], bits: Sequence[float | None
     )
 
 
-def test_a_summary_counts_over_groups() -> None:
+def test_a_summary_counts_over_groups_and_draws_films() -> None:
     groups = [
         made_comparison("a", [True, True, False], [0.0, 0.1, 0.8], False),
         made_comparison("a", [True], [None], True),
@@ -345,6 +368,10 @@ def test_a_summary_counts_over_groups() -> None:
     assert reworded["maps"]["raw"]["bits"]["value"] == pytest.approx(0.4)
     assert reworded["maps"]["raw"]["bits_same_answer"]["value"] == pytest.approx(0.1)
     assert summary == summarise(groups)
+    assert flipped["changed"]["high"] == 1.0
+    assert summarise(groups[2:])["variants"]["flip"]["changed"] == {"value": 1.0, "low": None, "high": None}  # one film
+    apart = [made_comparison(film, [], [], True) for film in "abcd"]
+    assert summarise(apart)["variants"]["flip"]["changed"] == {"value": 1.0, "low": 0.3976, "high": 1.0}
     one = summarise(groups[:1])
     assert one["consistency"] == {"value": 0.6667, "low": None, "high": None}
     nothing = summarise([made_comparison("b", [], [], True)])

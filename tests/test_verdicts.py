@@ -17,7 +17,7 @@ def test_verdicts_are_counted_on_both_kinds_of_words() -> None:
     assert found["picture_words"]["words"] >= 1
     assert found["picture_words"]["value"] > 0.5
     assert found["text_words"]["value"] > 0.5
-    assert found["decoy_refused"]["words"] == found["picture_words"]["words"]
+    assert found["hill_refused"]["words"] == found["edges_refused"]["words"] == found["picture_words"]["words"]
 
 
 def test_a_model_without_the_shortcut_has_no_marker_words() -> None:

@@ -136,7 +136,7 @@ def _grounding(options: argparse.Namespace) -> Result:
     from tqdm import tqdm
 
     from medinterp.evaluation.datasets import GroundingItem, read_chexlocalize, read_ms_cxr
-    from medinterp.evaluation.grounding import evaluate_grounding
+    from medinterp.evaluation.grounding import check_films, evaluate_grounding
     from medinterp.relevancy import TRACE_METHODS, get_method
     from medinterp.types import Film, Generation
 
@@ -148,6 +148,7 @@ def _grounding(options: argparse.Namespace) -> Result:
         items = read_ms_cxr(options.ms_cxr)
     methods = options.methods or list(TRACE_METHODS)
     on_model = [name for name in methods if get_method(name).on_model]
+    check_films([*tuning, *items])
     generator = _generator(options)
 
     def measured(film: Film, generation: Generation) -> Generation:

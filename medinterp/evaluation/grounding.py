@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from medinterp.errors import DatasetError
+from medinterp.errors import DatasetError, FilmError
 from medinterp.evaluation.datasets.item import REPORT_NAMES, GroundingItem
 from medinterp.evaluation.intervals import bootstrap_mean
 from medinterp.evaluation.localisation import centre_prior
@@ -71,7 +72,7 @@ def evaluate_grounding(
     the methods stand a random map, the film's centre, and the mask as the grid shows it, each cell's covered share.
     progress gets 1 for every item, those for tuning included. 95 % intervals from a bootstrap over films.
 
-    Raises DatasetError for a film whose sides are not those of its mask, FilmError for one that cannot be read.
+    Raises DatasetError for a film that cannot be read, or whose sides are not those of its mask (see `check_films`).
     """
     reader = _Reader(explain, methods, force, progress)
     chosen_on = list(reader.scored(tuning))
@@ -150,7 +151,7 @@ class _Reader:
     def scored(self, items: Iterable[GroundingItem]) -> Iterator[_Scored]:
         """The scores of every method and baseline, item after item."""
         for number, (path, of_film) in enumerate(groupby(items, key=lambda item: item.image)):
-            film = read_film(path.read_bytes())
+            film = _film_at(path)
             own: tuple[Report, Mapping[str, MapPack]] | None = None
             for item in of_film:
                 _check_sides(film, item)
@@ -170,6 +171,22 @@ class _Reader:
     def _maps(self, generation: Generation) -> tuple[Report, Mapping[str, MapPack]]:
         packs = compute_maps(generation.trace, self.methods, measured=generation.measured)
         return generation.report, packs
+
+
+def _film_at(path: Path) -> Film:
+    """The film of a file; raises DatasetError that names it."""
+    try:
+        return read_film(path.read_bytes())
+    except (OSError, FilmError) as error:
+        raise DatasetError(f"{path} cannot be read as a film: {error}") from error
+
+
+def check_films(items: Iterable[GroundingItem]) -> None:
+    """Read every film once, so that a long run does not end at a bad file; raises DatasetError as scoring would."""
+    for path, of_film in groupby(items, key=lambda item: item.image):
+        film = _film_at(path)
+        for item in of_film:
+            _check_sides(film, item)
 
 
 def _check_sides(film: Film, item: GroundingItem) -> None:

@@ -28,6 +28,23 @@ def bootstrap_mean(
     }
 
 
+def bootstrap_rate(
+    by_film: Sequence[Sequence[float]], rng: np.random.Generator, draws: int = 1000
+) -> dict[str, float | None]:
+    """`bootstrap_mean` of values that are 0 or 1.
+
+    Where all are alike no draw differs: the other end of the interval is then the exact one (Clopper & Pearson 1934) of
+    one value a film, the rate at which so many films agree once in forty times.
+    """
+    found = bootstrap_mean(by_film, rng, draws)
+    other = 0.025 ** (1 / max(1, sum(map(bool, by_film))))
+    if found["value"] == 1.0:
+        found["low"] = round(other, 4)
+    elif found["value"] == 0.0:
+        found["high"] = round(1 - other, 4)
+    return found
+
+
 def hierarchical_mean(
     by_model: Sequence[Sequence[Sequence[float]]], rng: np.random.Generator, draws: int = 1000
 ) -> dict[str, float | None]:

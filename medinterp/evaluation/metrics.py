@@ -9,7 +9,7 @@ map does. Scores that are not defined for their input are None, never a number.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -105,18 +105,12 @@ def miou_curve(values: Values, mask: BoolArray, shares: Sequence[float] = SHARES
     return np.array([_iou(positive >= share * top, mask) for share in shares])
 
 
-def tune_threshold(maps: Iterable[Values], masks: Iterable[BoolArray], shares: Sequence[float] = SHARES) -> float:
-    """The share of a map's own maximum that gives the highest mean IoU on these maps; the lowest of equal ones.
-
-    To be chosen on validation films and used on others, as in CheXlocalize (Saporta et al. 2022). Maps and masks
-    are taken one pair at a time. Raises ValueError where there are none, or not as many of one as of the other.
-    """
-    curves = [miou_curve(values, mask, shares) for values, mask in zip(maps, masks, strict=True)]
-    return best_share(curves, shares)
-
-
 def best_share(curves: Sequence[npt.NDArray[np.float64]], shares: Sequence[float] = SHARES) -> float:
-    """The share at which the mean of several `miou_curve`s is highest, the lowest of equal ones."""
+    """The share of a map's own maximum at which the mean of several `miou_curve`s is highest, the lowest of equal ones.
+
+    To be chosen on validation films and used on others, as in CheXlocalize (Saporta et al. 2022). Raises ValueError
+    where there is none.
+    """
     if not curves:
         raise ValueError("there is no map to tune a threshold on")
     return float(shares[int(np.mean(curves, axis=0).argmax())])

@@ -10,8 +10,8 @@ import numpy as np
 from medinterp.evaluation.benchmark.certified import certify
 from medinterp.evaluation.faithfulness import RELIANCE_NATS, Judge
 from medinterp.evaluation.grammar import determined_words
-from medinterp.evaluation.intervals import bootstrap_mean
-from medinterp.evaluation.localisation import TOUCHED
+from medinterp.evaluation.intervals import bootstrap_rate
+from medinterp.evaluation.localisation import TOUCHED, edge_prior
 from medinterp.evaluation.metrics import pointing
 from medinterp.evaluation.reading import film_of, unseen_films
 from medinterp.model import Generator
@@ -22,7 +22,7 @@ from medinterp.types import BoolArray, Float32Array
 FIRST_SEED = 10_400_000
 """First seed of the films that verdicts are measured on."""
 METHODS = ("integrated_edge_gradient", "layer_weighted")
-"""Whose maps are judged, beside a decoy."""
+"""Whose maps are judged, beside wrong ones."""
 
 
 def evaluate_verdicts(
@@ -38,7 +38,9 @@ def evaluate_verdicts(
     Of each film one word of a certified token (the picture's) and one that the grammar determines (the text's), both
     drawn at random. `picture_words`: share not called "text"; `text_words`: share called "text". For the picture's
     words and each of METHODS: `region`, the share called "region"; `region_hits`, the share of those whose map points
-    at the finding. decoy: a map that is smooth and of the wrong place; `decoy_refused`: the share not called "region".
+    at the finding. Three maps that are wrong, and the share of each not called "region": `hill_refused` (smooth and of
+    the wrong place), `edges_refused` (the film's edges), `other_finding_refused` (of another finding's word, by the
+    first of METHODS).
     """
     rng = np.random.default_rng(seed)
     loaded = generator.loaded
@@ -70,10 +72,15 @@ def evaluate_verdicts(
                 judge = Judge(loaded, [film], prompt, ids, word.token_indices)
                 baselines = judge.baselines()
                 maps = {name: select_map(pack, word.token_indices).values for name, pack in packs.items()}
-                maps["decoy"] = _decoy(touched, rng)
+                wrong = {"hill": _hill(touched, rng), "edges": edge_prior(film, *touched.shape)}
+                elsewhere = [t for k in range(len(synthetic.findings)) if k != finding for t in certificates.tokens(k)]
+                if elsewhere:
+                    wrong["other_finding"] = packs[METHODS[0]].values[elsewhere[0]]
+                maps |= wrong
                 verdicts = {name: judge.judge(name, values, baselines).verdict for name, values in maps.items()}
             note("picture_words", judge.reliance >= RELIANCE_NATS)
-            note("decoy_refused", verdicts["decoy"] != "region")
+            for name in wrong:
+                note(f"{name}_refused", verdicts[name] != "region")
             for name in METHODS:
                 note(f"{name} region", verdicts[name] == "region")
                 if verdicts[name] == "region":
@@ -88,11 +95,11 @@ def evaluate_verdicts(
             progress(1)
     return {
         "films": films,
-        **{name: {"words": len(of), **bootstrap_mean(of, rng)} for name, of in sorted(tallies.items())},
+        **{name: {"words": len(of), **bootstrap_rate(of, rng)} for name, of in sorted(tallies.items())},
     }
 
 
-def _decoy(touched: BoolArray, rng: np.random.Generator) -> Float32Array:
+def _hill(touched: BoolArray, rng: np.random.Generator) -> Float32Array:
     """A hill as wide as two cells, four cells or more from the finding."""
     rows, columns = np.indices(touched.shape)
     away = np.full(touched.shape, np.inf)

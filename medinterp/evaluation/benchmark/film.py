@@ -14,7 +14,7 @@ from medinterp.evaluation.benchmark.certified import certify
 from medinterp.evaluation.benchmark.maps import EXACT, token_maps
 from medinterp.evaluation.faithfulness import Judge
 from medinterp.evaluation.fills import swapped_films
-from medinterp.evaluation.localisation import TOUCHED, centre_prior
+from medinterp.evaluation.localisation import TOUCHED, centre_prior, edge_prior
 from medinterp.evaluation.metrics import cnr, covered_mass, mass, miou_curve, miou_otsu, pointing, spearman
 from medinterp.evaluation.reading import film_of
 from medinterp.imaging.geometry import upsample
@@ -121,13 +121,11 @@ def _size(mask: BoolArray) -> str:
 
 def _priors(film: Film, mask: BoolArray, mean_mask: Float32Array) -> dict[str, Float32Array]:
     coverage = cells_of(mask)
-    small = cv2.resize(film.pixels.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    edges = np.hypot(cv2.Sobel(small, cv2.CV_32F, 1, 0), cv2.Sobel(small, cv2.CV_32F, 0, 1))
     return {
         "random": np.ones_like(coverage),
         "centre": centre_prior(*coverage.shape),
         "mean mask": mean_mask,
-        "Sobel": np.asarray(cv2.resize(edges, coverage.shape[::-1], interpolation=cv2.INTER_AREA), np.float32),
+        "Sobel": edge_prior(film, *coverage.shape),
         "ceiling": (coverage == coverage.max()).astype(np.float32),
     }
 

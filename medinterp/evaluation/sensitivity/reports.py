@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from medinterp.errors import PromptError
@@ -19,25 +19,41 @@ if TYPE_CHECKING:
     from medinterp.model import Generator
 
 
+_Told = tuple[Said, Finding]
+
+
 @dataclass(frozen=True, eq=False)
 class _Reading:
     prompt: str
     report: Report
     packs: Mapping[str, MapPack]
 
-    @property
-    def findings(self) -> dict[str, Finding]:
-        """The first affirmed mention of each finding: the sections come before the impression."""
-        found: dict[str, Finding] = {}
-        for finding in self.report.findings:
-            if finding.present:
-                found.setdefault(finding.name, finding)
+    def findings(self, *, mirrored_film: bool = False) -> dict[str, list[_Told]]:
+        """By name what the report affirms, each place once; told outside the impression, or in it alone.
+
+        mirrored_film: sides are exchanged back.
+        """
+        told = [finding for finding in self.report.findings if finding.present]
+        outside = {finding.name for finding in told if not _in_impression(finding)}
+        found: dict[str, list[_Told]] = {}
+        for finding in told:
+            side = finding.side
+            if mirrored_film and side is not None:
+                side = mirrored(side)
+            said, others = Said(side, finding.zone), found.setdefault(finding.name, [])
+            repeats = _in_impression(finding) and finding.name in outside
+            if not repeats and said not in (other for other, _ in others):
+                others.append((said, finding))
         return found
 
     def tokens(self, finding: Finding) -> tuple[int, ...]:
         """The tokens that name a finding."""
         words = (self.report.words[index] for index in finding.word_indices)
         return tuple(sorted({token for word in words for token in word.token_indices}))
+
+
+def _in_impression(finding: Finding) -> bool:
+    return (finding.section or "").upper() == "IMPRESSION"
 
 
 def compare_reports(
@@ -54,8 +70,9 @@ def compare_reports(
 ) -> ReportComparison:
     """Have the report written of the film and of each changed film, and compare finding by finding.
 
-    prompt: None for the model's own. A finding is what the report affirms anywhere; of several mentions of one name
-    the first counts. Maps are those of the words that name it, each from its own report, moved back to the film.
+    prompt: None for the model's own. A finding is a name, side and zone that the report affirms, outside the impression
+    where it does so there; of one name, equal ones are the same, and of the others the first moved to the first, and so
+    on. Maps are those of the words that name it, each from its own report, moved back to the film.
 
     progress gets 1 for each report, 1 + len(perturbations) in all. Raises PromptError (also when nothing was
     written), RequestTooLargeError, GenerationCancelled, and before the model is asked UnknownMethodError.
@@ -110,22 +127,30 @@ def _changes(
     methods: Sequence[str],
 ) -> tuple[FindingChange, ...]:
     """Findings of either report; gained: what log p of the first report's tokens gains, float32 [T]."""
-    here, there = first.findings, reading.findings
+    here, there = first.findings(), reading.findings(mirrored_film=perturbation.mirrors)
     changes = []
     for name in [*here, *(name for name in there if name not in here)]:
-        before, after = _said(here.get(name)), _said(there.get(name))
-        if after is not None and perturbation.mirrors and after.side is not None:
-            after = replace(after, side=mirrored(after.side))
-        logprob_change: float | None = None
-        shifts: tuple[MapShift, ...] = ()
-        if name in here and gained is not None:
-            logprob_change = math.fsum(float(gained[token]) for token in first.tokens(here[name]))
-        if name in here and name in there:
-            one = maps_of(first.packs, first.tokens(here[name]))
-            two = maps_of(reading.packs, reading.tokens(there[name]))
-            shifts = map_shifts(methods, one, two, perturbation, other_answer=before != after)
-        changes.append(FindingChange(name, before, after, _kind(before, after), logprob_change, shifts))
+        for one, two in _pairs(here.get(name, []), there.get(name, [])):
+            before, after = (None if told is None else told[0] for told in (one, two))
+            logprob_change: float | None = None
+            shifts: tuple[MapShift, ...] = ()
+            if one is not None and gained is not None:
+                logprob_change = math.fsum(float(gained[token]) for token in first.tokens(one[1]))
+            if one is not None and two is not None:
+                maps = maps_of(first.packs, first.tokens(one[1])), maps_of(reading.packs, reading.tokens(two[1]))
+                shifts = map_shifts(methods, *maps, perturbation, other_answer=before != after)
+            changes.append(FindingChange(name, before, after, _kind(before, after), logprob_change, shifts))
     return tuple(changes)
+
+
+def _pairs(here: Sequence[_Told], there: Sequence[_Told]) -> list[tuple[_Told | None, _Told | None]]:
+    """Each finding of one name with the one that it became: equal ones first, the others in their order."""
+    equal = {said: (said, finding) for said, finding in there if said in (other for other, _ in here)}
+    others = iter([told for told in there if told[0] not in equal])
+    pairs: list[tuple[_Told | None, _Told | None]] = [
+        (told, equal[told[0]] if told[0] in equal else next(others, None)) for told in here
+    ]
+    return pairs + [(None, told) for told in others]
 
 
 def _kind(before: Said | None, after: Said | None) -> Literal["same", "moved", "gone", "new"]:
@@ -134,7 +159,3 @@ def _kind(before: Said | None, after: Said | None) -> Literal["same", "moved", "
     if before is None:
         return "new"
     return "same" if before == after else "moved"
-
-
-def _said(finding: Finding | None) -> Said | None:
-    return None if finding is None else Said(finding.side, finding.zone)

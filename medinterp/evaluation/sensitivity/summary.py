@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from medinterp.evaluation.intervals import bootstrap_mean
+from medinterp.evaluation.intervals import bootstrap_mean, bootstrap_rate
 from medinterp.evaluation.sensitivity.results import PARAPHRASE, Comparison, Variant
 
 Rate = dict[str, float | None]
-ByGroup = Sequence[Sequence[float]]
+ByFilm = Sequence[Sequence[float]]
 
 
 def summarise(comparisons: Sequence[Comparison], *, seed: int = 0) -> dict[str, Any]:
@@ -20,47 +20,50 @@ def summarise(comparisons: Sequence[Comparison], *, seed: int = 0) -> dict[str, 
     "consistency": the share of paraphrases with the same answer as their question. For paraphrases and for each
     perturbation "changed" (share of answers), "margin_change" (mean, nats) and for each method "bits" (mean
     Jensen-Shannon divergence) and "bits_same_answer" (of variants with the same answer alone); each is {"value",
-    "low", "high"}, the interval from a bootstrap over groups, None for fewer than two groups. Groups of one film are
-    not independent: on few films the intervals are too narrow. A rate of exactly 0 or 1 has no width by bootstrap,
-    however few the groups.
+    "low", "high"}, the interval from a bootstrap over films with all their groups, None for fewer than two films.
     """
     kinds = list(dict.fromkeys(variant.name for one in comparisons for variant in one.variants))
+    films = list(dict.fromkeys(one.film_sha256 for one in comparisons))
     by_kind = {
-        kind: [[variant for variant in one.variants if variant.name == kind] for one in comparisons] for kind in kinds
+        kind: [
+            [v for one in comparisons if one.film_sha256 == film for v in one.variants if v.name == kind]
+            for film in films
+        ]
+        for kind in kinds
     }
     methods = list(dict.fromkeys(name for one in comparisons for name in one.methods))
     rng = np.random.default_rng(seed)
     reworded = by_kind.get(PARAPHRASE, [])
     return {
         "groups": len(comparisons),
-        "films": len({one.film_sha256 for one in comparisons}),
+        "films": len(films),
         "paraphrases": sum(map(len, reworded)),
-        "consistency": _rate(_each(reworded, lambda variant: [float(not variant.changed)]), rng),
+        "consistency": _rate(_each(reworded, lambda variant: [float(not variant.changed)]), rng, bootstrap_rate),
         "variants": {kind: _kind(by_kind[kind], methods, rng) for kind in kinds},
     }
 
 
-def _kind(groups: Sequence[Sequence[Variant]], methods: Sequence[str], rng: np.random.Generator) -> dict[str, Any]:
+def _kind(films: Sequence[Sequence[Variant]], methods: Sequence[str], rng: np.random.Generator) -> dict[str, Any]:
     def bits(method: str, *, same: bool) -> Rate:
         def of(variant: Variant) -> list[float]:
             kept = [shift for shift in variant.shifts if not (same and shift.other_answer)]
             return [shift.bits for shift in kept if shift.method == method and shift.bits is not None]
 
-        return _rate(_each(groups, of), rng)
+        return _rate(_each(films, of), rng)
 
     return {
-        "changed": _rate(_each(groups, lambda variant: [float(variant.changed)]), rng),
-        "margin_change": _rate(_each(groups, lambda variant: [variant.margin_change]), rng),
+        "changed": _rate(_each(films, lambda variant: [float(variant.changed)]), rng, bootstrap_rate),
+        "margin_change": _rate(_each(films, lambda variant: [variant.margin_change]), rng),
         "maps": {name: {"bits": bits(name, same=False), "bits_same_answer": bits(name, same=True)} for name in methods},
     }
 
 
-def _each(groups: Sequence[Sequence[Variant]], values: Callable[[Variant], list[float]]) -> ByGroup:
-    return [[value for variant in group for value in values(variant)] for group in groups]
+def _each(films: Sequence[Sequence[Variant]], values: Callable[[Variant], list[float]]) -> ByFilm:
+    return [[value for variant in film for value in values(variant)] for film in films]
 
 
-def _rate(groups: ByGroup, rng: np.random.Generator) -> Rate:
-    """The mean with its interval over the groups that have a value."""
-    filled = [group for group in groups if group]
-    rate = bootstrap_mean(filled, rng)
+def _rate(films: ByFilm, rng: np.random.Generator, of: Callable[..., Rate] = bootstrap_mean) -> Rate:
+    """The mean with its interval over the films that have a value."""
+    filled = [film for film in films if film]
+    rate = of(filled, rng)
     return rate if len(filled) > 1 else {**rate, "low": None, "high": None}
