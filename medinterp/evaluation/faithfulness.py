@@ -32,7 +32,7 @@ RESAMPLES = 2000
 SENTENCES = {
     "region": "Driven by this region: replacing what the map marks costs the words more than chance does.",
     "picture": "Driven by the picture, but this map is no better than chance at saying where.",
-    "text": "Not driven by the picture: it follows from the text before it.",
+    "text": "Not driven by this picture: it follows from the text before it, or is said of other films as well.",
 }
 
 Curves = npt.NDArray[np.float64]
