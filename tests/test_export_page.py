@@ -19,7 +19,7 @@ from selenium.webdriver.common.keys import Keys
 from medinterp import export
 from medinterp.errors import SelectionError
 from medinterp.relevancy import quantity_of, select_map, word_maps
-from medinterp.render import DEFAULT_COLORMAP, RenderOptions, overlay, report_range
+from medinterp.render import RenderOptions, default_colormap, overlay, report_range
 from medinterp.types import Explanation, Film, MapPack, Report, ReportToken, Section, Word
 from tests.api_samples import sample_explanation, sample_film
 from tests.browser import Page, browser, chromium  # noqa: F401 - pytest finds fixtures by name
@@ -106,7 +106,7 @@ def assert_drawn(
 ) -> None:
     """The canvas shows what render.overlay draws, to a level of gray."""
     pack = explanation.packs[method]
-    options = RenderOptions(opacity=opacity, colormap="diverging" if pack.signed else DEFAULT_COLORMAP)
+    options = RenderOptions(opacity=opacity, colormap=default_colormap(pack.signed))
     if max(explanation.film.pixels.shape) > 1024:
         options = dataclasses.replace(options, size=1024)
     value_range = report_range(word_maps(pack, explanation.report.words), pack.signed) if scale == "report" else None

@@ -99,7 +99,7 @@ def test_the_sharpest_word_in_ten_does_not_hide_the_others() -> None:
 def test_a_signed_map_is_untouched_at_zero_and_differs_on_both_sides() -> None:
     values = np.zeros((16, 16))
     values[:, :4], values[:, 12:] = -1.0, 1.0
-    picture = overlay(film(), relevancy(values, signed=True), RenderOptions(colormap="diverging"), value_range=(-1, 1))
+    picture = overlay(film(), relevancy(values, signed=True), RenderOptions(), value_range=(-1, 1))
     assert (picture[:, 35:45] == 100).all()
     against, for_ = picture[60, 2].astype(int), picture[60, -2].astype(int)
     assert against[2] > against[0]

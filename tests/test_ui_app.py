@@ -72,13 +72,14 @@ def test_colour_key_is_the_overlay_s_own_table(client: TestClient) -> None:
 
 def test_every_colour_map_of_the_page_exists() -> None:
     """The choices written in the page are names that the renderer knows."""
-    from medinterp.render import DEFAULT_COLORMAP, colormap
+    from medinterp.render import DEFAULT_COLORMAP, SIGNED_COLORMAP, colormap
 
     html = (ui_app.STATIC / "page.html").read_text(encoding="utf-8")
     select = html[html.index('id="medinterp-colormap"') :]
-    names = re.findall(r'<option value="(\w+)"', select[: select.index("</select>")])
-    assert names[0] == DEFAULT_COLORMAP
-    for name in names:
+    names = re.findall(r'<option value="(\w*)"', select[: select.index("</select>")])
+    assert names[0] == ""
+    assert {DEFAULT_COLORMAP, SIGNED_COLORMAP} <= set(names)
+    for name in names[1:]:
         assert colormap(name).shape == (256, 3)
 
 

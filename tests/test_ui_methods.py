@@ -11,6 +11,7 @@ import pytest
 from medinterp.api.problems import Problem
 from medinterp.api.schema import ProgressModel
 from medinterp.relevancy import METHODS
+from medinterp.render import default_colormap
 from tests.browser import Page, browser, chromium  # noqa: F401 - fixtures
 from tests.page_api import FakeApi
 from tests.page_asking import STEPS
@@ -112,9 +113,14 @@ def test_on_demand(page: Page, api: FakeApi, film: Path) -> None:
     assert page.text("status") == f"Kept with the report: {OCCLUSION}."
     page.wait("return document.getElementById('medinterp-key-low').textContent === 'against -0.0625'")
     assert page.text("key-high").endswith("0.0625 for")
+    assert "colormap" not in queries(api.paths("GET", "overlay.png"))[-1]
+    strip = page.element("key-strip")
+    assert strip.get_attribute("src").endswith(f"colormaps/{default_colormap(signed=True)}.png")
 
     choose_method(page, "raw")
     wait_drawn(page, "Raw attention")
+    plain = f"colormaps/{default_colormap(signed=False)}.png"
+    page.wait(f"return document.getElementById('medinterp-key-strip').src.endsWith('{plain}')")
     choose_method(page, "occlusion")
     wait_drawn(page, OCCLUSION)
     assert api.questions.asked == [("maps", {"method": "occlusion"})], "it is asked once"

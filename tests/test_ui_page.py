@@ -14,7 +14,6 @@ from selenium.webdriver.common.keys import Keys
 
 from medinterp.api.problems import Problem
 from medinterp.api.schema import MethodsModel
-from medinterp.render import DEFAULT_COLORMAP
 from medinterp.ui import create_app
 from tests.browser import Page, browser, chromium, foreign_requests, serve  # noqa: F401 - fixtures
 from tests.page_api import MEANING, NOTICE, PROMPT, TEXT, FakeApi, together
@@ -42,7 +41,7 @@ def test_first_sight(page: Page, api: FakeApi) -> None:
     assert page.text("banner") == f"Research use only, not for diagnosis. {NOTICE}"
     assert page.element("prompt").get_property("value") == PROMPT
     assert page.text("method-note") == f"{MEANING} Vaswani et al. 2017"
-    assert page.element("colormap").get_property("value") == DEFAULT_COLORMAP
+    assert page.element("colormap").get_property("value") == ""
     assert page.element("max-tokens").get_property("value") == "300"
     assert not page.element("read").is_enabled()
     assert page.element("example-7").is_displayed()
@@ -96,7 +95,6 @@ def test_upload_read_click(page: Page, api: FakeApi, film: Path) -> None:
     assert queries(paths)[0] == {
         "method": "raw",
         "opacity": "0.5",
-        "colormap": DEFAULT_COLORMAP,
         "contours": "false",
         "scale": "report",
         "without_sinks": "false",

@@ -9,7 +9,6 @@ from typing import Any, Literal, Protocol
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import Selection
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
-from medinterp.render import DEFAULT_COLORMAP
 from medinterp.types import Explanation, Faithfulness, Film, MapPack, Quantity
 
 
@@ -79,7 +78,7 @@ class PictureTask:
 
     method: str | None = None
     opacity: float = 0.5
-    colormap: str = DEFAULT_COLORMAP
+    colormap: str | None = None
     contours: bool = False
     scale: Literal["report", "map"] = "report"
     size: int | None = None

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from medinterp.api.backend import ExportFormat, PictureTask
-from medinterp.render import DEFAULT_COLORMAP, colormap
+from medinterp.render import COLORMAPS, DEFAULT_COLORMAP, SIGNED_COLORMAP, colormap
 from medinterp.types import Quantity
 
 QUANTITY = "What is taken of the method: its maps, or of a consensus how far the members disagree on each cell."
@@ -21,7 +21,10 @@ class WordPictureQuery(BaseModel):
 
     method: str | None = Field(default=None, description="A method of the report; its first by default.")
     opacity: float = Field(default=0.5, ge=0, le=1)
-    colormap: str = DEFAULT_COLORMAP
+    colormap: str | None = Field(
+        default=None,
+        description=f"{', '.join(COLORMAPS)}; by default {DEFAULT_COLORMAP}, of signed maps {SIGNED_COLORMAP}.",
+    )
     contours: bool = False
     scale: Literal["report", "map"] = Field(
         default="report", description="One range for the whole report, or each map to its own."
@@ -34,9 +37,10 @@ class WordPictureQuery(BaseModel):
 
     @field_validator("colormap")
     @classmethod
-    def known_colormap(cls, name: str) -> str:
+    def known_colormap(cls, name: str | None) -> str | None:
         """Refuse a name that no colour table has; the ValueError names those that there are."""
-        colormap(name)
+        if name is not None:
+            colormap(name)
         return name
 
     def task(self) -> PictureTask:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from medinterp.export import document, html, npz
 from medinterp.relevancy import select_map, word_maps
-from medinterp.render import DEFAULT_COLORMAP, RenderOptions, encode_png, overlay, report_range
+from medinterp.render import RenderOptions, encode_png, overlay, report_range
 from medinterp.types import Explanation
 
 
@@ -28,7 +28,7 @@ def write_folder(explanation: Explanation, directory: Path) -> list[Path]:
         if not finding.present or not tokens:
             continue
         for method, pack in explanation.packs.items():
-            options = RenderOptions(colormap="diverging" if pack.signed else DEFAULT_COLORMAP)
+            options = RenderOptions()
             value_range = report_range(word_maps(pack, report.words), pack.signed)
             picture = overlay(explanation.film, select_map(pack, tokens), options, value_range=value_range)
             name = re.sub(r"\W+", "-", finding.name)

@@ -20,7 +20,7 @@ from medinterp.errors import SelectionError
 from medinterp.export.markup import finding_title, findings_html, report_html, tokens_of
 from medinterp.imaging import rgb8
 from medinterp.relevancy import METHODS, quantity_of, select_map, word_maps
-from medinterp.render import DEFAULT_COLORMAP, RenderOptions, colormap, encode_png, report_range
+from medinterp.render import RenderOptions, colormap, default_colormap, encode_png, report_range
 from medinterp.types import Explanation, Film, MapPack, Provenance, Report, Word
 
 FILM_SIZE = 1024
@@ -148,7 +148,7 @@ def _method(
         "low": low,
         "high": high,
         "exceeded": bool(np.abs(values).max(initial=0.0) > 1.0001 * high),
-        "colours": _base64(colormap("diverging" if pack.signed else DEFAULT_COLORMAP).tobytes()),
+        "colours": _base64(colormap(default_colormap(pack.signed)).tobytes()),
         "values": _base64(values.tobytes()),
     }
 

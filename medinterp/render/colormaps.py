@@ -15,8 +15,14 @@ _FROM_OPENCV = {
 }
 DEFAULT_COLORMAP = "magma"
 """Coloured all along: the middle of "cividis" is gray, and so is a film."""
+SIGNED_COLORMAP = "diverging"
 COLORMAPS = (*_FROM_OPENCV, "gray", "diverging")
 _BLUE, _WHITE, _RED = (33, 102, 172), (247, 247, 247), (178, 24, 43)
+
+
+def default_colormap(signed: bool) -> str:
+    """The colours of a map for which none were chosen."""
+    return SIGNED_COLORMAP if signed else DEFAULT_COLORMAP
 
 
 @lru_cache(maxsize=len(COLORMAPS))

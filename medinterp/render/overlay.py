@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from medinterp.imaging import rgb8
 from medinterp.imaging.geometry import upsample
-from medinterp.render.colormaps import DEFAULT_COLORMAP, colormap
+from medinterp.render.colormaps import colormap, default_colormap
 from medinterp.types import Film, Float32Array, Quantity, RelevancyMap
 
 _COMMON = 0.9
@@ -24,15 +24,15 @@ CONTOUR_LEVELS = (0.5, 0.75)
 class RenderOptions:
     """How a map is drawn.
 
-    opacity: 0..1, that of the top of the scale; colormap: see `colormap`; contours: lines at
-    CONTOUR_LEVELS; scale: "report" (one range for all words, the default) or "map" (this map's own
+    opacity: 0..1, that of the top of the scale; colormap: see `colormap`, None for `default_colormap`; contours: lines
+    at CONTOUR_LEVELS; scale: "report" (one range for all words, the default) or "map" (this map's own
     maximum: two words' colours then do not compare); size: longest side in pixels, None for the film's own;
     without_sinks: flagged sink cells are left out before the map is drawn; quantity: relevancy, or of a consensus the
     members' disagreement.
     """
 
     opacity: float = 0.5
-    colormap: str = DEFAULT_COLORMAP
+    colormap: str | None = None
     contours: bool = False
     scale: Literal["report", "map"] = "report"
     size: int | None = None
@@ -46,7 +46,8 @@ class RenderOptions:
             raise ValueError(f"scale is report or map, not {self.scale!r}")
         if self.size is not None and self.size < 1:
             raise ValueError(f"size is a number of pixels, not {self.size}")
-        colormap(self.colormap)
+        if self.colormap is not None:
+            colormap(self.colormap)
 
 
 def report_range(word_maps: Float32Array, signed: bool) -> tuple[float, float]:
@@ -102,7 +103,7 @@ def overlay(
         base = np.asarray(cv2.resize(base, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
     shares = upsample(scaled(map, value_range or _range(map.values, map.signed)), height, width)
     strength = np.abs(shares - 0.5) * 2.0 if map.signed else shares
-    table = colormap(options.colormap)
+    table = colormap(options.colormap or default_colormap(map.signed))
     colours = table[np.round(shares * 255.0).astype(np.uint8)].astype(np.float32)
     alpha = (np.float32(options.opacity) * strength)[..., None]
     blended = np.round(base + alpha * (colours - base)).astype(np.uint8)

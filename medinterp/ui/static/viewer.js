@@ -80,7 +80,6 @@ export class Viewer {
 
   showSettings() {
     byId("opacity-value").textContent = `${Math.round(byId("opacity").value * 100)} %`;
-    byId("key-strip").src = `colormaps/${byId("colormap").value}.png`;
     this.showKey();
   }
 
@@ -101,6 +100,8 @@ export class Viewer {
     const signed = this.maps?.signed ?? false;
     const low = shared ? compact(this.maps.low) : "low";
     const high = shared ? `${this.maps.exceeded ? "≥ " : ""}${compact(this.maps.high)}` : "high";
+    const strip = `colormaps/${byId("colormap").value || (signed ? "diverging" : "magma")}.png`;
+    if (byId("key-strip").getAttribute("src") !== strip) byId("key-strip").src = strip;
     byId("key").classList.toggle("mi-signed", signed);
     byId("key-low").textContent = signed ? `against ${shared ? low : ""}` : low;
     byId("key-high").textContent = signed ? `${shared ? high : ""} for` : high;
@@ -222,12 +223,12 @@ export class Viewer {
       ...this.query,
       method: method.name,
       opacity: byId("opacity").value,
-      colormap: byId("colormap").value,
       contours: String(byId("contours").checked),
       scale: this.scale,
       without_sinks: String(byId("sinks").checked),
       quantity,
     });
+    if (byId("colormap").value) query.set("colormap", byId("colormap").value); // or what suits the method
     this.drawn = this.wantedSize();
     if (this.drawn < this.longest) query.set("size", this.drawn);
     const slow = setTimeout(() => { byId("drawing").hidden = false; }, 150);
