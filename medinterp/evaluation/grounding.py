@@ -21,6 +21,7 @@ from medinterp.imaging import read_film
 from medinterp.imaging.geometry import upsample
 from medinterp.phantom.films import cells_of
 from medinterp.relevancy import compute_maps, select_map
+from medinterp.report import is_impression
 from medinterp.types import BoolArray, Film, Float32Array, Generation, MapPack, Report
 
 Explain = Callable[[Film], Generation]
@@ -121,7 +122,7 @@ def affirming_tokens(report: Report, names: Iterable[str]) -> list[int]:
     """
     wanted = set(names)
     told = [finding for finding in report.findings if finding.present and finding.name in wanted]
-    outside = [finding for finding in told if (finding.section or "").upper() != "IMPRESSION"]
+    outside = [finding for finding in told if not is_impression(finding.section)]
     words = {word for finding in outside or told for word in finding.word_indices}
     return sorted({token for word in words for token in report.words[word].token_indices})
 

@@ -16,6 +16,7 @@ from medinterp.phantom.films import cells_of, draw_film, facts_of, sample_film, 
 from medinterp.phantom.findings import NAMES
 from medinterp.phantom.reports import Fact
 from medinterp.relevancy import METHODS, compute_maps, get_method, select_map
+from medinterp.report import is_impression
 from medinterp.types import BoolArray, Film, Float32Array, Generation, MapPack, Report
 
 FIRST_SEED = 10_200_000
@@ -125,7 +126,7 @@ def naming_tokens(report: Report, fact: Fact) -> list[int]:
     """The tokens by which a report affirms a finding outside its impression; none when it does not."""
     for finding in report.findings:
         told = finding.present and finding.name == fact.name and finding.side in (fact.side, None)
-        if told and (finding.section or "").upper() != "IMPRESSION":
+        if told and not is_impression(finding.section):
             return [token for k in finding.word_indices for token in report.words[k].token_indices]
     return []
 

@@ -17,7 +17,7 @@ from medinterp.phantom.films import (
     sample_film,
     size_in_cells,
 )
-from medinterp.report import find_findings, find_sections, find_words
+from medinterp.report import find_findings, find_sections, find_words, is_impression
 from medinterp.types import Film, Finding
 
 CALIBRATION_SEEDS_START = 5_000_000
@@ -39,7 +39,7 @@ def said_by(text: str) -> dict[str, Mention]:
     found: dict[str, Mention] = {}
     findings: Sequence[Finding] = find_findings(text, find_words(text, ()), find_sections(text))
     for finding in findings:
-        if finding.present and (finding.section or "").upper() != "IMPRESSION" and finding.name not in found:
+        if finding.present and not is_impression(finding.section) and finding.name not in found:
             found[finding.name] = Mention(finding.side, finding.zone)
     return found
 

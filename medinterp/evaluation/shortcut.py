@@ -16,6 +16,7 @@ from medinterp.evaluation.reading import film_of
 from medinterp.model import Generator
 from medinterp.phantom.films import cells_of, marker_cover
 from medinterp.phantom.shortcut import MARKER_SIZE, nodule_of, sample_shortcut_film, without_marker, without_nodule
+from medinterp.report import is_impression
 from medinterp.types import BoolArray, Float32Array
 
 FIRST_SEED = 10_500_000
@@ -64,7 +65,7 @@ def evaluate_shortcut(
             with loaded.lock:
                 losses = losses_on(loaded, three, ids, generation.trace.provenance.prompt)
             collapsed, holds = losses >= COLLAPSE_NATS, losses < STEADY_NATS
-            end = next((s.start for s in generation.report.sections if s.name.upper() == "IMPRESSION"), None)
+            end = next((s.start for s in generation.report.sections if is_impression(s.name)), None)
             told = [t.index for t in generation.report.tokens if end is None or t.start < end]
             driven = [t for t in told if (collapsed[:, t] & holds[::-1, t]).any()]
             if driven:

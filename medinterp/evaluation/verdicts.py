@@ -17,6 +17,7 @@ from medinterp.evaluation.reading import film_of, unseen_films
 from medinterp.model import Generator
 from medinterp.phantom.films import cells_of, draw_film
 from medinterp.relevancy import compute_maps, get_method, select_map
+from medinterp.report import is_impression
 from medinterp.types import BoolArray, Float32Array
 
 FIRST_SEED = 10_400_000
@@ -61,7 +62,7 @@ def evaluate_verdicts(
             for finding in range(len(synthetic.findings))
             for token in certificates.tokens(finding)
             for word in report.words
-            if token in word.token_indices and (word.section or "").upper() != "IMPRESSION"
+            if token in word.token_indices and not is_impression(word.section)
         ]
         if words:
             finding, word = words[int(rng.integers(len(words)))]

@@ -105,6 +105,11 @@ def section_at(sections: Sequence[Section], position: int) -> str | None:
     return None
 
 
+def is_impression(section: str | None) -> bool:
+    """Whether a section of that name is the impression, which repeats what was written before it."""
+    return section is not None and section.upper() == "IMPRESSION"
+
+
 def _is_heading(name: str) -> bool:
     """Capitals, Title Case or a known name: "The findings are as follows:" is no heading."""
     if name.lower() in KNOWN or name.isupper():

@@ -21,6 +21,7 @@ from medinterp.imaging.geometry import upsample
 from medinterp.model import Generator
 from medinterp.model.loading import LoadedModel
 from medinterp.phantom.films import SyntheticFilm, cells_of, draw_film, size_in_cells
+from medinterp.report import is_impression
 from medinterp.types import BoolArray, Film, Float32Array, Generation, Report
 
 PRIORS = ("random", "centre", "mean mask", "Sobel", "ceiling")
@@ -110,7 +111,7 @@ def score_film(generator: Generator, synthetic: SyntheticFilm, width: int, heigh
 
 def _outside_impression(report: Report) -> list[int]:
     """Tokens outside the impression, which repeats what was written before it."""
-    spans = [(s.start, s.end) for s in report.sections if s.name.upper() == "IMPRESSION"]
+    spans = [(s.start, s.end) for s in report.sections if is_impression(s.name)]
     return [t.index for t in report.tokens if not any(start <= t.start < end for start, end in spans)]
 
 

@@ -13,6 +13,7 @@ from medinterp.evaluation.sensitivity.maps import map_shifts, maps_of, needs_lay
 from medinterp.evaluation.sensitivity.margins import forced_logprobs
 from medinterp.evaluation.sensitivity.results import FindingChange, MapShift, ReportComparison, ReportVariant, Said
 from medinterp.imaging.perturb import PERTURBATIONS, Perturbation
+from medinterp.report import is_impression
 from medinterp.types import Film, Finding, Float32Array, MapPack, Report
 
 if TYPE_CHECKING:
@@ -34,14 +35,14 @@ class _Reading:
         mirrored_film: sides are exchanged back.
         """
         told = [finding for finding in self.report.findings if finding.present]
-        outside = {finding.name for finding in told if not _in_impression(finding)}
+        outside = {finding.name for finding in told if not is_impression(finding.section)}
         found: dict[str, list[_Told]] = {}
         for finding in told:
             side = finding.side
             if mirrored_film and side is not None:
                 side = mirrored(side)
             said, others = Said(side, finding.zone), found.setdefault(finding.name, [])
-            repeats = _in_impression(finding) and finding.name in outside
+            repeats = is_impression(finding.section) and finding.name in outside
             if not repeats and said not in (other for other, _ in others):
                 others.append((said, finding))
         return found
@@ -50,10 +51,6 @@ class _Reading:
         """The tokens that name a finding."""
         words = (self.report.words[index] for index in finding.word_indices)
         return tuple(sorted({token for word in words for token in word.token_indices}))
-
-
-def _in_impression(finding: Finding) -> bool:
-    return (finding.section or "").upper() == "IMPRESSION"
 
 
 def compare_reports(
