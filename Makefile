@@ -7,11 +7,11 @@ BIN := $(VENV)/bin
 $(BIN)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[model,serve]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[model,serve,dicom]'
 	touch $@
 
 $(BIN)/.tested: $(BIN)/.installed
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[model,serve,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[model,serve,dicom,dev]'
 	touch $@
 
 install: $(BIN)/.installed

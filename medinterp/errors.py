@@ -4,7 +4,10 @@
     ├── FilmError                  the film cannot be used
     │   ├── UnreadableFilmError        not an image, or broken                 (HTTP 400)
     │   ├── UnsupportedFilmError       an image of a kind that is not read     (HTTP 415)
-    │   └── FilmTooLargeError          more bytes or pixels than the limit     (HTTP 413)
+    │   ├── FilmTooLargeError          more to decode than the limits allow    (HTTP 413)
+    │   ├── FilmShapeError             too small or too narrow to be a film    (HTTP 422)
+    │   ├── NoPictureError             decoded, but it shows nothing           (HTTP 422)
+    │   └── FilmWithheldError          a report on it would mean nothing       (HTTP 422)
     ├── PromptError                the prompt cannot be used                   (HTTP 422)
     ├── RequestTooLargeError       prompt and report do not fit the model      (HTTP 422)
     ├── ModelError                 the model cannot be used
@@ -28,6 +31,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from medinterp.types import FilmWarning
+
 
 class MedInterpError(Exception):
     """Base of every error raised on purpose; its text says what to do."""
@@ -46,7 +54,29 @@ class UnsupportedFilmError(FilmError):
 
 
 class FilmTooLargeError(FilmError):
-    """The film has more bytes or pixels than the limit."""
+    """The film has more to decode (bytes, pixels, memory, time) than the limits allow."""
+
+
+class FilmShapeError(FilmError):
+    """The film has too few pixels on a side, or is too narrow, to be a film."""
+
+
+class NoPictureError(FilmError):
+    """The film was decoded, and shows no picture."""
+
+
+class FilmWithheldError(FilmError):
+    """A report on this film would mean nothing; it is written only when it is asked for by force."""
+
+    def __init__(self, warnings: tuple[FilmWarning, ...]) -> None:
+        """warnings: those that withhold the report, at least one."""
+        super().__init__(warnings)
+        self.warnings = warnings
+
+    def __str__(self) -> str:
+        """The warnings' sentences, and what to do."""
+        told = " ".join(warning.text for warning in self.warnings)
+        return f"{told} No report was written. Send another film, or ask for this one by force (force=true)."
 
 
 class PromptError(MedInterpError):

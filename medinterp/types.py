@@ -28,20 +28,51 @@ def float32_of(halves: Float16Array) -> Float32Array:
     return np.asarray(_HALVES[halves.view(np.uint16)])
 
 
+@dataclass(frozen=True)
+class FilmWarning:
+    """What is doubtful about a film, or about what was made of it.
+
+    code: stable, for programs (e.g. "inverted"); text: a sentence for people, no identity;
+    withholds: a report on such a film would mean nothing, so none is written unless it is asked for by force.
+    """
+
+    code: str
+    text: str
+    withholds: bool = False
+
+
+@dataclass(frozen=True)
+class WindowChoice:
+    """A way to bring a DICOM's stored values to gray.
+
+    name: what `window=` takes ("window-1", "lut-1", "full"); label: the same for people.
+    """
+
+    name: str
+    label: str
+
+
 @dataclass(frozen=True, eq=False)
 class Film:
-    """One radiograph as it is looked at: upright, bright is dense, one channel.
+    """One radiograph as it is looked at: upright, bright is dense, one channel, square pixels.
 
     pixels: uint8 or uint16 [height, width], full range of its dtype, source orientation applied.
-    media_type: "image/png", "image/jpeg" or "application/dicom".
+    media_type: "image/png", "image/jpeg", "image/tiff" or "application/dicom" ("application/octet-stream" for an
+        array that was given in memory).
     sha256: hex digest of the bytes that were read.
     notes: what was done to the source (e.g. "inverted: MONOCHROME1"), for provenance; no identity.
+    warnings: what is doubtful about it.
+    windows, window: the windows and tables that a DICOM offers, and the name of the one that was used (or of what
+        was asked for in numbers); none for other kinds of files.
     """
 
     pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
     media_type: str
     sha256: str
     notes: tuple[str, ...] = ()
+    warnings: tuple[FilmWarning, ...] = ()
+    windows: tuple[WindowChoice, ...] = ()
+    window: str | None = None
 
     @property
     def height(self) -> int:
@@ -239,11 +270,15 @@ class MeasuredCells:
 
 @dataclass(frozen=True, eq=False)
 class Generation:
-    """One film read by the model: the report, the trace of how it came about, and what was measured afterwards."""
+    """One film read by the model: the report, the trace of how it came about, and what was measured afterwards.
+
+    warnings: what the model's own knowledge of films finds doubtful (LoadedModel.doubts).
+    """
 
     report: Report
     trace: AttentionTrace
     measured: Mapping[str, MeasuredCells] = field(default_factory=dict)
+    warnings: tuple[FilmWarning, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,9 @@ STATUS: Mapping[type[errors.MedInterpError], HTTPStatus] = {
     errors.UnreadableFilmError: HTTPStatus.BAD_REQUEST,
     errors.UnsupportedFilmError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.FilmTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.FilmShapeError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.NoPictureError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.FilmWithheldError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.FilmError: HTTPStatus.BAD_REQUEST,
     errors.PromptError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.RequestTooLargeError: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -78,11 +81,13 @@ def problem_of(error: errors.MedInterpError) -> Problem:
     kind = tree_class(error)
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", kind.__name__.removesuffix("Error")).lower()
     title = (kind.__doc__ or kind.__name__).strip().splitlines()[0]
+    withholding = error.warnings if isinstance(error, errors.FilmWithheldError) else ()
     return Problem(
         type=f"urn:medinterp:problem:{name}",
         title=title,
         status=int(status_of(kind)),
         detail=str(error) or title,
+        flaws=tuple(Flaw(where=f"image.{warning.code}", what=warning.text) for warning in withholding),
     )
 
 

@@ -26,7 +26,7 @@ from medinterp.errors import (
     RequestTooLargeError,
     ServiceInterruptedError,
 )
-from medinterp.imaging import read_film
+from medinterp.imaging import FilmLimits, read_film
 from medinterp.relevancy import get_method
 from medinterp.types import Explanation, Film
 
@@ -64,10 +64,8 @@ class Reading:
 
     async def film(self, data: bytes) -> Film:
         """Decode an upload. Raises FilmError."""
-        limits = self._limits
-        return await asyncio.to_thread(
-            read_film, data, max_bytes=limits.max_upload_bytes, max_pixels=limits.max_pixels
-        )
+        limits = FilmLimits(max_bytes=self._limits.max_upload_bytes, max_pixels=self._limits.max_pixels)
+        return await asyncio.to_thread(read_film, data, limits=limits)
 
     async def answer(self, film: Film, task: ReadingTask, media_type: str) -> Response:
         """Read the film, keep the report, and answer with it."""

@@ -96,6 +96,21 @@ class ReportModel(Model):
     complete: bool = Field(description="False when the token limit cut the report off.")
 
 
+class FilmWarningModel(Model):
+    """What is doubtful about a film, or about what was made of it."""
+
+    code: str = Field(description="Stable, for programs.")
+    text: str
+    withholds: bool = Field(description="A report on such a film means nothing: it was asked for by force.")
+
+
+class WindowChoiceModel(Model):
+    """A way to bring a DICOM's stored values to gray."""
+
+    name: str = Field(description="What the form field `window` takes.")
+    label: str
+
+
 class FilmModel(Model):
     """The film that was read; its picture is at `/v1/reports/{id}/film.png`."""
 
@@ -103,7 +118,10 @@ class FilmModel(Model):
     height: int
     media_type: str
     sha256: str
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = Field(default=(), description="What was done to the file on the way to the film.")
+    warnings: tuple[FilmWarningModel, ...] = ()
+    windows: tuple[WindowChoiceModel, ...] = Field(default=(), description="The windows and tables of a DICOM.")
+    window: str | None = Field(default=None, description="The one that was used.")
 
 
 class ProvenanceModel(Model):

@@ -33,6 +33,9 @@ def document(explanation: Explanation) -> dict[str, Any]:
             "media_type": explanation.film.media_type,
             "sha256": explanation.film.sha256,
             "notes": list(explanation.film.notes),
+            "warnings": _plain(explanation.film.warnings),
+            "window": explanation.film.window,
+            "windows": _plain(explanation.film.windows),
         },
         "provenance": _plain(explanation.provenance),
     }

@@ -4,5 +4,7 @@ from __future__ import annotations
 
 from medinterp.imaging import geometry
 from medinterp.imaging.film import read_film, rgb8
+from medinterp.imaging.gate import look, withhold
+from medinterp.imaging.limits import FilmLimits
 
-__all__ = ["geometry", "read_film", "rgb8"]
+__all__ = ["FilmLimits", "geometry", "look", "read_film", "rgb8", "withhold"]

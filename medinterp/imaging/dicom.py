@@ -1,150 +1,158 @@
-"""DICOM films."""
+"""DICOM films: from the bytes to gray, each step saying what it took."""
 
 from __future__ import annotations
 
-import io
-import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
-from pydicom import dcmread
-from pydicom.dataset import Dataset, FileDataset
-from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.filereader import read_dataset
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.pixels.utils import get_expected_length, pixel_array
-from pydicom.uid import (
-    UID,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
+from pydicom.dataset import Dataset
 
-from medinterp.errors import FilmTooLargeError, UnreadableFilmError, UnsupportedFilmError
+from medinterp.errors import UnreadableFilmError
+from medinterp.imaging.broken import broken_is_unreadable
+from medinterp.imaging.dicom_frame import MONOCHROME, DicomFrame, read_frame_header, read_values
+from medinterp.imaging.dicom_geometry import shut, squared
+from medinterp.imaging.dicom_open import open_dicom
+from medinterp.imaging.dicom_pixels import extra_rows, read_codes
+from medinterp.imaging.dicom_tags import doubts_of_header
+from medinterp.imaging.dicom_values import decimals, finite, tag_name, term, terms
 from medinterp.imaging.gray import luma
+from medinterp.imaging.limits import FilmLimits
+from medinterp.imaging.lut import read_lut
 from medinterp.imaging.orientation import PATIENT_ORIENTATION, upright
-from medinterp.imaging.raster import check_pixels
-from medinterp.imaging.window import display
+from medinterp.imaging.picture import middle
+from medinterp.imaging.tear import torn
+from medinterp.imaging.window import read_voi, show
+from medinterp.types import FilmWarning, WindowChoice
 
-PREAMBLE = 132
-MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
-COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
-DECOMPRESS = (
-    "Decompress it first, for example with `gdcmconv --raw IN OUT`, `dcmdjpeg IN OUT` (JPEG) or "
-    "`dcmdjpls IN OUT` (JPEG-LS), or send it as PNG."
-)
-BROKEN = (
-    InvalidDicomError,
-    BytesLengthException,
-    AttributeError,
-    KeyError,
-    IndexError,
-    TypeError,
-    ValueError,
-    NotImplementedError,
-    RuntimeError,  # what pydicom raises when every decoder failed
-    OverflowError,
-    EOFError,
-    OSError,
-    struct.error,
-)
+MOST_PADDING = 0.98
+"""Share of the pixels from which on a padding value is not one."""
+
+Codes = npt.NDArray[Any]
+Counts = npt.NDArray[np.int64]
+Doubles = npt.NDArray[np.float64]
 
 
-def read_dicom(data: bytes, max_pixels: int) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
-    """Decode a single-frame DICOM to gray uint8 or uint16 [H, W], and notes on what was done to it.
+@dataclass(frozen=True, eq=False)
+class DicomFilm:
+    """Gray uint8 or uint16 [H, W] over its full range, and what Film keeps beside it."""
 
-    Gray films go through the modality and VOI steps of window.display; colour becomes luma.
-    Raises FilmTooLargeError before decoding, UnreadableFilmError, UnsupportedFilmError.
+    pixels: npt.NDArray[Any]
+    notes: tuple[str, ...]
+    warnings: tuple[FilmWarning, ...]
+    windows: tuple[WindowChoice, ...] = ()
+    window: str | None = None
+
+
+def read_dicom(data: bytes, limits: FilmLimits, window: str | None = None) -> DicomFilm:
+    """Decode a single-frame DICOM: bright is dense, upright, square pixels.
+
+    Gray: modality LUT or rescale, then the window that is asked for or the header's first that leaves something to
+    see, then MONOCHROME1 or an inverse presentation shape inverted; padding and what lies outside the shutter is
+    black. Colour becomes luma. Raises FilmTooLargeError and FilmShapeError before decoding, UnreadableFilmError,
+    UnsupportedFilmError, NoPictureError and SelectionError for a window.
     """
     notes: list[str] = []
-    with _broken_is_unreadable():
-        dataset = _open(data, notes)
-        _check(dataset, max_pixels)
-        stored = np.asarray(pixel_array(dataset))
-        if dataset.PhotometricInterpretation in COLOUR:
-            pixels = luma(stored)
-            notes.append(f"gray from {dataset.PhotometricInterpretation}")
-        else:
-            pixels = display(dataset, stored, notes)
-        directions = tuple(str(direction) for direction in dataset.get("PatientOrientation") or ())
+    warnings: list[FilmWarning] = []
+    dataset, syntax = open_dicom(data, limits, notes, warnings)
+    frame = read_frame_header(dataset, limits)
+    warnings += doubts_of_header(dataset)
+    codes = read_codes(dataset, syntax, frame, limits, notes)
+    extra = extra_rows(dataset, syntax, frame)
+    if extra:
+        told = f"The file holds {extra} more rows of pixels than its header says: they are not shown."
+        warnings.append(FilmWarning("extra-pixels", told))
+    windows: tuple[WindowChoice, ...] = ()
+    chosen = None
+    if frame.photometric in MONOCHROME:
+        pixels, windows, chosen = _gray(dataset, frame, codes, window, notes, warnings)
+    else:
+        pixels = luma(codes)
+        notes.append(f"gray from {frame.photometric}")
+    warnings += torn(pixels)
+    pixels = squared(dataset, shut(dataset, pixels, notes, warnings), limits, notes, warnings)
+    directions = terms(dataset, "PatientOrientation")
     orientation = PATIENT_ORIENTATION.get("".join(direction[:1] for direction in directions), 1)
     if orientation != 1:
         pixels = upright(pixels, orientation)
         notes.append("turned: patient orientation " + "\\".join(directions))
-    return pixels, tuple(notes)
+    return DicomFilm(pixels, tuple(notes), tuple(warnings), windows, chosen)
 
 
-@contextmanager
-def _broken_is_unreadable() -> Iterator[None]:
-    try:
-        yield
-    except Image.DecompressionBombError as error:
-        raise FilmTooLargeError(f"The DICOM's compressed picture is too large: {error}") from error
-    except BROKEN as error:
-        raise UnreadableFilmError(f"The DICOM is broken or cut off: {error}") from error
+def _gray(
+    dataset: Dataset,
+    frame: DicomFrame,
+    codes: Codes,
+    asked: str | None,
+    notes: list[str],
+    warnings: list[FilmWarning],
+) -> tuple[npt.NDArray[Any], tuple[WindowChoice, ...], str]:
+    """Every step acts on single values, so a table over the stored codes is exact and small."""
+    size = 1 << (8 * codes.dtype.itemsize)
+    counts, body = _histogram(codes, size), _histogram(np.ascontiguousarray(middle(codes)), size)
+    stored = read_values(frame, codes, counts)
+    notes += stored.notes
+    warnings += stored.warnings
+    padding = _padding(dataset, stored.values, counts, warnings)
+    values = _modality(dataset, stored.values, stored.signed, notes)
+    voi = read_voi(dataset, signed=bool(values[counts > 0].min() < 0))
+    shown = show(voi, values, np.where(padding, 0, counts), np.where(padding, 0, body), asked)
+    notes += shown.notes
+    warnings += shown.warnings
+    gray = shown.gray
+    if frame.photometric == "MONOCHROME1":
+        gray = 1.0 - gray
+        notes.append("inverted: MONOCHROME1")
+    elif term(dataset, "PresentationLUTShape") == "INVERSE":
+        gray = 1.0 - gray
+        notes.append("inverted: presentation LUT shape INVERSE")
+    if padding.any():
+        gray = np.where(padding, 0.0, gray)
+        notes.append("padding pixels shown black")
+    dtype = np.uint8 if stored.bits <= 8 else np.uint16
+    table = np.rint(gray * np.iinfo(dtype).max).astype(dtype)
+    return np.take(table, codes), shown.windows, shown.window
 
 
-def _open(data: bytes, notes: list[str]) -> FileDataset:
-    preamble = data[PREAMBLE - 4 : PREAMBLE] == b"DICM"
-    file = io.BytesIO(data)
-    if preamble and _transfer_syntax(data) == DeflatedExplicitVRLittleEndian:
-        # pydicom would inflate all of it at once, whatever its size.
-        raise UnsupportedFilmError(
-            "The DICOM is deflated, which is not read here. Inflate it first with `dcmconv +te IN OUT`."
+def _histogram(codes: Codes, size: int) -> Counts:
+    counted = cv2.calcHist([codes], [0], None, [size], [0, size])
+    return np.asarray(counted.ravel(), dtype=np.int64)
+
+
+def _padding(
+    dataset: Dataset, values: Doubles, counts: Counts, warnings: list[FilmWarning]
+) -> npt.NDArray[np.bool_]:
+    """Which codes are padding (PS3.3 C.7.5.1.1.2)."""
+    first, last = decimals(dataset, "PixelPaddingValue"), decimals(dataset, "PixelPaddingRangeLimit")
+    if len(first) != 1:
+        return np.zeros(values.shape, dtype=np.bool_)
+    low, high = sorted((first[0], last[0] if len(last) == 1 else first[0]))
+    padding = (values >= low) & (values <= high)
+    share = float(counts[padding].sum()) / float(counts.sum())
+    if share > MOST_PADDING:
+        told = f"{tag_name('PixelPaddingValue')} would blank {share:.0%} of the film: not applied."
+        warnings.append(FilmWarning("padding", told))
+        return np.zeros(values.shape, dtype=np.bool_)
+    return np.asarray(padding)
+
+
+def _modality(dataset: Dataset, values: Doubles, signed: bool, notes: list[str]) -> Doubles:
+    """Stored values to the modality's own (PS3.3 C.11.1). Raises UnreadableFilmError for what no value comes of."""
+    with broken_is_unreadable("DICOM"):
+        items = list(dataset.get("ModalityLUTSequence") or ())
+    if items:
+        table = read_lut(items[0], signed=signed)
+        if table is None:
+            raise UnreadableFilmError("The modality LUT (0028,3000) holds no table. Export the film again.")
+        notes.append("modality LUT applied")
+        return table.look_up(values)
+    slope, intercept = finite(dataset, "RescaleSlope", 1.0), finite(dataset, "RescaleIntercept", 0.0)
+    if slope == 0.0:
+        raise UnreadableFilmError(
+            f"{tag_name('RescaleSlope')} is 0: every value becomes the same. Mend the header, or send a PNG."
         )
-    dataset = dcmread(file, force=not preamble)
-    if "Rows" not in dataset and "SOPClassUID" not in dataset:
-        raise UnreadableFilmError("The file is not an image. Send a film as PNG, JPEG or DICOM.")
-    if dataset.file_meta.get("TransferSyntaxUID") is None:
-        # Where none is named the data set shows it: explicit or implicit, and the byte order.
-        implicit, little = dataset.original_encoding
-        syntax = _plain_syntax(bool(implicit), bool(little))
-        dataset.file_meta.TransferSyntaxUID = syntax
-        notes.append(f"transfer syntax missing: read as {syntax.name}")
-    return dataset
-
-
-def _transfer_syntax(data: bytes) -> UID | None:
-    file = io.BytesIO(data)
-    file.seek(PREAMBLE)
-    meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
-    syntax: UID | None = meta.get("TransferSyntaxUID")
-    return syntax
-
-
-def _plain_syntax(implicit: bool, little: bool) -> UID:
-    if implicit:
-        return ImplicitVRLittleEndian
-    return ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-
-
-def _check(dataset: Dataset, max_pixels: int) -> None:
-    if "PixelData" not in dataset:
-        raise UnsupportedFilmError("The DICOM holds no picture (no integer pixels). Send the film itself.")
-    check_pixels(int(dataset.Columns), int(dataset.Rows), max_pixels)
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    if frames != 1:
-        raise UnsupportedFilmError(f"The DICOM has {frames} frames. Send one film as one single-frame file.")
-    photometric, bits = dataset.PhotometricInterpretation, int(dataset.BitsAllocated)
-    if photometric not in MONOCHROME + COLOUR:
-        raise UnsupportedFilmError(f"Photometric interpretation {photometric} is not read. Send it as gray.")
-    if bits not in (8, 16) or (photometric in COLOUR and bits != 8):
-        raise UnsupportedFilmError(f"{photometric} of {bits} bits is not read. Send 8 or 16 bits, gray.")
-    _check_syntax(dataset)
-
-
-def _check_syntax(dataset: Dataset) -> None:
-    syntax = UID(dataset.file_meta.TransferSyntaxUID)
-    try:
-        available = get_decoder(syntax).is_available
-    except NotImplementedError:
-        available = False
-    if not available:
-        raise UnsupportedFilmError(f"Transfer syntax {syntax.name} ({syntax}) is not read here. {DECOMPRESS}")
-    if not syntax.is_compressed and len(dataset.PixelData) < get_expected_length(dataset):
-        raise UnreadableFilmError("The DICOM is cut off: it holds fewer pixels than its header says.")
+    if (slope, intercept) != (1.0, 0.0):
+        notes.append(f"rescaled: slope {slope:g}, intercept {intercept:g}")
+    return values * slope + intercept

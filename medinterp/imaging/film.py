@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from medinterp.errors import FilmTooLargeError, UnreadableFilmError, UnsupportedFilmError
+from medinterp.errors import FilmTooLargeError, SelectionError, UnreadableFilmError, UnsupportedFilmError
+from medinterp.imaging.gate import look
+from medinterp.imaging.limits import FilmLimits
+from medinterp.imaging.picture import check_picture
 from medinterp.imaging.raster import read_raster
-from medinterp.types import Film
+from medinterp.types import Film, FilmWarning, WindowChoice
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-JPEG_SIGNATURE = b"\xff\xd8\xff"
 DICOM_PREFIX = b"DICM"
 DICOM_PREFIX_OFFSET = 128
+
+RASTERS: tuple[tuple[bytes, str, str], ...] = (
+    (b"\x89PNG\r\n\x1a\n", "PNG", "image/png"),
+    (b"\xff\xd8\xff", "JPEG", "image/jpeg"),
+    (b"II*\x00", "TIFF", "image/tiff"),
+    (b"MM\x00*", "TIFF", "image/tiff"),
+)
 
 # Kinds that are recognised only to say that they are not read.
 OTHER_KINDS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"GIF8", "a GIF"),
     (0, b"BM", "a BMP"),
-    (0, b"II*\x00", "a TIFF"),
-    (0, b"MM\x00*", "a TIFF"),
+    (0, b"II+\x00", "a BigTIFF"),
+    (0, b"MM\x00+", "a BigTIFF"),
     (8, b"WEBP", "a WebP"),
     (4, b"ftyp", "a HEIC, AVIF or video file"),
     (4, b"jP  ", "a JPEG 2000"),
     (0, b"\xff\x4f\xff\x51", "a JPEG 2000"),
+    (4, b"JXL ", "a JPEG XL"),
+    (0, b"\xff\x0a", "a JPEG XL"),
+    (0, b"NRRD", "an NRRD volume"),
     (0, b"%PDF", "a PDF"),
     (0, b"PK\x03\x04", "a ZIP archive"),
     (344, b"n+1\x00", "a NIfTI volume"),
@@ -33,35 +45,50 @@ OTHER_KINDS: tuple[tuple[int, bytes, str], ...] = (
 )
 
 
-def read_film(data: bytes, *, max_bytes: int = 64 * 2**20, max_pixels: int = 2**26) -> Film:
-    """Read one radiograph from PNG, JPEG or DICOM bytes.
+def read_film(data: bytes, *, limits: FilmLimits | None = None, window: str | None = None) -> Film:
+    """Read one radiograph from PNG, JPEG, TIFF or DICOM bytes.
 
     The kind is told from the content, never from a file name. The film is one channel, upright
     (EXIF orientation, DICOM patient orientation), bright is dense, uint8 or uint16 over the full
     range of its dtype. Size is checked from the headers, before any pixel is decoded. Nothing that
-    names a patient is kept.
+    names a patient is kept. What is doubtful about the file, its gray values or the look of the film
+    is in Film.warnings; what withholds a report there raises nothing here (imaging.withhold does).
 
-    Raises FilmTooLargeError (bytes or pixels above the limit), UnsupportedFilmError (an image of a
-    kind that is not read) and UnreadableFilmError (not an image, or a broken one).
+    window: of a DICOM "window-1", "lut-1", "full" (its own range) or "CENTER,WIDTH"; None for its first that
+    leaves something to see.
+
+    Raises FilmTooLargeError (more to decode than the limits allow), FilmShapeError, UnsupportedFilmError (an
+    image of a kind that is not read), UnreadableFilmError (not an image, or a broken one), NoPictureError
+    (decoded, and nothing is to be seen) and SelectionError (the film has no such window).
     """
-    if len(data) > max_bytes:
+    limits = limits or FilmLimits()
+    if len(data) > limits.max_bytes:
         raise FilmTooLargeError(
-            f"The file has {len(data):,} bytes; the limit is {max_bytes:,}. Send a smaller film."
+            f"The file has {len(data):,} bytes; the limit is {limits.max_bytes:,}. Send a smaller film."
         )
-    if data.startswith(PNG_SIGNATURE):
-        pixels, notes = read_raster(data, "PNG", max_pixels)
-        media_type = "image/png"
-    elif data.startswith(JPEG_SIGNATURE):
-        pixels, notes = read_raster(data, "JPEG", max_pixels)
-        media_type = "image/jpeg"
-    elif _is_dicom(data):
+    windows: tuple[WindowChoice, ...] = ()
+    chosen: str | None = None
+    warnings: tuple[FilmWarning, ...]
+    pixels: npt.NDArray[Any]
+    raster = next(((kind, media) for signature, kind, media in RASTERS if data.startswith(signature)), None)
+    # A DICOM's preamble may make it a TIFF as well (PS3.10, 7.1), one that knows nothing of the header.
+    if raster is not None and not _has_prefix(data):
+        kind, media_type = raster
+        if window is not None:
+            raise SelectionError(f"A {kind} has no windows to choose from; send the film without one.")
+        pixels, notes, warnings = read_raster(data, kind, limits)
+    elif not _is_dicom(data):
+        raise _not_read(data)
+    else:
         from medinterp.imaging.dicom import read_dicom  # pydicom is slow to import
 
-        pixels, notes = read_dicom(data, max_pixels)
         media_type = "application/dicom"
-    else:
-        raise _not_read(data)
-    return Film(np.ascontiguousarray(pixels), media_type, hashlib.sha256(data).hexdigest(), notes)
+        film = read_dicom(data, limits, window)
+        pixels, notes, warnings = film.pixels, film.notes, film.warnings
+        windows, chosen = film.windows, film.window
+    pixels = np.ascontiguousarray(pixels)
+    warnings = (*warnings, *check_picture(pixels), *look(pixels))
+    return Film(pixels, media_type, hashlib.sha256(data).hexdigest(), notes, warnings, windows, chosen)
 
 
 def rgb8(film: Film) -> npt.NDArray[np.uint8]:
@@ -73,20 +100,21 @@ def rgb8(film: Film) -> npt.NDArray[np.uint8]:
     return np.repeat(pixels[:, :, None], 3, axis=2).astype(np.uint8, copy=False)
 
 
+def _has_prefix(data: bytes) -> bool:
+    return data[DICOM_PREFIX_OFFSET : DICOM_PREFIX_OFFSET + 4] == DICOM_PREFIX
+
+
 def _is_dicom(data: bytes) -> bool:
-    if data[DICOM_PREFIX_OFFSET : DICOM_PREFIX_OFFSET + 4] == DICOM_PREFIX:
-        return True
     # Old files lack the preamble and begin with group 0002 or 0008, in either byte order.
-    return len(data) >= 8 and (
-        (data[0] in (0x02, 0x08) and data[1] == 0) or (data[0] == 0 and data[1] == 0x08)
-    )
+    bare = data[:2] in (b"\x02\x00", b"\x08\x00", b"\x00\x08") and len(data) >= 8
+    return bare or _has_prefix(data)
 
 
 def _not_read(data: bytes) -> UnreadableFilmError | UnsupportedFilmError:
     for offset, signature, kind in OTHER_KINDS:
         if data[offset : offset + len(signature)] == signature:
             return UnsupportedFilmError(
-                f"This is {kind}, which is not read here. Save the film as PNG, JPEG or DICOM."
+                f"This is {kind}, which is not read here. Save the film as PNG, JPEG, TIFF or DICOM."
             )
     what = "The file is empty." if not data else "The file is not an image."
-    return UnreadableFilmError(f"{what} Send a film as PNG, JPEG or DICOM.")
+    return UnreadableFilmError(f"{what} Send a film as PNG, JPEG, TIFF or DICOM.")

@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 # ITU-R BT.601 luma in 1/65536; they sum to 65536, so gray content keeps its value to the last bit.
 LUMA = (19595, 38470, 7471)
+CUT_OUT = 0.5
+"""Share of opaque pixels from which on transparency cuts a film out; below, it is no mask of anything."""
 
 UInt = npt.NDArray[Any]
 
@@ -21,8 +23,19 @@ def luma(rgb: UInt) -> UInt:
     return (total >> 16).astype(rgb.dtype)
 
 
-def on_black(gray: UInt, alpha: UInt) -> UInt:
-    """Blend [H, W] onto black, where a radiograph holds nothing; alpha of the same dtype."""
+def without_alpha(gray: UInt, alpha: UInt, notes: list[str]) -> UInt:
+    """Gray [H, W] with its transparency (same shape and dtype) resolved, and a note on how.
+
+    Where most pixels are opaque, the others lie on black, where a radiograph holds nothing. A film that is see-through
+    nearly everywhere would be darkened or gone by that: its alpha is dropped.
+    """
+    opaque = float((alpha == np.iinfo(alpha.dtype).max).mean())
+    if opaque == 1.0:
+        return gray
+    if opaque < CUT_OUT:
+        notes.append(f"transparency dropped: {opaque:.0%} of the film is opaque")
+        return gray
+    notes.append("transparency blended onto black")
     full = np.uint64(np.iinfo(gray.dtype).max)
     product = gray.astype(np.uint64) * alpha.astype(np.uint64)
     return ((product + full // np.uint64(2)) // full).astype(gray.dtype)

@@ -14,13 +14,20 @@ import numpy as np
 import pydantic
 from pydantic import TypeAdapter
 
-from medinterp.api.schema import MapPackModel, Model, ProvenanceModel, ReportModel
+from medinterp.api.schema import (
+    FilmWarningModel,
+    MapPackModel,
+    Model,
+    ProvenanceModel,
+    ReportModel,
+    WindowChoiceModel,
+)
 from medinterp.errors import StoreError
 from medinterp.explainer import Explanation
 from medinterp.types import Explanation as ExplanationData
-from medinterp.types import Film, MapPack, Provenance, Report
+from medinterp.types import Film, FilmWarning, MapPack, Provenance, Report, WindowChoice
 
-VERSION: Literal[1] = 1
+VERSION: Literal[2] = 2
 _report = TypeAdapter(Report)
 _provenance = TypeAdapter(Provenance)
 
@@ -32,12 +39,15 @@ class FilmRecord(Model):
     media_type: str
     sha256: str
     notes: tuple[str, ...]
+    warnings: tuple[FilmWarningModel, ...]
+    windows: tuple[WindowChoiceModel, ...]
+    window: str | None
 
 
 class Record(Model):
     """What one blob holds."""
 
-    version: Literal[1]
+    version: Literal[2]
     film: FilmRecord
     report: ReportModel
     maps: dict[str, MapPackModel]
@@ -54,7 +64,15 @@ def pack_record(explanation: ExplanationData) -> bytes:
         raise StoreError("the film's pixels cannot be written as PNG")
     record = Record(
         version=VERSION,
-        film=FilmRecord(png=png.tobytes(), media_type=film.media_type, sha256=film.sha256, notes=film.notes),
+        film=FilmRecord(
+            png=png.tobytes(),
+            media_type=film.media_type,
+            sha256=film.sha256,
+            notes=film.notes,
+            warnings=tuple(map(FilmWarningModel.model_validate, film.warnings)),
+            windows=tuple(map(WindowChoiceModel.model_validate, film.windows)),
+            window=film.window,
+        ),
         report=ReportModel.model_validate(explanation.report),
         maps={name: MapPackModel.model_validate(pack) for name, pack in explanation.packs.items()},
         provenance=ProvenanceModel.model_validate(explanation.provenance),
@@ -82,6 +100,9 @@ def unpack_record(blob: bytes) -> Explanation:
         media_type=record.film.media_type,
         sha256=record.film.sha256,
         notes=record.film.notes,
+        warnings=tuple(FilmWarning(**warning.model_dump()) for warning in record.film.warnings),
+        windows=tuple(WindowChoice(**choice.model_dump()) for choice in record.film.windows),
+        window=record.film.window,
     )
     return Explanation(
         film=film,

@@ -1,0 +1,129 @@
+"""Damaged files: each is read as it was, or refused, or says what is doubtful; none passes with its picture gone.
+
+JPEG 2000 is left out here: its decoder takes half a minute over some damaged files. A worker's limit in time ends it.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
+
+from medinterp.errors import FilmError
+from medinterp.imaging import read_film
+from medinterp.phantom.files import write_dicom
+from medinterp.phantom.films import draw_film, sample_film
+from tests.damage import damaged
+from tests.test_imaging_dicom_syntaxes import encapsulated, saved
+
+FILES = 200
+RIGHT = 0.005
+"""Share of pixels that may be more than a gray level off on a film that counts as read: a bit that flipped in one of
+them cannot be seen, nor does it hide a picture."""
+
+
+@functools.cache
+def formats() -> dict[str, bytes]:
+    """One film as each kind of file."""
+    drawing = draw_film(sample_film(10_000_100), 400, 360)
+    gray, deep = Image.fromarray(drawing.uint8()), Image.fromarray(drawing.uint16())
+
+    def by_pillow(image: Image.Image, kind: str, **options: object) -> bytes:
+        file = io.BytesIO()
+        image.save(file, kind, **options)
+        return file.getvalue()
+
+    path = Path(pytest.importorskip("tempfile").mkdtemp(), "film.dcm")
+    write_dicom(drawing.uint16(), path, bits=12)
+    plain = path.read_bytes()
+    path.unlink()
+    path.parent.rmdir()
+
+    def compressed(syntax: str) -> bytes:
+        dataset = pydicom.dcmread(io.BytesIO(plain))
+        dataset.compress(syntax, generate_instance_uid=False)
+        return saved(dataset)
+
+    deflated = pydicom.dcmread(io.BytesIO(plain))
+    deflated.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    baseline = pydicom.dcmread(io.BytesIO(plain))
+    baseline.BitsAllocated, baseline.BitsStored, baseline.HighBit = 8, 8, 7
+    baseline.WindowCenter, baseline.WindowWidth = 128, 256
+    jpeg = by_pillow(gray, "JPEG", quality=90)
+    return {
+        "PNG": by_pillow(gray, "PNG"),
+        "PNG of 16 bits": cv2.imencode(".png", drawing.uint16())[1].tobytes(),
+        "JPEG": jpeg,
+        "JPEG, colour": by_pillow(gray.convert("RGB"), "JPEG", quality=85),
+        "JPEG, progressive": by_pillow(gray, "JPEG", quality=90, progressive=True),
+        "TIFF": by_pillow(deep, "TIFF"),
+        "TIFF, deflated": by_pillow(deep, "TIFF", compression="tiff_adobe_deflate"),
+        "TIFF, LZW": by_pillow(gray, "TIFF", compression="tiff_lzw"),
+        "DICOM": plain,
+        "DICOM, deflated": saved(deflated),
+        "DICOM, JPEG": encapsulated(baseline, jpeg, JPEGBaseline8Bit),
+        "DICOM, JPEG-LS": compressed(JPEGLSLossless),
+        "DICOM, RLE": compressed(RLELossless),
+    }
+
+
+MOST_UNTOLD = {
+    "PNG": 0,
+    "PNG of 16 bits": 0,
+    "TIFF, deflated": 0,
+    "DICOM, JPEG-LS": 0,
+    "DICOM, deflated": 2,
+    "JPEG": 4,
+    "JPEG, colour": 4,
+    "DICOM, JPEG": 4,
+    "JPEG, progressive": 8,
+    "DICOM": 8,
+    "TIFF": 12,
+    "TIFF, LZW": 16,
+    "DICOM, RLE": 30,
+}
+"""Of 200 damaged files, those that are read with no word of doubt though more than RIGHT of their pixels are off: a
+few levels, or somewhere. These formats carry no checksum (their notes say so where they are compressed)."""
+
+
+def gray(pixels: np.ndarray) -> np.ndarray:
+    """0 to 255."""
+    return pixels.astype(np.float64) / np.iinfo(pixels.dtype).max * 255.0
+
+
+def alike(one: np.ndarray, other: np.ndarray) -> float:
+    """How much two films of any size are the same picture: correlation at 64 x 64."""
+    small = [cv2.resize(each, (64, 64), interpolation=cv2.INTER_AREA).ravel() for each in (one, other)]
+    return float(np.corrcoef(*small)[0, 1])
+
+
+@pytest.mark.parametrize("name", sorted(MOST_UNTOLD))
+def test_damaged(name: str) -> None:
+    data = formats()[name]
+    truth = gray(read_film(data).pixels)
+    outcomes: Counter[str] = Counter()
+    for seed in range(FILES):
+        kind, file = damaged(data, seed)
+        try:
+            film = read_film(file)
+        except FilmError as error:
+            assert "0x" not in str(error)
+            assert "Phantom" not in str(error)
+            outcomes["refused"] += 1
+            continue
+        seen = gray(film.pixels)
+        off = float((np.abs(seen - truth) > 1.01).mean()) if seen.shape == truth.shape else 1.0
+        outcome = "right" if off <= RIGHT else "told" if film.warnings else "untold"
+        outcomes[outcome] += 1
+        if outcome == "untold":
+            assert alike(seen, truth) > 0.8, f"{name}, file {seed} ({kind}): the picture is gone, and nothing says so"
+    assert outcomes["untold"] <= MOST_UNTOLD[name], outcomes
+    assert outcomes["refused"] > 60, "the damage is real"
