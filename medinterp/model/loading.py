@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,14 +15,16 @@ import torch
 from transformers import AutoConfig, AutoProcessor, Gemma3Config, Gemma3ForConditionalGeneration
 
 from medinterp.errors import ModelError, ModelNotFoundError
+from medinterp.imaging.domain import FilmDomain, read_domain
 from medinterp.model.calibration import read_layer_weights
 from medinterp.model.capture import ATTENTION
 from medinterp.model.facts import ModelFacts, read_facts
 from medinterp.model.values import ValueMetric, value_metric
-from medinterp.types import Float32Array
+from medinterp.types import Film, FilmWarning, Float32Array
 
 SIDECAR = "medinterp.json"
 CALIBRATION = "calibration.json"
+FILMS = "films.json"
 _SAMPLE_BYTES = 2**20
 
 
@@ -42,8 +44,9 @@ class LoadedModel:
 
     notice: a sentence that the model's maker wants shown; default_prompt: the model's own prompt, or
     None; image_first: whether the image stands before the text in the chat turn; layer_weights:
-    float32 [L], learned by `medinterp calibrate` for this very revision, or None; lock: held by whoever
-    runs the model, one generation at a time.
+    float32 [L], learned by `medinterp calibrate` for this very revision, or None; film_domain: the films that the
+    model was made for, or None where nobody has described them; lock: held by whoever runs the model, one
+    generation at a time.
     """
 
     model: Any
@@ -55,6 +58,7 @@ class LoadedModel:
     image_first: bool
     facts: ModelFacts
     layer_weights: Float32Array | None = None
+    film_domain: FilmDomain | None = None
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property
@@ -67,6 +71,12 @@ class LoadedModel:
         """What the weights are computed in."""
         dtype: torch.dtype = self.model.dtype
         return dtype
+
+    def doubts(self, films: Sequence[Film]) -> tuple[FilmWarning, ...]:
+        """What is doubtful about films for this very model: those unlike the films that it was made for."""
+        if self.film_domain is None:
+            return ()
+        return tuple(warning for film in films for warning in self.film_domain.warnings(film))
 
     @cached_property
     def value_metric(self) -> ValueMetric:
@@ -83,12 +93,14 @@ def load_model(
     allow_download: bool = True,
     image_first: bool = True,
     calibration: str | Path | None = "auto",
+    film_domain: str | Path | None = "auto",
 ) -> LoadedModel:
     """Load a bundled model ("phantom"), a directory or a hub id.
 
     dtype "auto" is float32 on a CPU and bfloat16 on a GPU; device "auto" is the GPU when there is one.
     calibration is a file that `medinterp calibrate` wrote; "auto" takes calibration.json in the model's
-    directory where it lies there, None takes none.
+    directory where it lies there, None takes none. film_domain likewise is a file that `medinterp domain` wrote, or
+    films.json in the model's directory.
     Raises ModelNotFoundError when there is nothing to load, ModelError when it is not a complete
     Gemma3 vision-language model, CalibrationError when the calibration is another model's.
     """
@@ -132,6 +144,7 @@ def load_model(
         image_first=image_first,
         facts=facts,
         layer_weights=_layer_weights(directory, calibration, model_revision, facts.layers),
+        film_domain=_film_domain(directory, film_domain),
     )
 
 
@@ -147,6 +160,17 @@ def _layer_weights(
         calibration = directory / CALIBRATION
     path = Path(calibration).expanduser()
     return read_layer_weights(path, model_revision=model_revision, layers=layers)
+
+
+def _film_domain(directory: Path | None, film_domain: str | Path | None) -> FilmDomain | None:
+    """The films that the model was made for, from the file that is named or from its own directory."""
+    if film_domain is None:
+        return None
+    if film_domain == "auto":
+        if directory is None or not (directory / FILMS).is_file():
+            return None
+        film_domain = directory / FILMS
+    return read_domain(Path(film_domain).expanduser())
 
 
 def _local_directory(name: str) -> Path | None:

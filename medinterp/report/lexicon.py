@@ -160,5 +160,5 @@ NOT_NAMING = frozenset(
     a an the of in is are was were appears appear looks seems remains not no longer now again still also
     and or left right upper mid middle lower lateral anterior posterior mildly moderately severely markedly slightly
     minimally grossly significantly somewhat borderline definitely clearly normal stably
-    """.split()  # noqa: SIM905 (a list of 50 quoted words is not read)
+    """.split()
 )
