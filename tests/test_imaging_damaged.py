@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import io
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -41,11 +42,9 @@ def formats() -> dict[str, bytes]:
         image.save(file, kind, **options)
         return file.getvalue()
 
-    path = Path(pytest.importorskip("tempfile").mkdtemp(), "film.dcm")
-    write_dicom(drawing.uint16(), path, bits=12)
-    plain = path.read_bytes()
-    path.unlink()
-    path.parent.rmdir()
+    with tempfile.TemporaryDirectory() as folder:
+        write_dicom(drawing.uint16(), Path(folder, "film.dcm"), bits=12)
+        plain = Path(folder, "film.dcm").read_bytes()
 
     def compressed(syntax: str) -> bytes:
         dataset = pydicom.dcmread(io.BytesIO(plain))
@@ -110,13 +109,13 @@ def test_damaged(name: str) -> None:
     data = formats()[name]
     truth = gray(read_film(data).pixels)
     outcomes: Counter[str] = Counter()
+    told: list[str] = []
     for seed in range(FILES):
         kind, file = damaged(data, seed)
         try:
             film = read_film(file)
         except FilmError as error:
-            assert "0x" not in str(error)
-            assert "Phantom" not in str(error)
+            told.append(str(error))
             outcomes["refused"] += 1
             continue
         seen = gray(film.pixels)
@@ -127,3 +126,4 @@ def test_damaged(name: str) -> None:
             assert alike(seen, truth) > 0.8, f"{name}, file {seed} ({kind}): the picture is gone, and nothing says so"
     assert outcomes["untold"] <= MOST_UNTOLD[name], outcomes
     assert outcomes["refused"] > 60, "the damage is real"
+    assert not any(word in text for text in told for word in ("0x", "Phantom", "PHANTOM"))

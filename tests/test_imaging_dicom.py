@@ -358,11 +358,13 @@ def test_too_many_elements_are_too_many(dataset: Dataset) -> None:
 
 
 def test_what_lies_behind_the_pixels_is_told(dataset: Dataset) -> None:
-    assert read(saved(dataset)).warnings == ()
+    def told(data: bytes) -> bool:
+        return "extra-bytes" in [warning.code for warning in read(data).warnings]
+
+    assert not told(saved(dataset))
     dataset.add_new(0xFFFCFFFC, "OB", b"\0" * 10)
-    assert read(saved(dataset)).warnings == (), "padding may stand there"
-    codes = [warning.code for warning in read(saved(dataset) + bytes(range(64))).warnings]
-    assert codes == ["extra-bytes"]
+    assert not told(saved(dataset)), "padding may stand there"
+    assert told(saved(dataset) + bytes(range(64)))
 
 
 def test_colour_becomes_luma(dataset: Dataset) -> None:

@@ -191,7 +191,12 @@ CASES = (
     Case("function unknown", put(VOILUTFunction="SQUARE"), noted="function unknown"),
     Case("function empty", put(VOILUTFunction="")),
     Case("linear exact", put(VOILUTFunction="LINEAR_EXACT")),
-    Case("exact of width 0.5", same="full", change=put(VOILUTFunction="LINEAR_EXACT", WindowWidth="0.5"), warned=("window",)),
+    Case(
+        "exact of width 0.5",
+        same="full",
+        change=put(VOILUTFunction="LINEAR_EXACT", WindowWidth="0.5"),
+        warned=("window",),
+    ),
     Case("window for 16 bits", same="full", change=put(WindowCenter=32768, WindowWidth=65536), warned=("window",)),
     Case("window for 14 bits", put(WindowCenter=8192, WindowWidth=16384), same="neither", warned=("low-contrast",)),
     Case("window for 10 bits", put(WindowCenter=512, WindowWidth=1024), same="full", warned=("window",)),
@@ -216,12 +221,20 @@ CASES = (
     Case("high bit below", put(HighBit=3), warned=("bits-stored",)),
     Case("high bit 15: four bits up", both(pixels(stored() << 4), put(HighBit=15))),
     Case("signed over unsigned", put(PixelRepresentation=1), warned=("pixel-representation",)),
-    Case("signed over unsigned, 16 bits", both(pixels(SIXTEEN, 16), put(PixelRepresentation=1, WindowCenter=32768, WindowWidth=65536)), warned=("pixel-representation",)),
+    Case(
+        "signed over unsigned, 16 bits",
+        both(pixels(SIXTEEN, 16), put(PixelRepresentation=1, WindowCenter=32768, WindowWidth=65536)),
+        warned=("pixel-representation",),
+    ),
     Case("unsigned over signed", both(pixels(SIGNED, 16), put(WindowCenter=0)), warned=("pixel-representation",)),
     Case("signed", both(pixels(SIGNED, 16), put(PixelRepresentation=1, WindowCenter=0))),
     Case("signed, 12 of 16 bits", both(pixels(SIGNED & 0xFFF), put(PixelRepresentation=1, WindowCenter=0))),
     Case("signed, carried on", both(pixels(SIGNED), put(PixelRepresentation=1, WindowCenter=0))),
-    Case("overlay in bit 12", both(pixels(TOP_BITS), lambda d: d.add_new(0x60000100, "US", 16), lambda d: d.add_new(0x60000102, "US", 12)), noted="overlay"),
+    Case(
+        "overlay in bit 12",
+        both(pixels(TOP_BITS), lambda d: d.add_new(0x60000100, "US", 16), lambda d: d.add_new(0x60000102, "US", 12)),
+        noted="overlay",
+    ),
     refused("bits allocated 32", put(BitsAllocated=32), UnsupportedFilmError, "of 32 bits"),
     refused("bits allocated 1", put(BitsAllocated=1), UnsupportedFilmError, "of 1 bits"),
     # far off values
@@ -232,17 +245,27 @@ CASES = (
     Case("table of 8-bit entries, a word each", lut(4096, 0, 8, BYTES.astype("<u2").tobytes()), noted="VOI LUT"),
     Case("the same as numbers", lut(4096, 0, 8, [int(v) for v in BYTES]), noted="VOI LUT"),
     Case("the same, a byte each", lut(4096, 0, 8, BYTES.tobytes()), noted="VOI LUT"),
-    Case("16 bits over a table that ends at 4,095", lut(4096, 0, 16, LINE.astype("<u2").tobytes()), noted="12 bits taken"),
+    Case(
+        "16 bits over a table that ends at 4,095", lut(4096, 0, 16, LINE.astype("<u2").tobytes()), noted="12 bits taken"
+    ),
     Case("8 bits over a table of 12", lut(4096, 0, 8, LINE.astype("<u2").tobytes()), noted="12 bits taken"),
-    Case("first value signed", both(pixels(SIGNED, 16), put(PixelRepresentation=1), lut(4096, -2048, 12, LINE.astype("<u2").tobytes()))),
+    Case(
+        "first value signed",
+        both(pixels(SIGNED, 16), put(PixelRepresentation=1), lut(4096, -2048, 12, LINE.astype("<u2").tobytes())),
+    ),
     Case("table beyond the film", lut(64, 60000, 12, (LINE[:64] * 65).astype("<u2").tobytes()), warned=("window",)),
     Case("table without data beside a window", lut(4096, 0, 16, b"\0\0"), noted="no table"),
     Case("table cut off beside a window", lut(4096, 0, 16, LINE[:100].astype("<u2").tobytes()), noted="no table"),
     Case("table of one value", lut(4096, 0, 12, np.full(4096, 9, "<u2").tobytes()), warned=("window",)),
     Case("modality table", lut(4096, 0, 12, LINE.astype("<u2").tobytes(), "ModalityLUTSequence"), noted="modality LUT"),
-    refused("modality table cut off", lut(4096, 0, 12, b"\0\0", "ModalityLUTSequence"), UnreadableFilmError, "0028,3000"),
+    refused(
+        "modality table cut off", lut(4096, 0, 12, b"\0\0", "ModalityLUTSequence"), UnreadableFilmError, "0028,3000"
+    ),
     # photometry
-    Case("monochrome1", both(pixels(4095 - stored()), put(PhotometricInterpretation="MONOCHROME1", PresentationLUTShape="INVERSE"))),
+    Case(
+        "monochrome1",
+        both(pixels(4095 - stored()), put(PhotometricInterpretation="MONOCHROME1", PresentationLUTShape="INVERSE")),
+    ),
     Case("monochrome2, inverse", both(pixels(4095 - stored()), put(PresentationLUTShape="INVERSE")), noted="INVERSE"),
     Case("monochrome1 that is not", put(PhotometricInterpretation="MONOCHROME1"), same="neither", warned=("inverted",)),
     Case("photometric in small letters", text("PhotometricInterpretation", "monochrome2", "PHOTOMET")),
@@ -250,11 +273,31 @@ CASES = (
     refused("palette", put(PhotometricInterpretation="PALETTE COLOR"), UnsupportedFilmError, "PALETTE COLOR"),
     refused("three samples", put(SamplesPerPixel=3), UnsupportedFilmError, "3 samples"),
     # padding and shutter
-    Case("padding over everything", both(lambda d: d.add_new("PixelPaddingValue", "US", 0), lambda d: d.add_new("PixelPaddingRangeLimit", "US", 65535)), warned=("padding",)),
+    Case(
+        "padding over everything",
+        both(
+            lambda d: d.add_new("PixelPaddingValue", "US", 0),
+            lambda d: d.add_new("PixelPaddingRangeLimit", "US", 65535),
+        ),
+        warned=("padding",),
+    ),
     Case("padding that is not there", lambda d: d.add_new("PixelPaddingValue", "US", 60000)),
-    Case("shutter over everything", put(ShutterShape="CIRCULAR", CenterOfCircularShutter=[1, 1], RadiusOfCircularShutter=2), warned=("shutter",)),
+    Case(
+        "shutter over everything",
+        put(ShutterShape="CIRCULAR", CenterOfCircularShutter=[1, 1], RadiusOfCircularShutter=2),
+        warned=("shutter",),
+    ),
     Case("shutter without numbers", put(ShutterShape="RECTANGULAR"), warned=("shutter",)),
-    Case("shutter around it", put(ShutterShape="RECTANGULAR", ShutterLeftVerticalEdge=0, ShutterRightVerticalEdge=401, ShutterUpperHorizontalEdge=0, ShutterLowerHorizontalEdge=361)),
+    Case(
+        "shutter around it",
+        put(
+            ShutterShape="RECTANGULAR",
+            ShutterLeftVerticalEdge=0,
+            ShutterRightVerticalEdge=401,
+            ShutterUpperHorizontalEdge=0,
+            ShutterLowerHorizontalEdge=361,
+        ),
+    ),
     # shape
     refused("one row", put(Rows=1), FilmShapeError, "400 x 1"),
     refused("no rows", put(Rows=0), UnreadableFilmError, "400 x 0"),
@@ -279,7 +322,7 @@ CASES = (
     # flat
     refused("one value", both(pixels(np.full((HEIGHT, WIDTH), 700))), NoPictureError, "no picture"),
     refused("one value and a marker", both(pixels(np.where(MARKED == 65535, 4095, 700))), NoPictureError, "no picture"),
-)  # fmt: skip
+)
 WITHHOLDING = {"inverted", "lateral", "oblique", "body-part", "modality"}
 
 
