@@ -25,6 +25,7 @@ def add(commands: Commands) -> None:
     what.add_argument("--maps", action="store_true", help="the benchmark: every method on certified tokens")
     what.add_argument("--verdicts", action="store_true", help="how often is the verdict on a word right?")
     what.add_argument("--shortcut", action="store_true", help="marker-driven or nodule-driven? (of a shortcut model)")
+    what.add_argument("--gate", action="store_true", help="does the film gate stop what is no film, and nothing else?")
     what.add_argument("--chexlocalize", type=Path, metavar="DIR", help="against radiologists' segmentations")
     what.add_argument("--ms-cxr", type=Path, metavar="DIR", help="against radiologists' boxes for phrases")
     evaluate.add_argument("--films", type=positive, default=None, help="how many (default: by part, 1000 for --maps)")
@@ -49,6 +50,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         return _benchmark(options)
     if options.models and len(options.models) > 1:
         raise SelectionError("only --maps measures several models at once")
+    if options.gate:
+        return print_result(_gate(options.films or 500), options.json)
     if options.chexlocalize is not None or options.ms_cxr is not None:
         return print_result(_grounding(options), options.json)
     part = next(name for name in _PARTS if getattr(options, name))
@@ -72,6 +75,15 @@ def _with_bar(
     generator = _generator(options)
     with tqdm(total=films, desc="films", unit="film") as bar:
         return run(generator, films, bar.update)
+
+
+def _gate(films: int) -> Result:
+    from tqdm import tqdm
+
+    from medinterp.evaluation.gate import evaluate_gate
+
+    with tqdm(total=films, desc="films", unit="film") as bar:
+        return evaluate_gate(films, progress=bar.update)
 
 
 def _report(generator: Generator, films: int, progress: Callable[[int], Any]) -> Result:
