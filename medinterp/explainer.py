@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from medinterp.errors import MethodError, SelectionError, UnreadableFilmError
+from medinterp.errors import MethodError, SelectionError
+from medinterp.imaging import open_film
 from medinterp.types import Explanation as ExplanationData
 from medinterp.types import Faithfulness, Film, Finding, MapPack, RelevancyMap, Section, Word
+
+FilmSource = Any
+"""What `medinterp.imaging.open_film` takes."""
 
 if TYPE_CHECKING:
     from medinterp.evaluation.sensitivity import Comparison, ReportComparison
@@ -155,9 +159,11 @@ class Explainer:
 
     def explain(
         self,
-        film: str | Path | bytes | Film,
+        film: FilmSource,
         *,
-        prior: str | Path | bytes | Film | None = None,
+        prior: FilmSource | None = None,
+        window: str | None = None,
+        force: bool = False,
         prompt: str | None = None,
         methods: Sequence[str] = DEFAULT_METHODS,
         options: Mapping[str, Mapping[str, Any]] | None = None,
@@ -168,15 +174,20 @@ class Explainer:
         progress: Callable[[str, int, int], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Explanation:
-        """Read one film (a path, a file's bytes or a Film) and compute the maps of every word.
+        """Read one film and compute the maps of every word.
 
+        film: a path, a file's bytes, a Film, a PIL image, a pydicom data set or a numpy array of uint8 or uint16,
+        [height, width] or [height, width, 3 or 4]; window: of a DICOM, as in `medinterp.imaging.read_film`. What is
+        doubtful about the film is in `explanation.film.warnings`; where that makes a report meaningless none is
+        written (FilmWithheldError), unless by `force`.
         prior: an earlier film of the same patient; the model sees it after the current one, and every word has a
         map on each (`explanation.map(word, image=1)`). options: by method, such as {"occlusion": {"block": 4}},
         {"occlusion": {"coarse_to_fine": True}} or {"raw": {"layer": 3}}. progress: gets method, done and total of the
         methods that ask the model again, such as occlusion.
-        Raises FilmError for a film that cannot be used, PromptError, RequestTooLargeError, UnknownMethodError and
-        MethodError for options of a method that is not among `methods` before the model is asked, MethodError for
-        options that a method has not, MissingEvidenceError, GenerationCancelled.
+        Raises FilmError for a film that cannot be used or is withheld, SelectionError for a window that it has not,
+        PromptError, RequestTooLargeError, UnknownMethodError, and MethodError for options of a method that is not among
+        `methods`, before the model is asked; MethodError for options that a method has not, MissingEvidenceError,
+        GenerationCancelled.
         """
         from medinterp.relevancy import compute_maps, get_method
 
@@ -185,7 +196,8 @@ class Explainer:
         unasked = sorted(set(options) - set(methods))
         if unasked:
             raise MethodError(f"options were given for {', '.join(unasked)}, which this report is not asked for")
-        opened, earlier = open_film(film), None if prior is None else open_film(prior)
+        opened = self.loaded.admit(open_film(film, window=window), force=force)
+        earlier = None if prior is None else self.loaded.admit(open_film(prior), force=force)
         films = [opened] if earlier is None else [opened, earlier]
         generation = self._generator.generate(
             films,
@@ -214,7 +226,6 @@ class Explainer:
         packs = compute_maps(trace, methods, computed, measured=measured)
         on_prior = {} if earlier is None else compute_maps(trace, methods, computed, image=1, measured=measured)
         return Explanation(opened, generation.report, packs, trace.provenance, trace, earlier, on_prior)
-
 
     def faithfulness(
         self,
@@ -280,17 +291,3 @@ class Explainer:
             progress=progress,
             cancelled=cancelled,
         )
-
-
-def open_film(film: str | Path | bytes | Film) -> Film:
-    """A Film from a path, a file's bytes or a Film; raises FilmError."""
-    from medinterp.imaging import read_film
-
-    if isinstance(film, Film):
-        return film
-    if isinstance(film, bytes):
-        return read_film(film)
-    try:
-        return read_film(Path(film).read_bytes())
-    except OSError as error:
-        raise UnreadableFilmError(f"cannot read {film}: {error.strerror}") from error

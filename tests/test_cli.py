@@ -11,10 +11,12 @@ import pytest
 from models import noise_film, save_small_model
 
 from medinterp.cli import main
+from medinterp.cli.films import find_films
 from medinterp.errors import CalibrationError
 from medinterp.explainer import Explainer
 from medinterp.imaging import read_film
 from medinterp.model import load_model
+from medinterp.phantom.films import draw_film, sample_film
 from medinterp.relevancy import TRACE_METHODS
 
 
@@ -91,7 +93,7 @@ def test_explain_writes_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_explain_takes_options_of_methods(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     film, directory, out = tmp_path / "film.png", save_small_model(tmp_path / "model"), tmp_path / "out"
     cv2.imwrite(str(film), noise_film().pixels)
-    asked = ["explain", str(film), "--model", str(directory), "--max-new-tokens", "4", "--out", str(out)]
+    asked = ["explain", str(film), "--model", str(directory), "--max-new-tokens", "4", "--out", str(out), "--force"]
     texts = ("occlusion.coarse_to_fine=false", "occlusion.block=4", "raw.layer=mean")
     given = [argument for text in texts for argument in ("--option", text)]
     assert main([*asked, "--method", "occlusion", "--method", "raw", *given]) == 0
@@ -136,9 +138,9 @@ def test_calibration_is_learned_kept_and_used(tmp_path: Path, capsys: pytest.Cap
     learned = json.loads(out.read_text())
     assert len(learned["layer_weights"]) == 4
     assert {"learned", "uniform", "last layer"} <= learned["held_out_divergence_nats"].keys()
-    before = Explainer.from_pretrained(str(directory)).explain(films[0], max_new_tokens=5)
+    before = Explainer.from_pretrained(str(directory)).explain(films[0], force=True, max_new_tokens=5)
     assert "uncalibrated" in before.packs["layer_weighted"].notes[0]
-    after = Explainer.from_pretrained(str(directory), calibration=out).explain(films[0], max_new_tokens=5)
+    after = Explainer.from_pretrained(str(directory), calibration=out).explain(films[0], force=True, max_new_tokens=5)
     assert not any("uncalibrated" in note for note in after.packs["layer_weighted"].notes)
     assert not np.array_equal(after.packs["layer_weighted"].values, before.packs["layer_weighted"].values)
     # In the model's own directory it is found by itself; other weights need another one, and can have it.
@@ -158,3 +160,58 @@ def test_calibration_is_learned_kept_and_used(tmp_path: Path, capsys: pytest.Cap
 def test_selftest_prints_its_checks(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["selftest", "phantom"]) == 0
     assert len(json.loads(capsys.readouterr().out)["checks"]) > 4
+
+
+def film_of(seed: int, path: Path, size: int = 260) -> Path:
+    """A small film as PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), draw_film(sample_film(10_000_000 + seed), size, size + 20).uint8())
+    return path
+
+
+def test_a_folder_of_films_one_bad_one_does_not_stop_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "archive", tmp_path / "out"
+    film_of(1, folder / "p1" / "IM0001.png")
+    film_of(2, folder / "p2" / "IM0001.png")
+    film_of(3, folder / "p2" / "deep" / "IM0002.png")
+    (folder / "p2" / "IM0003.png").write_bytes(film_of(4, tmp_path / "x.png").read_bytes()[:900])
+    cv2.imwrite(str(folder / "inverted.png"), 255 - cv2.imread(str(folder / "p1" / "IM0001.png"), 0))
+    (folder / "notes.txt").write_text("not a film")
+    (folder / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    asked = ["explain", str(folder), "--out", str(out), "--max-new-tokens", "3"]
+    assert main(asked) == 1
+    told = capsys.readouterr().err
+    assert "2 other files in these folders are no films" in told
+    assert "IM0003.png: The PNG is broken or cut off" in told
+    assert "inverted.png: The film is inverted" in told
+    assert "2 of 5 films were not read" in told
+    reports = sorted(str(path.parent.relative_to(out)) for path in out.rglob("report.json"))
+    assert reports == ["IM0002", "p1/IM0001", "p2/IM0001"]
+    assert main([*asked[:1], str(folder / "inverted.png"), *asked[2:], "--force"]) == 0
+    assert "The film is inverted" in capsys.readouterr().err
+    assert "inverted" in (out / "report.html").read_text()
+    assert main([*asked[:1], str(folder / "inverted.png"), *asked[2:]]) == 2
+    assert main([*asked[:1], str(tmp_path / "out" / "p1"), *asked[2:]]) == 2
+    assert "there is no film in" in capsys.readouterr().err
+
+
+def test_results_never_share_a_folder(tmp_path: Path) -> None:
+    def results(*names: str) -> list[str]:
+        return [str(film.result) for film in find_films([tmp_path / name for name in names])[0]]
+
+    assert results("a/1.png", "b/1.png") == ["a/1", "b/1"]
+    assert results("a/1.png", "a/1.dcm") == ["1.png", "1.dcm"]
+    assert results("a/1.png", "a/1.dcm", "b/1.png") == ["1.png", "1.dcm", "1"]
+    many = results("a/x/1.png", "b/x/1.png", "b/y/1.png", "2.png", "a/x/1.jpg", "a/x/1.png")
+    assert len(set(many)) == len(many) == 5
+
+
+def test_a_window_is_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["phantom", "film", "--seed", "7", "--size", "300x300", "--out", str(tmp_path)])
+    asked = ["explain", str(tmp_path / "film-7.dcm"), "--out", str(tmp_path / "out"), "--max-new-tokens", "2"]
+    assert main([*asked, "--window", "full"]) == 0
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["film"]["window"] == "full"
+    assert main([*asked, "--window", "window-7"]) == 2
+    assert "window-1 (center 32768, width 65536, LINEAR)" in capsys.readouterr().err

@@ -7,10 +7,21 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pydicom
 import pytest
+from PIL import Image
 
 from medinterp import Explainer, Explanation
-from medinterp.errors import MethodError, MissingEvidenceError, SelectionError, UnknownMethodError, UnreadableFilmError
+from medinterp.errors import (
+    FilmWithheldError,
+    MethodError,
+    MissingEvidenceError,
+    NoPictureError,
+    SelectionError,
+    UnknownMethodError,
+    UnreadableFilmError,
+)
+from medinterp.imaging import open_film, rgb8
 from medinterp.model import self_test
 from medinterp.phantom.files import write_film
 from medinterp.phantom.films import draw_film, sample_film
@@ -89,7 +100,7 @@ def test_overlays_lie_on_the_film(explanation: Explanation, tmp_path: Path) -> N
 
 def test_a_prior_film_has_maps_of_its_own(explainer: Explainer) -> None:
     current, earlier = noise_film(1, 300, 200), noise_film(2, 150, 260)
-    explanation = explainer.explain(current, prior=earlier, max_new_tokens=12)
+    explanation = explainer.explain(current, force=True, prior=earlier, max_new_tokens=12)
     word = explanation.report.words[0]
     on_current, on_prior = explanation.map(word, "raw"), explanation.map(word, "raw", image=1)
     assert (on_current.image, on_prior.image) == (0, 1)
@@ -106,7 +117,7 @@ def test_a_prior_film_has_maps_of_its_own(explainer: Explainer) -> None:
 def test_methods_take_options(explainer: Explainer) -> None:
     """Both kinds of methods; options of one that is not asked for are refused before the model is asked."""
     film, options = noise_film(), {"raw": {"layer": 0}, "occlusion": {"block": 4}}
-    explanation = explainer.explain(film, methods=["raw", "occlusion"], options=options, max_new_tokens=4)
+    explanation = explainer.explain(film, force=True, methods=["raw", "occlusion"], options=options, max_new_tokens=4)
     packs, trace = explanation.packs, explanation.trace
     assert trace is not None
     assert {name: pack.options for name, pack in packs.items()} == options
@@ -116,10 +127,11 @@ def test_methods_take_options(explainer: Explainer) -> None:
     np.testing.assert_array_equal(squares, np.broadcast_to(squares[:, :, :1, :, :1], squares.shape))
     words: list[str] = []
     with pytest.raises(MethodError, match="options were given for occlusion"):
-        explainer.explain(film, methods=["raw"], options=options, on_word=words.append)
+        explainer.explain(film, force=True, methods=["raw"], options=options, on_word=words.append)
     assert not words
     with pytest.raises(MethodError, match="no option depth"):
-        explainer.explain(film, methods=["occlusion"], options={"occlusion": {"depth": 1}}, max_new_tokens=2)
+        wrong = {"occlusion": {"depth": 1}}
+        explainer.explain(film, force=True, methods=["occlusion"], options=wrong, max_new_tokens=2)
 
 
 def test_every_setting_of_a_method_runs(explainer: Explainer) -> None:
@@ -128,7 +140,8 @@ def test_every_setting_of_a_method_runs(explainer: Explainer) -> None:
     found = {}
     for setting in offered["occlusion"]:
         options = {"occlusion": setting.options}
-        explanation = explainer.explain(noise_film(), methods=["occlusion"], options=options, max_new_tokens=2)
+        asked = {"methods": ["occlusion"], "options": options, "max_new_tokens": 2}
+        explanation = explainer.explain(noise_film(), force=True, **asked)
         pack = explanation.packs["occlusion"]
         assert pack.options == setting.options
         found[setting.title] = (pack.notes[:1], pack.values.tobytes())
@@ -138,7 +151,7 @@ def test_every_setting_of_a_method_runs(explainer: Explainer) -> None:
 
 
 def test_the_disagreement_of_a_consensus_is_drawn(explainer: Explainer) -> None:
-    explanation = explainer.explain(noise_film(), methods=["consensus"], max_new_tokens=6)
+    explanation = explainer.explain(noise_film(), force=True, methods=["consensus"], max_new_tokens=6)
     word = explanation.report.words[0]
     apart = RenderOptions(quantity="disagreement")
     drawn = explanation.overlay(word, options=apart).pixels
@@ -163,7 +176,7 @@ def test_mistakes_are_named(explainer: Explainer, explanation: Explanation, tmp_
     with pytest.raises(SelectionError, match="no word"):
         explanation.map([])
     with pytest.raises(UnknownMethodError, match="raw"):
-        explainer.explain(noise_film(), methods=["no_such"])
+        explainer.explain(noise_film(), force=True, methods=["no_such"])
     with pytest.raises(UnreadableFilmError, match=r"nowhere\.png"):
         explainer.explain(tmp_path / "nowhere.png")
 
@@ -173,7 +186,7 @@ def test_nothing_is_phantoms_own(tmp_path: Path) -> None:
     directory = save_small_model(tmp_path, tokenizer=real_tokenizer())
     explainer = Explainer.from_pretrained(str(directory), image_first=False)
     assert self_test(explainer.loaded).checks
-    explanation = explainer.explain(noise_film(), prompt="Describe this chest film.", max_new_tokens=24)
+    explanation = explainer.explain(noise_film(), force=True, prompt="Describe this chest film.", max_new_tokens=24)
     trace = explanation.trace
     assert trace is not None
     assert trace.image_spans[0].start > 10
@@ -181,3 +194,65 @@ def test_nothing_is_phantoms_own(tmp_path: Path) -> None:
     np.testing.assert_allclose(trace.attention_mass.sum(axis=-1), 1.0, atol=1e-3)
     for word in explanation.report.words:
         assert explanation.map(word).values.sum() > 0
+
+
+def test_a_film_may_be_held_in_many_ways(explainer: Explainer, films: Path, explanation: Explanation) -> None:
+    path = films / f"film-{SEED}.png"
+    pixels = np.asarray(Image.open(path))
+    expected = explanation.film.pixels
+    held = [
+        str(path),
+        path.read_bytes(),
+        memoryview(path.read_bytes()),
+        pixels,
+        pixels.astype(np.uint16) * 257,
+        np.repeat(pixels[:, :, None], 3, axis=2),
+        Image.fromarray(pixels),
+        Image.fromarray(pixels).convert("RGB"),
+        Image.fromarray(pixels.astype(np.uint16) * 257),
+    ]
+    for each in held:
+        np.testing.assert_array_equal(rgb8(open_film(each))[:, :, 0], expected)
+    dataset = pydicom.dcmread(films / f"film-{SEED}.dcm")
+    np.testing.assert_allclose(rgb8(open_film(dataset))[:, :, 0].astype(int), expected, atol=1)
+    assert open_film(dataset, window="full").window == "full"
+    del dataset.file_meta
+    np.testing.assert_allclose(rgb8(open_film(dataset))[:, :, 0].astype(int), expected, atol=1)
+    red_first = np.zeros((64, 64, 3), np.uint8)
+    red_first[:, :32, 0] = 255
+    assert int(open_film(red_first).pixels.max()) == 76
+    assert open_film(pixels).media_type == "application/octet-stream"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        None,
+        7,
+        [1, 2],
+        {},
+        np.zeros((64, 64)),
+        np.zeros((64, 64, 2), np.uint8),
+        np.zeros(9, np.uint8),
+        Image.new("F", (64, 64)),
+    ],
+)
+def test_what_is_no_film_says_what_is_wanted(wrong: object) -> None:
+    with pytest.raises(UnreadableFilmError, match="A film is a path, a file's bytes, a Film, a PIL image"):
+        open_film(wrong)
+
+
+def test_a_report_that_would_mean_nothing_is_withheld_unless_forced(explainer: Explainer, films: Path) -> None:
+    pixels = np.asarray(Image.open(films / f"film-{SEED}.png"))
+    words: list[str] = []
+    with pytest.raises(FilmWithheldError, match="inverted"):
+        explainer.explain(255 - pixels, on_word=words.append)
+    with pytest.raises(FilmWithheldError, match=r"This is noise.*made for"):
+        explainer.explain(np.random.default_rng(0).integers(0, 256, (300, 300), dtype=np.uint8))
+    with pytest.raises(NoPictureError):
+        explainer.explain(np.full((300, 300), 128, np.uint8), force=True)
+    assert not words
+    forced = explainer.explain(255 - pixels, force=True, max_new_tokens=2)
+    assert [warning.code for warning in forced.film.warnings] == ["inverted", "foreign"]
+    with pytest.raises(FilmWithheldError, match="inverted"):
+        explainer.explain(pixels, prior=255 - pixels)

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 RANK = {
-    "types": 0,
+    "types": -1,
     "errors": 0,
     "phantom": 1,
     "imaging": 2,

@@ -30,15 +30,18 @@ def _calibrate(options: argparse.Namespace) -> int:
     import numpy as np
     from tqdm import tqdm
 
+    from medinterp.cli.films import tell
     from medinterp.evaluation.calibration import CalibrationFilm, calibrate, calibration_film
     from medinterp.evaluation.reading import CALIBRATION_SEEDS_START, film_of, unseen_films
-    from medinterp.explainer import open_film
+    from medinterp.imaging import open_film
     from medinterp.model import Generator, load_model, self_test
 
     if bool(options.films) == (options.synthetic is not None):
         raise SelectionError("give either films or --synthetic N")
     if options.films:
         films = [open_film(path) for path in options.films]
+        for path, film in zip(options.films, films, strict=True):
+            tell(path, film)
     else:
         films = [film_of(*one)[0] for one in unseen_films(options.synthetic, CALIBRATION_SEEDS_START)]
     loaded = load_model(options.model, calibration=None)

@@ -42,7 +42,7 @@ def _domain(options: argparse.Namespace) -> int:
 
 def _films(options: argparse.Namespace) -> Iterator[Film]:
     from medinterp.evaluation.reading import CALIBRATION_SEEDS_START, film_of, unseen_films
-    from medinterp.explainer import open_film
+    from medinterp.imaging import open_film
 
     if options.films:
         yield from map(open_film, options.films)

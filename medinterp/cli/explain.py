@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from medinterp.cli.arguments import Commands, by_method, method_option, positive
-from medinterp.errors import SelectionError
+from medinterp.errors import FilmError, SelectionError
+
+SOME_FAILED, NONE_READ = 1, 2
+"""Exit status when some films could not be read, and when none could."""
 
 
 def add(commands: Commands) -> None:
     """Add the command."""
     explain = commands.add_parser("explain", help="read films; write report, maps, overlays and one HTML page each")
-    explain.add_argument("films", nargs="+", type=Path, metavar="FILM")
+    explain.add_argument("films", nargs="+", type=Path, metavar="FILM", help="files, or folders of films")
     explain.add_argument("--out", type=Path, required=True, metavar="DIR")
     explain.add_argument("--model", default="phantom", help="phantom, a directory or a hub id (default: phantom)")
     explain.add_argument("--calibration", default="auto", metavar="FILE", help="what `medinterp calibrate` wrote")
@@ -23,35 +27,55 @@ def add(commands: Commands) -> None:
         help="of a method, such as occlusion.coarse_to_fine=true or raw.layer=3; may be given again",
     )  # fmt: skip
     explain.add_argument("--max-new-tokens", type=positive, default=512)
+    explain.add_argument("--window", default=None, help="of a DICOM: window-1, lut-1, full or CENTER,WIDTH")
+    explain.add_argument(
+        "--force", action="store_true", help="read films too on which a report means nothing (inverted, no chest, ...)"
+    )
     explain.set_defaults(run=_explain)
 
 
 def _explain(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from medinterp.explainer import DEFAULT_METHODS, Explainer, open_film
+    from medinterp.cli.films import find_films, tell
+    from medinterp.explainer import DEFAULT_METHODS, Explainer
     from medinterp.export.folder import write_folder
+    from medinterp.imaging import open_film
     from medinterp.relevancy import METHODS
 
     methods = tuple(options.methods or DEFAULT_METHODS)
     if "all" in methods:
         methods = tuple(METHODS)
-    stems = [path.stem for path in options.films]
-    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
-    if twice:
-        raise SelectionError(f"two films are called {', '.join(twice)}: their results would lie in one folder")
-    for path in options.films:
-        open_film(path)
-    explainer = Explainer.from_pretrained(options.model, calibration=options.calibration)
-    for path in tqdm(options.films, desc="films", unit="film", disable=len(options.films) == 1):
-        explanation = explainer.explain(
-            path,
-            prompt=options.prompt,
-            methods=methods,
-            options=by_method(options.method_options),
-            max_new_tokens=options.max_new_tokens,
-        )
-        folder = options.out / path.stem if len(options.films) > 1 else options.out
+    films, others = find_films(options.films)
+    if others:
+        print(f"medinterp: {others} other files in these folders are no films", file=sys.stderr)
+    explainer: Explainer | None = None
+    failed: list[tuple[Path, str]] = []
+    for film in tqdm(films, desc="films", unit="film", disable=len(films) == 1):
+        try:
+            try:
+                opened = open_film(film.path, window=options.window)
+            except SelectionError as error:
+                raise FilmError(str(error)) from error  # this film has no such window; the next one may
+            if explainer is None:
+                explainer = Explainer.from_pretrained(options.model, calibration=options.calibration)
+            explanation = explainer.explain(
+                opened,
+                force=options.force,
+                prompt=options.prompt,
+                methods=methods,
+                options=by_method(options.method_options),
+                max_new_tokens=options.max_new_tokens,
+            )
+        except FilmError as error:
+            failed.append((film.path, str(error)))
+            continue
+        tell(film.path, explanation.film)
+        folder = options.out / film.result if len(films) > 1 else options.out
         for written in write_folder(explanation, folder):
             print(written)
-    return 0
+    for path, reason in failed:
+        print(f"medinterp: {path}: {reason}", file=sys.stderr)
+    if failed and len(films) > 1:
+        print(f"medinterp: {len(failed)} of {len(films)} films were not read", file=sys.stderr)
+    return 0 if not failed else NONE_READ if len(failed) == len(films) else SOME_FAILED

@@ -39,13 +39,16 @@ def add(commands: Commands) -> None:
     )
     sensitivity.add_argument("--seed", type=not_negative, default=0, help="of what is drawn at random (default: 0)")
     sensitivity.add_argument("--max-new-tokens", type=positive, default=None, help="default: 64, of a report 512")
+    sensitivity.add_argument("--force", action="store_true", help="films too on which a report means nothing")
     sensitivity.add_argument("--json", type=Path, default=None, metavar="FILE")
     sensitivity.set_defaults(run=_sensitivity)
 
 
 def _sensitivity(options: argparse.Namespace) -> int:
+    from medinterp.cli.films import tell
     from medinterp.evaluation.sensitivity import read_csv, read_prompts
-    from medinterp.explainer import DEFAULT_METHODS, open_film
+    from medinterp.explainer import DEFAULT_METHODS
+    from medinterp.imaging import open_film
     from medinterp.imaging.perturb import PERTURBATIONS, get_perturbations
     from medinterp.model import Generator, load_model, self_test
     from medinterp.relevancy import METHODS, get_method
@@ -65,10 +68,13 @@ def _sensitivity(options: argparse.Namespace) -> int:
         groups = read_csv(options.csv)
     elif options.prompts is not None:
         groups = read_prompts(options.prompts)
-    for path in dict.fromkeys(group.film or options.film for group in groups) or [options.film]:
+    films = list(dict.fromkeys(group.film or options.film for group in groups) or [options.film])
+    for path in films:
         open_film(path)
     loaded = load_model(options.model, calibration=options.calibration)
     self_test(loaded)
+    for path in films:
+        tell(path, loaded.admit(open_film(path), force=options.force))
     generator = Generator(loaded)
     if not groups:
         return _report(generator, options, methods, perturbations)
@@ -84,7 +90,7 @@ def _report(
 
     from medinterp.evaluation.sensitivity import compare_reports
     from medinterp.evaluation.sensitivity.table import notes, report_table
-    from medinterp.explainer import open_film
+    from medinterp.imaging import open_film
 
     with tqdm(total=1 + len(perturbations), desc="reports", unit="report") as bar:
         result = compare_reports(
@@ -154,7 +160,7 @@ def _group(
 
     from medinterp.evaluation.sensitivity import compare, comparison_from
     from medinterp.evaluation.sensitivity.asking import ANSWER_TOKENS
-    from medinterp.explainer import open_film
+    from medinterp.imaging import open_film
 
     film = open_film(group.film or options.film)
     limit = options.max_new_tokens or ANSWER_TOKENS

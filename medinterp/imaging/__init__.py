@@ -6,5 +6,6 @@ from medinterp.imaging import geometry
 from medinterp.imaging.film import read_film, rgb8
 from medinterp.imaging.gate import look, withhold
 from medinterp.imaging.limits import FilmLimits
+from medinterp.imaging.sources import open_film
 
-__all__ = ["FilmLimits", "geometry", "look", "read_film", "rgb8", "withhold"]
+__all__ = ["FilmLimits", "geometry", "look", "open_film", "read_film", "rgb8", "withhold"]

@@ -100,6 +100,11 @@ def rgb8(film: Film) -> npt.NDArray[np.uint8]:
     return np.repeat(pixels[:, :, None], 3, axis=2).astype(np.uint8, copy=False)
 
 
+def may_be_film(head: bytes) -> bool:
+    """Whether a file that begins so (256 bytes at least) is of a kind that is read."""
+    return _is_dicom(head) or any(head.startswith(signature) for signature, _, _ in RASTERS)
+
+
 def _has_prefix(data: bytes) -> bool:
     return data[DICOM_PREFIX_OFFSET : DICOM_PREFIX_OFFSET + 4] == DICOM_PREFIX
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from transformers import AutoConfig, AutoProcessor, Gemma3Config, Gemma3ForConditionalGeneration
 
 from medinterp.errors import ModelError, ModelNotFoundError
+from medinterp.imaging import withhold
 from medinterp.imaging.domain import FilmDomain, read_domain
 from medinterp.model.calibration import read_layer_weights
 from medinterp.model.capture import ATTENTION
@@ -77,6 +78,13 @@ class LoadedModel:
         if self.film_domain is None:
             return ()
         return tuple(warning for film in films for warning in self.film_domain.warnings(film))
+
+    def admit(self, film: Film, *, force: bool = False) -> Film:
+        """The film with this model's doubts among its warnings; raises FilmWithheldError unless forced."""
+        told = replace(film, warnings=(*film.warnings, *self.doubts([film])))
+        if not force:
+            withhold(told)
+        return told
 
     @cached_property
     def value_metric(self) -> ValueMetric:

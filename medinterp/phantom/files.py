@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from medinterp.errors import SelectionError
 from medinterp.phantom.films import Drawing, SyntheticFilm, draw_film, facts_of, reference_report, size_in_cells
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+FILM_WIDTH_MM = 350.0
 
 
 def write_film(
@@ -109,7 +114,15 @@ def write_dicom(
     dataset.Modality, dataset.Manufacturer = "DX", "medinterp phantom"
     dataset.PresentationIntentType = "FOR PRESENTATION"
     dataset.BodyPartExamined, dataset.ViewPosition = "CHEST", "PA"
+    dataset.ViewCodeSequence = [_code("399348003", "SCT", "postero-anterior")]
+    dataset.ViewCodeSequence[0].ViewModifierCodeSequence = []
+    dataset.AnatomicRegionSequence = [_code("51185008", "SCT", "Chest")]
+    dataset.AcquisitionContextSequence = []
     dataset.ImageLaterality, dataset.PatientOrientation = "U", ["L", "F"]
+    dataset.PositionerType, dataset.DetectorType = "NONE", ""
+    # A film is 35 cm wide; its pixels are square.
+    spacing = f"{FILM_WIDTH_MM / pixels.shape[1]:.6f}"
+    dataset.ImagerPixelSpacing = [spacing, spacing]
     dataset.ImageType = ["DERIVED", "PRIMARY"]
     dataset.BurnedInAnnotation = "NO"
     dataset.SamplesPerPixel = 1
@@ -125,3 +138,12 @@ def write_dicom(
     dataset.WindowCenter, dataset.WindowWidth = 2 ** (bits - 1), 2**bits
     dataset.PixelData = np.ascontiguousarray(stored, dtype="<u2").tobytes()
     dataset.save_as(path, enforce_file_format=True)
+
+
+def _code(value: str, scheme: str, meaning: str) -> Dataset:
+    """A code sequence's item."""
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
+    return item
