@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -54,8 +54,14 @@ def read_tiff(
     _check_pieces(data, tags, limits, warnings)
     with broken_is_unreadable("TIFF"):
         image.load()
-        orientation = int(tags.get(ORIENTATION, 1))
-        pixels = _deep(image, data, samples, notes) if bits[0] > 8 else _gray8(image, notes)
+        # Pillow turns a TIFF upright as it loads it, and takes the tag away; PNG and JPEG it leaves as they are.
+        orientation = int(image.getexif().get(ORIENTATION, 1))
+        if bits[0] <= 8:
+            pixels = _gray8(image, notes)
+        elif samples == 1 and image.mode.startswith("I;16"):
+            pixels = np.asarray(image).astype(np.uint16)
+        else:
+            pixels, orientation = _deep_colour(data, notes), int(tags.get(ORIENTATION, 1))
     # Pillow turns white-is-zero over where it decodes to 8 bits, and leaves 16 bits as they are.
     if pixels.dtype == np.uint16 and bits[0] < 16:
         pixels = (pixels.astype(np.uint32) * 65535 // (2 ** bits[0] - 1)).astype(np.uint16)
@@ -102,13 +108,22 @@ def _gray8(image: Image.Image, notes: list[str]) -> Pixels:
     return luma(np.asarray(image.convert("RGB")))
 
 
-def _deep(image: Image.Image, data: bytes, samples: int, notes: list[str]) -> Pixels:
-    if samples == 1 and image.mode.startswith("I;16"):
-        return np.asarray(image).astype(np.uint16)
-    # Pillow keeps 8 of 16 bits of colour; its load has found the file whole.
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+def _deep_colour(data: bytes, notes: list[str]) -> Pixels:
+    """Colour of more than 8 bits, of which Pillow keeps 8; its load has found the file whole."""
+    decoded = cv2.imdecode(np.frombuffer(_without_orientation(data), np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.dtype != np.uint16 or decoded.ndim != 3:
         raise UnreadableFilmError(f"The TIFF of more than 8 bits cannot be decoded. {SAVE_AS}")
     notes.append("gray from 16-bit colour")
     pixels = luma(decoded[:, :, 2::-1])
     return without_alpha(pixels, decoded[:, :, 3], notes) if decoded.shape[2] == 4 else pixels
+
+
+def _without_orientation(data: bytes) -> bytes:
+    """The same file with orientation 1: OpenCV 5.0 turns a TIFF whatever flags it is given, older ones do not."""
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+    directory = int.from_bytes(data[4:8], order)
+    count = int.from_bytes(data[directory : directory + 2], order)
+    for entry in range(directory + 2, directory + 2 + 12 * count, 12):
+        if int.from_bytes(data[entry : entry + 2], order) == ORIENTATION:
+            return data[: entry + 8] + (1).to_bytes(2, order) + data[entry + 10 :]
+    return data
