@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medinterp.errors import FilmWithheldError
-from medinterp.imaging.markers import doubts_of_markers
+from medinterp.imaging.markers import doubts_of_markers, reduced_copy
 from medinterp.types import Film, FilmWarning, Float32Array
 
 SIDE = 64
@@ -33,7 +33,8 @@ NOT_CHEST = "This does not look like a frontal chest film."
 
 def look(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> tuple[FilmWarning, ...]:
     """What is doubtful about a film by its look; pixels as in Film, of any size."""
-    small = small_copy(pixels)
+    reduced = reduced_copy(pixels)
+    small = small_copy(reduced)
     if float(small.std()) == 0.0:
         return ()  # nothing to see: check_picture says so
     chest = _likeness(small)
@@ -46,7 +47,7 @@ def look(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> tuple[FilmWa
     }
     way = max(turned, key=lambda name: turned[name])
     if chest >= CHEST:
-        return doubts_of_markers(pixels)
+        return doubts_of_markers(reduced)
     if turned[way] >= TURNED:
         return (FilmWarning(way.replace(" ", "-"), _WAYS[way], withholds=True),)
     if _is_noise(pixels):
@@ -56,7 +57,7 @@ def look(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> tuple[FilmWa
     if chest < HARDLY:
         return (FilmWarning("not-chest", NOT_CHEST, withholds=True),)
     doubt = "This hardly looks like a frontal chest film: lungs, midline and abdomen are not where they mostly are."
-    return (FilmWarning("hardly-chest", doubt), *doubts_of_markers(pixels))
+    return (FilmWarning("hardly-chest", doubt), *doubts_of_markers(reduced))
 
 
 _WAYS = {

@@ -44,12 +44,12 @@ class Marker:
     right_place: bool
 
 
-def doubts_of_markers(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> tuple[FilmWarning, ...]:
-    """A warning when side markers lie on the other side; pixels as in Film.
+def doubts_of_markers(reduced: Gray) -> tuple[FilmWarning, ...]:
+    """A warning when side markers lie on the other side; reduced: the film's reduced_copy.
 
     Reversed there, the film is mirrored; the right way round, it is, or the marker is wrong.
     """
-    markers = read_markers(pixels)
+    markers = read_markers(reduced)
     if not markers or any(marker.right_place for marker in markers):
         return ()
     letter = markers[0].letter
@@ -60,11 +60,10 @@ def doubts_of_markers(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) ->
     return (FilmWarning("marker-side", told),)
 
 
-def read_markers(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> tuple[Marker, ...]:
-    """The side markers at the edges of a film, pixels as in Film."""
-    gray = _copy(pixels)
+def read_markers(reduced: Gray) -> tuple[Marker, ...]:
+    """The side markers at the edges of a film; reduced: its reduced_copy."""
     markers = []
-    for across, shape in _letters(gray):
+    for across, shape in _letters(reduced):
         read = _read(shape)
         if read is not None:
             letter, mirrored = read
@@ -72,8 +71,8 @@ def read_markers(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> tupl
     return tuple(markers)
 
 
-def _copy(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> Gray:
-    """uint8, LONGEST pixels on its longer side at most."""
+def reduced_copy(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> Gray:
+    """A film (pixels as in Film) as uint8, of LONGEST pixels on its longer side at most."""
     height, width = pixels.shape
     factor = min(1.0, LONGEST / max(height, width))
     size = (max(1, round(width * factor)), max(1, round(height * factor)))

@@ -85,7 +85,7 @@ def _check_chunks(data: bytes, limits: FilmLimits) -> tuple[int, int]:
         parts += 1
         limits.check_parts(parts)
         length, kind = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
-        if parts == 1 and (kind, length) != (b"IHDR", 13):
+        if parts == 1 and ((kind, length) != (b"IHDR", 13) or len(data) < position + 25):
             break
         position += 12 + length
         ended = kind == b"IEND"
