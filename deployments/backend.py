@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from ray.serve.handle import DeploymentHandle
@@ -13,6 +14,7 @@ from deployments.faults import translated
 from medinterp.api.backend import (
     ComparingTask,
     ExportFormat,
+    FilmView,
     JudgingTask,
     MeasuringTask,
     PictureTask,
@@ -23,7 +25,7 @@ from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import Selection
 from medinterp.errors import ServiceBusyError, ServiceInterruptedError
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
-from medinterp.types import Explanation, Faithfulness, Film, MapPack
+from medinterp.types import Explanation, Faithfulness, Film, FilmWarning, MapPack, Provenance, Report
 
 CHECK_S = 5.0
 
@@ -60,12 +62,12 @@ class ServeBackend:
         explaining = self._relevancy.explain.remote(writing, task.methods)
         try:
             with translated():
-                report, packs, provenance = await explaining
+                answer = await explaining
         except asyncio.CancelledError:
             explaining.cancel()
             writing.cancel()
             raise
-        return Explanation(film, report, packs, provenance)
+        return _explanation(film, *answer)
 
     async def read_aloud(self, film: Film, task: ReadingTask) -> AsyncGenerator[str | Progress | Explanation]:
         """The same with the text as it grows; once more when a replica died before the first word."""
@@ -92,8 +94,7 @@ class ServeBackend:
                         yield item
                         continue
                     explaining = self._relevancy.explain.remote(item["generation"], task.methods)
-                    report, packs, provenance = await explaining
-                    yield Explanation(film, report, packs, provenance)
+                    yield _explanation(film, *await explaining)
             finished = True
         finally:
             if not finished:
@@ -124,9 +125,12 @@ class ServeBackend:
         picture: bytes = await _answered(self._rendering.overlay.remote(report_id, selection, task))
         return picture
 
-    async def film(self, report_id: str, size: int | None) -> bytes:
-        """A PNG of the film."""
-        picture: bytes = await _answered(self._rendering.film.remote(report_id, size))
+    async def film(self, report_id: str, size: int | None, view: FilmView = "film") -> bytes:
+        """A PNG of the film; what the model gets is drawn where the model is."""
+        if view == "model":
+            picture: bytes = await _answered(self._generation.view.remote(report_id))
+        else:
+            picture = await _answered(self._rendering.film.remote(report_id, size))
         return picture
 
     async def export(self, report_id: str, form: ExportFormat) -> bytes:
@@ -147,6 +151,17 @@ class ServeBackend:
                     await _answered(call)
         except TimeoutError as error:
             raise ServiceBusyError(f"not every part answers within {CHECK_S:g} s") from error
+
+
+def _explanation(
+    film: Film,
+    report: Report,
+    packs: dict[str, MapPack],
+    provenance: Provenance,
+    doubts: tuple[FilmWarning, ...],
+) -> Explanation:
+    """What relevancy answers, with the model's own doubts among the film's warnings."""
+    return Explanation(replace(film, warnings=(*film.warnings, *doubts)), report, packs, provenance)
 
 
 async def _streamed(call: Any) -> AsyncGenerator[Any]:

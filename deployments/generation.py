@@ -20,7 +20,9 @@ from medinterp.api.store import RedisStoreSettings, SqliteStoreSettings, open_st
 from medinterp.evaluation.sensitivity import compare_again
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
 from medinterp.explainer import Explanation
+from medinterp.imaging import withhold
 from medinterp.relevancy import add_measured
+from medinterp.render import encode_png
 from medinterp.types import Faithfulness, Film, Generation, MapPack
 
 Tell = Callable[[Any], None]
@@ -38,6 +40,7 @@ class GenerationDeployment:
         from medinterp.evaluation.faithfulness import judge_map
         from medinterp.model import Generator, load_model, self_test
         from medinterp.model.prompt import DEFAULT_PROMPT
+        from medinterp.model.view import model_view
 
         loaded = load_model(
             settings.name,
@@ -47,10 +50,12 @@ class GenerationDeployment:
             allow_download=settings.allow_download,
             image_first=settings.image_first,
             calibration=settings.calibration,
+            film_domain=settings.film_domain,
         )
         self_test(loaded)
         self._generator = Generator(loaded, max_trace_bytes=settings.max_trace_bytes)
         self._judge_map = judge_map
+        self._model_view = model_view
         self._store = open_store(store)
         self._device = loaded.device
         self._prompt = settings.prompt or loaded.default_prompt or DEFAULT_PROMPT
@@ -142,6 +147,14 @@ class GenerationDeployment:
         async for item in self._aloud(work):
             yield item
 
+    async def view(self, report_id: str) -> bytes:
+        """A PNG of a stored report's film as the model gets it, drawn beside the work. Raises ReportNotFoundError."""
+
+        def draw() -> bytes:
+            return encode_png(self._model_view(self._generator.loaded, self._report(report_id).film))
+
+        return await asyncio.to_thread(draw)
+
     def _report(self, report_id: str) -> Explanation:
         return unpack_record(self._store.get(report_id).blob)
 
@@ -153,7 +166,13 @@ class GenerationDeployment:
         tell: Tell | None,
         gone: threading.Event,
     ) -> Generation:
-        """Write the report, then ask the model again where a method needs it."""
+        """Write the report, then ask the model again where a method needs it.
+
+        Raises FilmWithheldError before the model is asked, for a film unlike those that it was made for.
+        """
+        doubts = self._generator.loaded.doubts([film])
+        if not task.force:
+            withhold(replace(film, warnings=doubts))
         generation = self._generator.generate(
             [film],
             task.prompt or self._prompt,
@@ -162,6 +181,7 @@ class GenerationDeployment:
             on_word=on_word,
             cancelled=gone.is_set,
         )
+        generation = replace(generation, warnings=doubts)
         if not task.on_model:
             return generation
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medinterp.types import Generation, MapPack, Provenance, Report
+from medinterp.types import FilmWarning, Generation, MapPack, Provenance, Report
 
 
 class RelevancyDeployment:
@@ -16,10 +16,13 @@ class RelevancyDeployment:
 
     def explain(
         self, generation: Generation, methods: tuple[str, ...]
-    ) -> tuple[Report, dict[str, MapPack], Provenance]:
-        """All requested maps of all tokens. The trace goes no further. Raises MethodError."""
+    ) -> tuple[Report, dict[str, MapPack], Provenance, tuple[FilmWarning, ...]]:
+        """All requested maps of all tokens, and what the model finds doubtful about the film.
+
+        The trace goes no further. Raises MethodError.
+        """
         packs = self._compute_maps(generation.trace, methods, measured=generation.measured)
-        return generation.report, packs, generation.trace.provenance
+        return generation.report, packs, generation.trace.provenance, generation.warnings
 
     def ping(self) -> None:
         """Answer."""

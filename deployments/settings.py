@@ -21,6 +21,9 @@ class ModelSettings(BaseModel):
     calibration: str | None = Field(
         default="auto", min_length=1, description="A file that `medinterp calibrate` wrote for this model."
     )
+    film_domain: str | None = Field(
+        default="auto", min_length=1, description="A file that describes the films that this model was made for."
+    )
     max_trace_bytes: int = Field(
         default=2**28, gt=0, description="The largest trace; it goes through the object store."
     )

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from medinterp.model import LoadedModel
     from medinterp.render import RenderOptions
 
+NOTEBOOK_HEIGHT = 760
+"""Of a report in a notebook, in CSS pixels: the film and some lines of the report at once."""
+
 DEFAULT_METHODS = ("layer_weighted", "raw")
 """The methods that are computed when none are named."""
 
@@ -42,6 +45,10 @@ class Picture:
     def save(self, path: str | Path) -> None:
         """Write the picture as a PNG file."""
         Path(path).write_bytes(self.png())
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        return self.png()
 
 
 class Explanation(ExplanationData):
@@ -126,6 +133,18 @@ class Explanation(ExplanationData):
             value_range = report_range(words, chosen.signed)
         film = self.film if image == 0 or self.prior is None else self.prior
         return Picture(overlay(film, chosen, asked, value_range=value_range))
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: the exported page in a frame of its own, or nothing for a report without maps."""
+        from html import escape
+
+        from medinterp import export
+
+        if not self.packs:
+            return None
+        style = f"width: 100%; height: {NOTEBOOK_HEIGHT}px; border: 0"
+        page = escape(export.html(self))
+        return f'<iframe title="Chest film report" sandbox="allow-scripts" style="{style}" srcdoc="{page}"></iframe>'
 
 
 class Explainer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from medinterp.api import pictures
 from medinterp.api.backend import (
     ComparingTask,
     ExportFormat,
+    FilmView,
     JudgingTask,
     MeasuringTask,
     PictureTask,
@@ -26,9 +28,13 @@ from medinterp.api.settings import ApiSettings, Limits
 from medinterp.api.store import ReportStore, SqliteStoreSettings, unpack_record
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
 from medinterp.explainer import Explanation as StoredExplanation
+from medinterp.phantom.films import draw_film, sample_film
 from medinterp.types import Explanation, Faithfulness, Film, Interval, MapPack, OrderScores
 from tests.api_samples import SPANS, TEXT, sample_explanation
 from tests.sensitivity_samples import sample_comparison, sample_report_comparison
+
+MODEL_SIZE = 24
+"""The longer side of what the sample's model gets."""
 
 
 @dataclass
@@ -128,8 +134,8 @@ class FakeBackend:
     async def overlay(self, report_id: str, selection: Selection, task: PictureTask) -> bytes:
         return pictures.overlay_png(self.stored(report_id), selection, task)
 
-    async def film(self, report_id: str, size: int | None) -> bytes:
-        return pictures.film_png(self.stored(report_id), size)
+    async def film(self, report_id: str, size: int | None, view: FilmView = "film") -> bytes:
+        return pictures.film_png(self.stored(report_id), MODEL_SIZE if view == "model" else size)
 
     async def export(self, report_id: str, form: ExportFormat) -> bytes:
         return pictures.exported(self.stored(report_id), form)
@@ -162,10 +168,12 @@ def sample_faithfulness(method: str, tokens: tuple[int, ...]) -> Faithfulness:
     )
 
 
-def api_settings(directory: Path, lifetime_s: float = 3600, **limits: float) -> ApiSettings:
+def api_settings(
+    directory: Path, lifetime_s: float = 3600, store_bytes: int = 50_000, **limits: float
+) -> ApiSettings:
     """Small limits, and a store in the test's own directory."""
     path = str(directory / "store" / "r.sqlite3")
-    store = SqliteStoreSettings(path=path, max_bytes=50_000, lifetime_s=lifetime_s)
+    store = SqliteStoreSettings(path=path, max_bytes=store_bytes, lifetime_s=lifetime_s)
     chosen = {"max_upload_bytes": 100_000, "max_pixels": 100_000, "max_new_tokens": 64}
     return ApiSettings(
         methods=("raw",),
@@ -173,7 +181,7 @@ def api_settings(directory: Path, lifetime_s: float = 3600, **limits: float) -> 
     )
 
 
-def png(height: int = 40, width: int = 60) -> bytes:
-    """A 16-bit ramp as a PNG file."""
-    ramp = np.arange(height * width, dtype=np.uint16).reshape(height, width) * 27
-    return bytes(cv2.imencode(".png", ramp)[1])
+@functools.cache
+def png(height: int = 40, width: int = 60, seed: int = 3) -> bytes:
+    """A synthetic chest film as a 16-bit PNG file, drawn once."""
+    return bytes(cv2.imencode(".png", draw_film(sample_film(seed), width, height).uint16())[1])

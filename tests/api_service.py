@@ -15,17 +15,38 @@ from fastapi.testclient import TestClient
 
 from medinterp.api.app import create_api
 from medinterp.api.store import open_store
+from medinterp.imaging import read_film
+from medinterp.imaging.workers import DecodingPool
+from medinterp.types import Film
 from tests.api_backend import FakeBackend, api_settings, png
+
+
+class Here(DecodingPool):
+    """Decodes at once and in this process: for tests of what is done with a film, not of how it is decoded."""
+
+    def warm(self) -> None:
+        """There are no workers."""
+
+    async def read(self, data: bytes, *, window: str | None = None) -> Film:
+        """Decode."""
+        return read_film(data, limits=self._limits, window=window)
 
 
 class Service:
     """The application, its backend and a client."""
 
-    def __init__(self, directory: Path, lifetime_s: float = 3600, **limits: float) -> None:
-        settings = api_settings(directory, lifetime_s, **limits)
+    def __init__(
+        self,
+        directory: Path,
+        lifetime_s: float = 3600,
+        pool: DecodingPool | None = None,
+        store_bytes: int = 50_000,
+        **limits: float,
+    ) -> None:
+        settings = api_settings(directory, lifetime_s, store_bytes, **limits)
         self.store = open_store(settings.store)
         self.backend = FakeBackend(self.store)
-        self.app = create_api(self.backend, settings, self.store)
+        self.app = create_api(self.backend, settings, self.store, pool or Here(settings.limits.film()))
         self.client = TestClient(self.app, raise_server_exceptions=False)
 
     def post(

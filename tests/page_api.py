@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from fastapi import FastAPI, Form, Request, UploadFile
@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from PIL import Image
 
 from medinterp.api.events import event
-from medinterp.api.problems import MEDIA_TYPE, Problem
+from medinterp.api.problems import MEDIA_TYPE, Problem, problem_of
 from medinterp.api.report_id import new_report_id
 from medinterp.api.schema import (
     ExplanationModel,
@@ -40,12 +40,25 @@ from medinterp.api.schema_sensitivity import (
     PerturbationsModel,
     ReportComparisonModel,
 )
+from medinterp.errors import FilmWithheldError
 from medinterp.imaging.perturb import PERTURBATIONS
-from medinterp.types import Alternative, Finding, Quantity, Report, ReportToken, Section, Word
+from medinterp.types import (
+    Alternative,
+    FilmWarning,
+    Finding,
+    Quantity,
+    Report,
+    ReportToken,
+    Section,
+    WindowChoice,
+    Word,
+)
 from tests.page_asking import Questions, judgement, methods
 from tests.sensitivity_samples import sample_comparison, sample_report_comparison
 
 GRID = 16
+MODEL_SIDE = 24
+"""Pixels of a side of what the stand-in's model sees."""
 NOTICE = "Demo model: reads synthetic films only."
 PROMPT = "Write a chest radiograph report with the sections DEVICES, LUNGS, PLEURA, HEART, IMPRESSION."
 MEANING = methods()[0].meaning
@@ -130,6 +143,10 @@ class FakeApi:
         self.refuse: Problem | None = None  # POST /reports answers this
         self.break_with: Problem | None = None  # the stream ends with this after half of the text
         self.refuse_overlay: Problem | None = None
+        self.refuse_model_view: Problem | None = None
+        self.notes: tuple[str, ...] = ("16 bit",)
+        self.warnings: tuple[FilmWarning, ...] = ()  # where one withholds, a film is read by force only
+        self.windows: tuple[WindowChoice, ...] = ()  # the first is used where none is asked for
         self.sinks = False  # the maps have sink cells
         self.map_delays_s: list[float] = []  # of the next answers with maps
         self.word_delay_s = 0.0
@@ -138,6 +155,7 @@ class FakeApi:
         self.max_upload_bytes = 2**20
         self.stopped = 0  # streams that the page went away from
         self.films: dict[str, Image.Image] = {}
+        self.used: dict[str, str | None] = {}  # the window of each film
         self.computed: dict[str, dict[str, dict[str, bool | int]]] = {}  # each report's methods, and their options
         self.questions = Questions()
         self.app = self._routes()
@@ -176,6 +194,9 @@ class FakeApi:
             id="phantom", revision="1", dtype="float32", device="cpu", notice=NOTICE, default_prompt=PROMPT
         )
         limits = LimitsModel(
+            min_film_side=32,
+            max_film_aspect=5.0,
+            max_decoded_bytes=2**29,
             max_upload_bytes=self.max_upload_bytes,
             max_pixels=2**26,
             max_prompt_characters=8000,
@@ -198,16 +219,21 @@ class FakeApi:
         methods: Annotated[list[str], Form()],
         prompt: Annotated[str, Form()],
         max_new_tokens: Annotated[int, Form()],
+        window: Annotated[str | None, Form()] = None,
+        force: Annotated[bool, Form()] = False,
     ) -> Response:
         form = {"methods": " ".join(methods), "prompt": prompt, "max_new_tokens": str(max_new_tokens)}
+        form |= ({} if window is None else {"window": window}) | ({"force": "true"} if force else {})
         self.requests.append(("POST", "/v1/reports", form))
         data = await image.read()
-        if self.refuse is not None:
-            headers = self.refuse.headers
-            body = self.refuse.model_dump()
-            return JSONResponse(body, self.refuse.status, headers=headers, media_type=MEDIA_TYPE)
+        withholding = tuple(warning for warning in self.warnings if warning.withholds)
+        refuse = problem_of(FilmWithheldError(withholding)) if withholding and not force else self.refuse
+        if refuse is not None:
+            body = refuse.model_dump()
+            return JSONResponse(body, refuse.status, headers=refuse.headers, media_type=MEDIA_TYPE)
         report_id = new_report_id()
         self.films[report_id] = Image.open(io.BytesIO(data)).convert("L")
+        self.used[report_id] = window or (self.windows[0].name if self.windows else None)
         self.computed[report_id] = {method: {} for method in methods}
         return StreamingResponse(self._stream(report_id, tuple(methods)), media_type="text/event-stream")
 
@@ -249,16 +275,20 @@ class FakeApi:
             sliding_window=None,
             notice=NOTICE,
         )
+        described = {
+            "width": film.width,
+            "height": film.height,
+            "media_type": "application/dicom" if self.windows else "image/png",
+            "sha256": "ab" * 32,
+            "notes": self.notes,
+            "warnings": self.warnings,
+            "windows": self.windows,
+            "window": self.used[report_id],
+        }
         return ExplanationModel(
             id=report_id,
             expires_at=datetime.now(UTC) + timedelta(hours=1),
-            film=FilmModel(
-                width=film.width,
-                height=film.height,
-                media_type="image/png",
-                sha256="ab" * 32,
-                notes=("16 bit",),
-            ),
+            film=FilmModel.model_validate(described),
             report=ReportModel.model_validate(fake_report(self.complete)),
             methods=methods,
             rows=GRID,
@@ -270,8 +300,13 @@ class FakeApi:
         del self.films[report_id]
         return Response(status_code=204)
 
-    async def film(self, report_id: str) -> Response:
-        return png(self.films[report_id])
+    async def film(self, report_id: str, view: Literal["film", "model"] = "film") -> Response:
+        if view == "film":
+            return png(self.films[report_id])
+        refuse = self.refuse_model_view
+        if refuse is not None:
+            return JSONResponse(refuse.model_dump(), refuse.status, media_type=MEDIA_TYPE)
+        return png(self.films[report_id].resize((MODEL_SIDE, MODEL_SIDE)))
 
     async def maps(self, report_id: str, method: str, quantity: Quantity) -> Response:
         if method not in self.computed[report_id]:

@@ -18,6 +18,7 @@ from medinterp.api.backend import MeasuringTask
 from medinterp.api.store.sqlite import SqliteStore
 from medinterp.errors import MethodError, ServiceBusyError
 from tests.api_backend import FakeBackend, api_settings, png
+from tests.api_service import Here
 
 
 @asynccontextmanager
@@ -27,7 +28,7 @@ async def service(directory: Path, **fields: Any) -> AsyncIterator[tuple[httpx.A
     assert settings.store.kind == "sqlite"
     store = SqliteStore(settings.store)
     backend = FakeBackend(store)
-    app = create_api(backend, settings, store)
+    app = create_api(backend, settings, store, Here(settings.limits.film()))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         answer = await client.post("/reports", files={"image": ("film.png", png())})
         assert answer.status_code == 201
@@ -177,7 +178,7 @@ def test_a_slow_answer_ends_at_the_limit_and_stops_the_work(tmp_path: Path) -> N
         assert settings.store.kind == "sqlite"
         store = SqliteStore(settings.store)
         backend = FakeBackend(store)
-        app = create_api(backend, settings, store)
+        app = create_api(backend, settings, store, Here(settings.limits.film()))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
             made = await client.post("/reports", files={"image": ("film.png", png())})
             backend.delay_s = 0.2

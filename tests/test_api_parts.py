@@ -24,6 +24,7 @@ from medinterp.api.pacing import Silence, paced
 from medinterp.api.schema import MapPackModel, ReportModel, TextDelta
 from medinterp.api.selection import FindingSelection, WordSelection, parse_selection, selected
 from medinterp.errors import SelectionError
+from medinterp.types import FilmWarning
 from tests.api_samples import sample_explanation
 
 
@@ -92,6 +93,9 @@ def test_negotiation(accept: str | None, chosen: str | None) -> None:
     assert preferred(accept, (JSON, MSGPACK, NPZ)) == chosen
 
 
+WITHHOLDS = FilmWarning("inverted", "Inverted, and what to do.", withholds=True)
+
+
 def error_classes() -> list[type[errors.MedInterpError]]:
     classes = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
     assert len(classes) > 20
@@ -102,13 +106,24 @@ def error_classes() -> list[type[errors.MedInterpError]]:
 def test_statuses_are_those_that_the_tree_of_errors_names(kind: type[errors.MedInterpError]) -> None:
     lines = [line for line in (errors.__doc__ or "").splitlines() if f" {kind.__name__} " in line]
     named = [line.rpartition("(HTTP ")[2][:3] for line in lines if "(HTTP" in line]
-    problem = problems.problem_of(kind("what to do"))
+    told: Any = (WITHHOLDS,) if kind is errors.FilmWithheldError else "what to do"
+    problem = problems.problem_of(kind(told))
     if named:
         assert problem.status == int(named[0])
     assert problem.status in {400, 404, 413, 415, 422, 500, 503, 504, 507}
-    assert problem.detail == "what to do"
+    assert "what to do" in problem.detail
     assert problem.type.startswith("urn:medinterp:problem:")
     assert ("Retry-After" in problem.headers) == (problem.status == 503)
+
+
+def test_a_withheld_report_names_each_warning_that_withholds_it() -> None:
+    problem = problems.problem_of(errors.FilmWithheldError((WITHHOLDS, FilmWarning("text", "A page.", True))))
+    assert [(flaw.where, flaw.what) for flaw in problem.flaws] == [
+        ("image.inverted", "Inverted, and what to do."),
+        ("image.text", "A page."),
+    ]
+    assert problem.detail.startswith("Inverted, and what to do. A page. No report was written.")
+    assert "force=true" in problem.detail
 
 
 def test_a_problem_has_a_stable_name() -> None:

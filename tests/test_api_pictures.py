@@ -16,7 +16,9 @@ import pytest
 
 from medinterp.api.schema import MapsModel
 from medinterp.api.store import pack_record, unpack_record
+from medinterp.imaging import read_film, rgb8
 from medinterp.types import MapPack
+from tests.api_backend import MODEL_SIZE, png
 from tests.api_service import Service, problem, service  # noqa: F401 - pytest finds fixtures by name
 
 
@@ -144,6 +146,8 @@ def test_options_of_a_picture_change_it(service: Service, name: str, value: str)
         "overlay.png?words=0-3",
         "overlay.png?finding=1",
         "film.png?size=1",
+        "film.png?view=patient",
+        "film.png?view=model&size=30",
         "export",
         "export?format=docx",
     ],
@@ -152,13 +156,19 @@ def test_pictures_that_cannot_be_drawn(service: Service, query: str) -> None:
     problem(service.client.get(f"/reports/{service.report()}/{query}"), 422)
 
 
-def test_the_film_comes_back_as_the_model_saw_it(service: Service) -> None:
+def test_the_film_comes_back_as_it_was_read(service: Service) -> None:
     place = f"/reports/{service.report()}/film.png"
     film = picture(service.client.get(place))
     assert film.shape[:2] == (40, 60)
-    expected = (np.arange(40 * 60).reshape(40, 60) * 27 + 128) // 257
-    np.testing.assert_array_equal(film.reshape(40, 60, -1)[..., 0], expected)
+    np.testing.assert_array_equal(film[..., :3], rgb8(read_film(png())))
     assert picture(service.client.get(place, params={"size": 30})).shape[:2] == (20, 30)
+
+
+def test_the_film_as_the_model_gets_it_has_the_models_size(service: Service) -> None:
+    place = f"/reports/{service.report()}/film.png"
+    assert picture(service.client.get(place, params={"view": "model"})).shape[:2] == (16, MODEL_SIZE)
+    plain, named = service.client.get(place), service.client.get(place, params={"view": "film"})
+    assert plain.content == named.content
 
 
 @pytest.mark.parametrize(

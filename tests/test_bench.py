@@ -10,7 +10,7 @@ import pytest
 from models import noise_film, save_small_model
 
 from medinterp.errors import ModelError
-from medinterp.evaluation.speed import generation
+from medinterp.evaluation.speed import decoding, generation
 from medinterp.evaluation.speed.line import interleaved, seconds_line
 from medinterp.evaluation.speed.maps import maps_lines
 from medinterp.evaluation.speed.memory import memory_lines
@@ -62,6 +62,14 @@ def test_maps_fit_in_twice_the_trace() -> None:
     assert every.name.startswith("all 6 attention methods")
     assert memory.ratio < 2
     assert json.loads(json.dumps(dataclasses.asdict(memory)))["unit"] == "MiB"
+
+
+def test_decoding_is_measured_by_a_worker_and_in_this_process() -> None:
+    by_pydicom, here, to_the_model = decoding.measured(96, 80, rounds=1)
+    assert "DICOM to film by a worker" in here.name
+    assert by_pydicom.value == here.value > 0
+    assert to_the_model.baseline == by_pydicom.baseline > 0
+    assert to_the_model.unit == "s"
 
 
 def test_a_model_of_medgemmas_width_is_what_it_says() -> None:

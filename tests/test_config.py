@@ -16,6 +16,9 @@ from ray.serve.schema import ServeDeploySchema
 
 import deployments.app
 from deployments.settings import ApiArgs, UiArgs
+from medinterp.api.settings import ApiSettings, Decoding, Limits
+from medinterp.imaging import FilmLimits
+from medinterp.imaging.workers import DecodingLimits
 from tests.serve_config_schema import unknown_keys
 
 ROOT = Path(__file__).parent.parent
@@ -93,7 +96,7 @@ def test_two_applications_where_the_page_expects_them(config: dict[str, Any]) ->
 def test_unknown_arguments_are_refused() -> None:
     args = local()["applications"][0]["args"]
     ApiArgs.model_validate(args)
-    for path in ((), ("model",), ("limits",), ("store",)):
+    for path in ((), ("model",), ("limits",), ("decoding",), ("store",)):
         wrong = copy.deepcopy(args)
         section = wrong
         for part in path:
@@ -103,6 +106,26 @@ def test_unknown_arguments_are_refused() -> None:
             ApiArgs.model_validate(wrong)
     with pytest.raises(ValidationError):
         UiArgs.model_validate({"api_roots": "/v1"})
+
+
+@CONFIGS
+def test_what_a_film_may_cost_stands_in_the_file_and_reaches_the_api(config: dict[str, Any]) -> None:
+    args = config["applications"][0]["args"]
+    assert set(args["limits"]) == set(Limits.model_fields)
+    assert set(args["decoding"]) == set(Decoding.model_fields)
+    args = copy.deepcopy(args)
+    args["limits"]["min_film_side"], args["limits"]["max_film_aspect"] = 77, 3.5
+    args["decoding"]["workers"], args["decoding"]["cpu_s"] = 5, 7
+    settings = call_builder(deployments.app.build_api, args)._bound_deployment.init_args[0]
+    assert isinstance(settings, ApiSettings)
+    film, decoding = settings.limits.film(), settings.decoding.limits()
+    assert (film.min_side, film.max_aspect, film.max_bytes) == (77, 3.5, args["limits"]["max_upload_bytes"])
+    assert (decoding.workers, decoding.cpu_s, decoding.wall_s) == (5, 7, args["decoding"]["wall_s"])
+
+
+def test_the_defaults_are_those_of_the_library() -> None:
+    assert Limits().film() == FilmLimits()
+    assert Decoding().limits() == DecodingLimits()
 
 
 def test_builders_have_typed_arguments() -> None:
@@ -137,7 +160,9 @@ def test_at_its_largest_the_local_service_fits_two_cores() -> None:
 @CONFIGS
 def test_time_limits_are_nested(config: dict[str, Any]) -> None:
     """The API answers before the proxy gives up, and a shutdown waits for the longest report."""
-    longest = ApiArgs.model_validate(config["applications"][0]["args"]).limits.timeout_s
+    args = ApiArgs.model_validate(config["applications"][0]["args"])
+    longest = args.limits.timeout_s
+    assert args.decoding.wall_s < longest
     assert config["http_options"]["request_timeout_s"] > longest
     for name in ("generation", "api"):
         assert deployment(config, name)["graceful_shutdown_timeout_s"] > longest

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from medinterp import export
-from medinterp.types import Alternative, ImageSpan
+from medinterp.types import Alternative, FilmWarning, ImageSpan, WindowChoice
 from tests.api_samples import SPANS, TEXT, sample_explanation
 from tests.traces import make_trace
 
@@ -47,6 +47,33 @@ def test_the_document_holds_all_but_the_maps() -> None:
     assert record["film"]["width"] == 60 and record["film"]["height"] == 40
     assert record["provenance"]["library_versions"] == {"numpy": np.__version__}
     assert record["provenance"]["layer_types"] == ["sliding_attention", "full_attention"]
+
+
+def test_the_document_says_all_of_the_films_but_their_pictures() -> None:
+    sample = sample_explanation()
+    assert export.document(sample)["prior"] is None
+    prior = dataclasses.replace(
+        sample.film,
+        warnings=(FilmWarning("inverted", "The film is inverted.", withholds=True),),
+        windows=(WindowChoice("full", "no window"),),
+        window="full",
+    )
+    record = json.loads(json.dumps(export.document(dataclasses.replace(sample, prior=prior)), allow_nan=False))
+    assert record["film"] == {
+        "width": 60,
+        "height": 40,
+        "media_type": "image/png",
+        "sha256": "ab" * 32,
+        "notes": ["16 bit"],
+        "warnings": [],
+        "window": None,
+        "windows": [],
+    }
+    assert record["prior"] == record["film"] | {
+        "warnings": [{"code": "inverted", "text": "The film is inverted.", "withholds": True}],
+        "window": "full",
+        "windows": [{"name": "full", "label": "no window"}],
+    }
 
 
 def test_what_was_not_measured_is_null_and_not_a_number_that_json_lacks() -> None:

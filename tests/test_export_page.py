@@ -20,7 +20,7 @@ from medinterp import export
 from medinterp.errors import SelectionError
 from medinterp.relevancy import quantity_of, select_map, word_maps
 from medinterp.render import RenderOptions, default_colormap, overlay, report_range
-from medinterp.types import Explanation, Film, MapPack, Report, ReportToken, Section, Word
+from medinterp.types import Explanation, Film, FilmWarning, MapPack, Report, ReportToken, Section, WindowChoice, Word
 from tests.api_samples import sample_explanation, sample_film
 from tests.browser import Page, browser, chromium  # noqa: F401 - pytest finds fixtures by name
 
@@ -57,9 +57,16 @@ def hostile() -> Explanation:
         library_versions={ATTACK: ATTACK},
     )
     pack = dataclasses.replace(sample.packs["raw"], method=ATTACK, notes=(ATTACK,))
-    return dataclasses.replace(
-        sample, report=report, provenance=provenance, packs={ATTACK: pack, "raw": sample.packs["raw"]}
+    film = dataclasses.replace(
+        sample.film,
+        media_type=ATTACK,
+        notes=(ATTACK,),
+        warnings=(FilmWarning(ATTACK, ATTACK, withholds=True),),
+        windows=(WindowChoice(ATTACK, ATTACK),),
+        window=ATTACK,
     )
+    packs = {ATTACK: pack, "raw": sample.packs["raw"]}
+    return dataclasses.replace(sample, film=film, prior=film, report=report, provenance=provenance, packs=packs)
 
 
 class Tags(HTMLParser):
@@ -137,6 +144,39 @@ def test_the_banner_and_the_makers_notice_are_there() -> None:
     assert "Of one mind" not in export.html(sample)
     notice = dataclasses.replace(sample.provenance, notice="Of one mind < two.")
     assert "Of one mind &lt; two." in export.html(dataclasses.replace(sample, provenance=notice))
+
+
+def test_what_is_doubtful_about_the_films_stands_above_all_else() -> None:
+    sample = sample_explanation()
+    assert '<aside class="warnings' not in export.html(sample)
+    faint, inverted = FilmWarning("faint", "Low contrast < 41."), FilmWarning("inverted", "Inverted.", withholds=True)
+    film = dataclasses.replace(sample.film, warnings=(faint,))
+    page = export.html(dataclasses.replace(sample, film=film))
+    assert '<aside class="warnings doubt"' in page and "<strong>Warning about this film</strong>" in page
+    assert page.index("Low contrast &lt; 41.") < page.index("<main>")
+    prior = dataclasses.replace(sample.film, warnings=(faint, inverted))
+    both = export.html(dataclasses.replace(sample, film=film, prior=prior))
+    told = re.findall(r"<li( class=\"withholds\")?>([^<]*)</li>", both)
+    assert told == [
+        (' class="withholds"', "Prior film: Inverted."),
+        ("", "Low contrast &lt; 41."),
+        ("", "Prior film: Low contrast &lt; 41."),
+    ]
+    assert '<aside class="warnings withholds"' in both
+    assert "<strong>Read all the same: a report on this film means nothing</strong>" in both
+
+
+def test_the_provenance_says_what_was_done_to_the_film_and_by_which_window() -> None:
+    sample = sample_explanation()
+    assert "window</dt>" not in export.html(sample)
+    choices = (WindowChoice("window-1", "center 40, width 400"), WindowChoice("full", "no window"))
+    shown = dataclasses.replace(sample.film, notes=("inverted", "turned"), windows=choices, window="window-1")
+    page = export.html(dataclasses.replace(sample, film=shown))
+    assert "<dt>Film was</dt><dd>inverted; turned</dd>" in page
+    assert "<dt>Film&#x27;s window</dt><dd>window-1: center 40, width 400</dd>" in page
+    asked = dataclasses.replace(shown, window="50,300")
+    page = export.html(dataclasses.replace(sample, prior=asked))
+    assert "<dt>Prior film&#x27;s window</dt><dd>50,300</dd>" in page
 
 
 def test_markup_in_any_text_stays_text() -> None:

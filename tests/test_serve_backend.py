@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,20 +16,22 @@ import deployments.backend
 from deployments.backend import ServeBackend
 from deployments.faults import translated
 from medinterp.api.backend import PictureTask, ReadingTask
+from medinterp.api.problems import problem_of
 from medinterp.api.selection import WordSelection
 from medinterp.errors import (
+    FilmWithheldError,
     MedInterpError,
     PromptError,
     ReportNotFoundError,
     ServiceBusyError,
     ServiceInterruptedError,
 )
-from medinterp.types import Explanation
+from medinterp.types import Explanation, FilmWarning
 from tests.api_samples import sample_explanation, sample_film
 
 TASK = ReadingTask(prompt=None, methods=("raw",), max_new_tokens=8, layer_attention=False)
 SAMPLE = sample_explanation()
-ANSWER = (SAMPLE.report, SAMPLE.packs, SAMPLE.provenance)
+ANSWER = (SAMPLE.report, SAMPLE.packs, SAMPLE.provenance, ())
 Step = Callable[[], Awaitable[Any]]
 
 
@@ -202,6 +206,14 @@ def test_pictures_are_asked_for_by_id() -> None:
     assert [call.arguments[0] for call in rendering.calls] == ["id"] * 4
 
 
+def test_what_the_model_gets_is_drawn_where_the_model_is() -> None:
+    generation, rendering = Handle(b"view"), Handle()
+    assert asyncio.run(backend(generation, rendering=rendering).film("id", None, "model")) == b"view"
+    (call,) = generation.calls
+    assert (call.method, call.arguments) == ("view", ("id",))
+    assert rendering.calls == []
+
+
 def test_ready_when_every_part_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(backend(Handle(None), Handle(None), Handle(None)).check())
     monkeypatch.setattr(deployments.backend, "CHECK_S", 0.05)
@@ -233,6 +245,31 @@ def test_failures_in_our_own_words(raised: Exception, leaves: type[MedInterpErro
     with pytest.raises(leaves) as caught, translated():
         raise raised
     assert "a traceback" not in str(caught.value)
+
+
+def test_a_withheld_film_keeps_its_warnings_on_the_way() -> None:
+    doubts = (FilmWarning("inverted", "It is inverted.", True), FilmWarning("text", "A page.", True))
+    sent: FilmWithheldError = pickle.loads(pickle.dumps(FilmWithheldError(doubts)))
+    for raised in (sent, wrapped(sent), wrapped(wrapped(sent))):
+        with pytest.raises(FilmWithheldError) as caught, translated():
+            raise raised
+        assert str(caught.value).startswith("It is inverted. A page. No report was written.")
+        assert caught.value.warnings == doubts
+        assert [flaw.where for flaw in problem_of(caught.value).flaws] == ["image.inverted", "image.text"]
+
+
+def test_what_the_model_doubts_stands_behind_what_the_film_was_read_with() -> None:
+    own, doubt = FilmWarning("faint", "It is faint."), FilmWarning("unlike", "Unlike the model's films.")
+    film = replace(sample_film(), warnings=(own,))
+    answer = (*ANSWER[:3], (doubt,))
+    service = backend(Handle(None, [{"generation": object()}]), Handle(answer, answer))
+
+    async def run() -> list[Any]:
+        return [await service.read(film, TASK), *[item async for item in service.read_aloud(film, TASK)]]
+
+    read, aloud = asyncio.run(run())
+    assert read.film.warnings == aloud.film.warnings == (own, doubt)
+    assert read.film.pixels is film.pixels
 
 
 def test_a_defect_stays_one() -> None:

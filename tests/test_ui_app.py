@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import re
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -83,10 +85,20 @@ def test_every_colour_map_of_the_page_exists() -> None:
         assert colormap(name).shape == (256, 3)
 
 
-def test_gradio_takes_no_upload(client: TestClient) -> None:
-    """Films go to the HTTP API; Gradio's own upload route keeps nothing."""
-    answer = client.post("/gradio_api/upload", files={"files": ("film.png", b"12", "image/png")})
-    assert answer.status_code == 413
+@pytest.mark.parametrize("route", ["upload", "component_server", "process_recording", "login", "queue/join", "x"])
+def test_the_page_takes_nothing(
+    client: TestClient, route: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gradio's own routes would write files, and the names that they are sent under, to a disk."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for path in (f"/gradio_api/{route}", f"/gradio_api/{route}/", f"/{route}"):
+        for content in (b"", b"1", b"x" * 3_000_000):
+            answer = client.post(path, files={"files": ("Miller.dcm", content)}, data={"username": "a"})
+            assert answer.status_code == 405
+            assert answer.headers["allow"] == "GET, HEAD"
+            assert "Content-Security-Policy" in answer.headers
+        assert client.put(path, content=b"x").status_code == 405
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_file_outside_the_page_is_served(client: TestClient) -> None:

@@ -21,6 +21,7 @@ from medinterp.api.routes_service import service_routes
 from medinterp.api.settings import ApiSettings
 from medinterp.api.store import ReportStore
 from medinterp.errors import StoreError
+from medinterp.imaging.workers import DecodingPool
 
 logger = logging.getLogger(__name__)
 
@@ -41,16 +42,24 @@ class Api(FastAPI):
         return super().openapi()
 
 
-def create_api(backend: Backend, settings: ApiSettings, store: ReportStore) -> FastAPI:
-    """Build the application. Its paths are relative: the server mounts it at /v1."""
+def create_api(
+    backend: Backend, settings: ApiSettings, store: ReportStore, pool: DecodingPool | None = None
+) -> FastAPI:
+    """Build the application. Its paths are relative: the server mounts it at /v1.
+
+    pool: where films are decoded, by the settings unless given; it starts and ends with the application.
+    """
+    decoders = pool or DecodingPool(settings.limits.film(), settings.decoding.limits())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        decoders.warm()
         purging = asyncio.create_task(purge_regularly(store, min(60.0, settings.store.lifetime_s)))
         yield
         purging.cancel()
         with suppress(asyncio.CancelledError):
             await purging
+        await asyncio.to_thread(decoders.close)
         store.close()
 
     app = Api(
@@ -68,7 +77,7 @@ def create_api(backend: Backend, settings: ApiSettings, store: ReportStore) -> F
     )
     app.add_middleware(PrivateResponses)
     install_problem_handlers(app)
-    reading, asking = Reading(backend, settings, store), Asking(backend, settings, store)
+    reading, asking = Reading(backend, settings, store, decoders), Asking(backend, settings, store)
     app.include_router(report_routes(backend, reading, asking, store))
     app.include_router(service_routes(backend, settings, store))
     return app

@@ -18,7 +18,7 @@ class ReadingTask:
 
     prompt: None for the service's default; methods: at least one, all of them registered;
     layer_attention: whether one of the methods needs it in the trace; on_model: those of them for which the model
-    is asked again once the report is written.
+    is asked again once the report is written. force: also on a film that a report should be withheld on.
     """
 
     prompt: str | None
@@ -26,6 +26,7 @@ class ReadingTask:
     max_new_tokens: int
     layer_attention: bool
     on_model: tuple[str, ...] = ()
+    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,8 @@ class PictureTask:
 
 
 ExportFormat = Literal["json", "npz", "html"]
+FilmView = Literal["film", "model"]
+"""The film as it was read, or as the model's processor gives it to the model."""
 
 
 class Backend(Protocol):
@@ -101,7 +104,11 @@ class Backend(Protocol):
         ...
 
     async def read(self, film: Film, task: ReadingTask) -> Explanation:
-        """Read the film and compute the maps; the explanation comes without the trace."""
+        """Read the film and compute the maps; the explanation comes without the trace.
+
+        What the model finds doubtful about the film is among its warnings in the explanation. Raises
+        FilmWithheldError for what makes a report meaningless, unless the task forces it.
+        """
         ...
 
     def read_aloud(self, film: Film, task: ReadingTask) -> AsyncGenerator[str | Progress | Explanation]:
@@ -126,8 +133,8 @@ class Backend(Protocol):
         """A PNG of the film with the map of what is selected drawn over it."""
         ...
 
-    async def film(self, report_id: str, size: int | None) -> bytes:
-        """A PNG of the film as the model saw it."""
+    async def film(self, report_id: str, size: int | None, view: FilmView = "film") -> bytes:
+        """A PNG of the film; size: the longer side, of the view "film" only."""
         ...
 
     async def export(self, report_id: str, form: ExportFormat) -> bytes:

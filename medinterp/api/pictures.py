@@ -35,7 +35,7 @@ def overlay_png(explanation: Explanation, selection: Selection, task: PictureTas
 
 
 def film_png(explanation: Explanation, size: int | None) -> bytes:
-    """The film as the model saw it, as PNG; size: the longer side in pixels, None for its own."""
+    """The film as it was read, as PNG; size: the longer side in pixels, None for its own."""
     picture = rgb8(explanation.film)
     height, width = picture.shape[:2]
     if size is not None and size < max(height, width):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from medinterp.api.backend import ExportFormat, PictureTask
+from medinterp.api.backend import ExportFormat, FilmView, PictureTask
 from medinterp.render import COLORMAPS, DEFAULT_COLORMAP, SIGNED_COLORMAP, colormap
 from medinterp.types import Quantity
 
@@ -56,13 +56,23 @@ class PictureQuery(WordPictureQuery):
 
 
 class FilmQuery(BaseModel):
-    """How large the film is wanted."""
+    """Which film is wanted, and how large."""
 
     model_config = ConfigDict(extra="forbid")
 
     size: int | None = Field(
         default=None, ge=16, le=8192, description="The longer side; the film's by default."
     )
+    view: FilmView = Field(
+        default="film", description="The film as it was read, or as the model gets it: its resolution and its grays."
+    )
+
+    @model_validator(mode="after")
+    def model_has_its_size(self) -> Self:
+        """Refuse a size for what has one of its own."""
+        if self.view == "model" and self.size is not None:
+            raise ValueError("the model's view has a size of its own")
+        return self
 
 
 class MapsQuery(BaseModel):

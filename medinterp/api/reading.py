@@ -26,23 +26,31 @@ from medinterp.errors import (
     RequestTooLargeError,
     ServiceInterruptedError,
 )
-from medinterp.imaging import FilmLimits, read_film
+from medinterp.imaging import withhold
+from medinterp.imaging.workers import DecodingPool
 from medinterp.relevancy import get_method
 from medinterp.types import Explanation, Film
 
 logger = logging.getLogger(__name__)
 
+
 class Reading:
     """Takes uploads through the backend into the store."""
 
-    def __init__(self, backend: Backend, settings: ApiSettings, store: ReportStore) -> None:
+    def __init__(self, backend: Backend, settings: ApiSettings, store: ReportStore, decoders: DecodingPool) -> None:
         self._backend = backend
+        self._decoders = decoders
         self._settings = settings
         self._limits = settings.limits
         self._store = store
 
     def task(
-        self, prompt: str | None, methods: tuple[str, ...] | None, max_new_tokens: int | None
+        self,
+        prompt: str | None,
+        methods: tuple[str, ...] | None,
+        max_new_tokens: int | None,
+        *,
+        force: bool = False,
     ) -> ReadingTask:
         """Check a request's parameters before anything is spent on it.
 
@@ -60,12 +68,23 @@ class Reading:
             max_new_tokens=max_new_tokens or limits.default_max_new_tokens,
             layer_attention=any("layer_attention" in method.needs for method in chosen),
             on_model=tuple(dict.fromkeys(method.name for method in chosen if method.on_model)),
+            force=force,
         )
 
-    async def film(self, data: bytes) -> Film:
-        """Decode an upload. Raises FilmError."""
-        limits = FilmLimits(max_bytes=self._limits.max_upload_bytes, max_pixels=self._limits.max_pixels)
-        return await asyncio.to_thread(read_film, data, limits=limits)
+    async def film(self, data: bytes, *, window: str | None = None, force: bool = False) -> Film:
+        """Decode an upload in a worker process.
+
+        Raises FilmError, FilmWithheldError unless force; SelectionError for a window that the film has not;
+        ServiceBusyError when too many films wait, DeadlineExceededError.
+        """
+        try:
+            async with asyncio.timeout(self._limits.timeout_s):
+                film = await self._decoders.read(data, window=window)
+        except TimeoutError as error:
+            raise self._too_slow() from error
+        if not force:
+            withhold(film)
+        return film
 
     async def answer(self, film: Film, task: ReadingTask, media_type: str) -> Response:
         """Read the film, keep the report, and answer with it."""

@@ -27,11 +27,18 @@ from medinterp.api.schema import (
 from medinterp.api.schema_sensitivity import ComparingModel, SensitivityModel
 from medinterp.api.selection import WordSelection, parse_selection
 from medinterp.api.store import ReportStore, StoredReport, unpack_record
+from medinterp.api.upload import FormRoute, bytes_of, check_fields
 from medinterp.errors import ReportNotFoundError
 
 Answer = TypeVar("Answer")
 ReportId = Annotated[str, Path(description="The id that POST /v1/reports answered with.")]
-FORM_FIELDS = frozenset({"image", "prompt", "methods", "max_new_tokens"})
+ONCE = {
+    "image": "one film a report: `image` was sent more than once",
+    **{name: f"`{name}` was sent more than once" for name in ("prompt", "max_new_tokens", "window", "force")},
+}
+"""Fields of the form that stand in it once, and what is said when they do not."""
+SEVERAL = frozenset({"methods"})
+MAX_WINDOW_CHARACTERS = 64
 EXPORT_TYPES = {"json": negotiation.JSON, "npz": negotiation.NPZ, "html": "text/html; charset=utf-8"}
 PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "A picture."}}
 
@@ -58,7 +65,7 @@ def _known(report_id: str) -> str:
 
 def report_routes(backend: Backend, reading: Reading, asking: Asking, store: ReportStore) -> APIRouter:
     """Build the routes."""
-    router = APIRouter(prefix="/reports", tags=["reports"])
+    router = APIRouter(prefix="/reports", tags=["reports"], route_class=FormRoute)
 
     async def from_store(report_id: str, make: Callable[[StoredReport], Answer]) -> Answer:
         """Make an answer from a stored report, away from the event loop."""
@@ -75,20 +82,26 @@ def report_routes(backend: Backend, reading: Reading, asking: Asking, store: Rep
     )
     async def create_report(
         request: Request,
-        image: Annotated[UploadFile, File(description="PNG, JPEG or DICOM.")],
+        image: Annotated[UploadFile, File(description="One film: PNG, JPEG, TIFF or DICOM.")],
         prompt: Annotated[str | None, Form()] = None,
         methods: Annotated[list[str] | None, Form(description="May be repeated.")] = None,
         max_new_tokens: Annotated[int | None, Form(ge=1)] = None,
+        window: Annotated[
+            str | None,
+            Form(
+                max_length=MAX_WINDOW_CHARACTERS,
+                description="Of a DICOM: window-1, lut-1, full, or CENTER,WIDTH in numbers; its own choice by default.",
+            ),
+        ] = None,
+        force: Annotated[
+            bool, Form(description="Read the film though a warning says that a report on it means nothing.")
+        ] = False,
     ) -> Response:
         """Read a film. With `Accept: text/event-stream` the words come as they are written."""
         media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.EVENTS)
-        unknown = set(await request.form()) - FORM_FIELDS
-        if unknown:
-            raise HTTPException(
-                HTTPStatus.UNPROCESSABLE_ENTITY, f"a film is sent with {', '.join(sorted(FORM_FIELDS))} only"
-            )
-        task = reading.task(prompt, tuple(methods) if methods else None, max_new_tokens)
-        film = await reading.film(await image.read())
+        check_fields(await request.form(), ONCE, SEVERAL)
+        task = reading.task(prompt, tuple(methods) if methods else None, max_new_tokens, force=force)
+        film = await reading.film(bytes_of(image), window=window, force=force)
         if media_type == negotiation.EVENTS:
             return await reading.stream(film, task)
         return await reading.answer(film, task, media_type)
@@ -177,8 +190,8 @@ def report_routes(backend: Backend, reading: Reading, asking: Asking, store: Rep
 
     @router.get("/{report_id}/film.png", response_class=Response, responses=PNG)
     async def get_film(report_id: ReportId, query: Annotated[FilmQuery, Query()]) -> Response:
-        """The film as the model saw it."""
-        return _png(await backend.film(_known(report_id), query.size))
+        """The film as it was read, or as the model's processor gives it to the model (`view=model`)."""
+        return _png(await backend.film(_known(report_id), query.size, query.view))
 
     @router.get("/{report_id}/export", response_class=Response)
     async def get_export(report_id: ReportId, query: Annotated[ExportQuery, Query()]) -> Response:

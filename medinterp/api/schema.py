@@ -302,6 +302,9 @@ class LimitsModel(Model):
 
     max_upload_bytes: int
     max_pixels: int
+    min_film_side: int = Field(description="Pixels of the shorter side.")
+    max_film_aspect: float = Field(description="The longer side over the shorter.")
+    max_decoded_bytes: int
     max_prompt_characters: int
     max_new_tokens: int
     default_max_new_tokens: int

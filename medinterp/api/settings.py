@@ -7,6 +7,8 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medinterp.api.store.settings import SqliteStoreSettings, StoreSettings
+from medinterp.imaging import FilmLimits
+from medinterp.imaging.workers import DecodingLimits
 
 
 class Limits(BaseModel):
@@ -16,6 +18,9 @@ class Limits(BaseModel):
 
     max_upload_bytes: int = Field(default=64 * 2**20, gt=0)
     max_pixels: int = Field(default=2**26, gt=0)
+    min_film_side: int = Field(default=32, gt=0, description="Pixels of the shorter side.")
+    max_film_aspect: float = Field(default=5.0, ge=1, description="The longer side over the shorter.")
+    max_decoded_bytes: int = Field(default=2**29, gt=0, description="Of the pixels as decoded, all channels.")
     max_prompt_characters: int = Field(default=8000, gt=0)
     max_new_tokens: int = Field(default=1024, gt=0)
     default_max_new_tokens: int = Field(default=512, gt=0)
@@ -28,6 +33,32 @@ class Limits(BaseModel):
             raise ValueError("default_max_new_tokens is above max_new_tokens")
         return self
 
+    def film(self) -> FilmLimits:
+        """Those that hold for the film."""
+        return FilmLimits(
+            max_bytes=self.max_upload_bytes,
+            max_pixels=self.max_pixels,
+            max_decoded_bytes=self.max_decoded_bytes,
+            min_side=self.min_film_side,
+            max_aspect=self.max_film_aspect,
+        )
+
+
+class Decoding(BaseModel):
+    """The worker processes that decode films, in every replica of the API, and what one film may cost there."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    workers: int = Field(default=2, gt=0, description="Films decoded at once.")
+    queue: int = Field(default=16, ge=0, description="Films that may wait; further ones are refused (503).")
+    memory_bytes: int = Field(default=2**30, ge=2**26, description="Beyond what a worker takes by itself.")
+    cpu_s: int = Field(default=10, gt=0, description="Seconds of computing.")
+    wall_s: float = Field(default=20.0, gt=0, description="Seconds in all; decoding stands back behind the rest.")
+
+    def limits(self) -> DecodingLimits:
+        """The same as the pool's dataclass."""
+        return DecodingLimits(**self.model_dump())
+
 
 class ApiSettings(BaseModel):
     """Everything that the HTTP API is told."""
@@ -38,4 +69,5 @@ class ApiSettings(BaseModel):
         default=("layer_weighted", "raw"), min_length=1, description="When none are named; the first is shown first."
     )
     limits: Limits = Limits()
+    decoding: Decoding = Decoding()
     store: StoreSettings = SqliteStoreSettings()

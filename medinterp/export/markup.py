@@ -6,9 +6,28 @@ import re
 from collections import Counter
 from html import escape
 
-from medinterp.types import Finding, Report
+from medinterp.types import Explanation, Finding, Report
 
 _MARKDOWN = re.compile(r"[*_#:>]")
+
+
+def warnings_html(explanation: Explanation) -> str:
+    """What is doubtful about the films, above everything else; nothing where nothing is."""
+    films = {"": explanation.film} | ({} if explanation.prior is None else {"Prior film: ": explanation.prior})
+    told = [(name, warning) for name, film in films.items() for warning in film.warnings]
+    if not told:
+        return ""
+    told.sort(key=lambda one: not one[1].withholds)
+    forced = told[0][1].withholds
+    title = "Read all the same: a report on this film means nothing" if forced else _count(len(told))
+    kinds = {True: ' class="withholds"', False: ""}
+    items = "".join(f"<li{kinds[one.withholds]}>{name}{escape(one.text)}</li>" for name, one in told)
+    kind = "withholds" if forced else "doubt"
+    return f'<aside class="warnings {kind}" role="note"><strong>{title}</strong><ul>{items}</ul></aside>'
+
+
+def _count(warnings: int) -> str:
+    return "Warning about this film" if warnings == 1 else f"{warnings} warnings about this film"
 
 
 def report_html(report: Report) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medinterp.errors import SelectionError
-from medinterp.export.markup import finding_title, findings_html, report_html, tokens_of
+from medinterp.export.markup import finding_title, findings_html, report_html, tokens_of, warnings_html
 from medinterp.imaging import rgb8
 from medinterp.relevancy import METHODS, quantity_of, select_map, word_maps
 from medinterp.render import RenderOptions, colormap, default_colormap, encode_png, report_range
@@ -61,6 +61,7 @@ def html(explanation: Explanation, *, method: str | None = None) -> str:
         style=style,
         banner=escape(BANNER),
         notice=escape(provenance.notice or ""),
+        warnings=warnings_html(explanation),
         model=escape(provenance.model_id),
         film=f"data:image/png;base64,{_base64(encode_png(picture))}",
         width=width,
@@ -71,7 +72,7 @@ def html(explanation: Explanation, *, method: str | None = None) -> str:
         report=report_html(report),
         findings=findings_html(report),
         cut="" if report.complete else cut,
-        provenance=_provenance(provenance, explanation.film),
+        provenance=_provenance(provenance, explanation.film, explanation.prior),
         data=script_json(data),
         script=script,
     )
@@ -160,18 +161,28 @@ def _options(titles: Sequence[str], chosen: int) -> str:
     )
 
 
-def _provenance(provenance: Provenance, film: Film) -> str:
+def _provenance(provenance: Provenance, film: Film, prior: Film | None) -> str:
     facts = {
         "Model": f"{provenance.model_id}, revision {provenance.model_revision}",
         "Numbers": f"{provenance.dtype} on {provenance.device}",
         "Seed": "none" if provenance.seed is None else str(provenance.seed),
         "Token limit": str(provenance.max_new_tokens),
         "Prompt": provenance.prompt,
-        "Film": f"{film.width} x {film.height} pixels, SHA-256 {film.sha256}",
-        "Film was": "; ".join(film.notes),
+        **_film("Film", film),
+        **({} if prior is None else _film("Prior film", prior)),
         "Libraries": ", ".join(f"{name} {number}" for name, number in provenance.library_versions.items()),
     }
-    return "\n".join(f"<dt>{name}</dt><dd>{escape(fact)}</dd>" for name, fact in facts.items() if fact)
+    return "\n".join(f"<dt>{escape(name)}</dt><dd>{escape(fact)}</dd>" for name, fact in facts.items() if fact)
+
+
+def _film(name: str, film: Film) -> dict[str, str]:
+    """What a film is, what was done to it, and by which window it was shown."""
+    label = next((choice.label for choice in film.windows if choice.name == film.window), "")
+    return {
+        name: f"{film.width} x {film.height} pixels, {film.media_type}, SHA-256 {film.sha256}",
+        f"{name} was": "; ".join(film.notes),
+        f"{name}'s window": f"{film.window}{': ' if label else ''}{label}" if film.window else "",
+    }
 
 
 def _asset(name: str) -> str:

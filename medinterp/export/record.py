@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from medinterp.types import Explanation, MapPack
+from medinterp.types import Explanation, Film, MapPack
 
 
 def document(explanation: Explanation) -> dict[str, Any]:
@@ -27,17 +27,23 @@ def document(explanation: Explanation) -> dict[str, Any]:
         "tokens": _plain(report.tokens),
         "methods": [_method(pack) for pack in explanation.packs.values()],
         "grid": _grid(explanation),
-        "film": {
-            "width": explanation.film.width,
-            "height": explanation.film.height,
-            "media_type": explanation.film.media_type,
-            "sha256": explanation.film.sha256,
-            "notes": list(explanation.film.notes),
-            "warnings": _plain(explanation.film.warnings),
-            "window": explanation.film.window,
-            "windows": _plain(explanation.film.windows),
-        },
+        "film": _film(explanation.film),
+        "prior": None if explanation.prior is None else _film(explanation.prior),
         "provenance": _plain(explanation.provenance),
+    }
+
+
+def _film(film: Film) -> dict[str, Any]:
+    """A film without its picture."""
+    return {
+        "width": film.width,
+        "height": film.height,
+        "media_type": film.media_type,
+        "sha256": film.sha256,
+        "notes": list(film.notes),
+        "warnings": _plain(film.warnings),
+        "window": film.window,
+        "windows": _plain(film.windows),
     }
 
 

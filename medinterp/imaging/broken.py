@@ -29,6 +29,20 @@ for _name in ("pydicom", "PIL.PngImagePlugin", "PIL.TiffImagePlugin", "PIL.Image
     logging.getLogger(_name).addFilter(_silence)
 
 
+NO_MEMORY = -4
+"""OpenCV's code of an error (cv2.Error.StsNoMem)."""
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether an error says that there is no more memory: Python's and NumPy's by their class, OpenCV's by its code."""
+    return isinstance(error, MemoryError) or getattr(error, "code", None) == NO_MEMORY
+
+
+def too_much_memory(kind: str) -> FilmTooLargeError:
+    """What is said of it."""
+    return FilmTooLargeError(f"Decoding the {kind} takes more memory than it may. Send it smaller.")
+
+
 @contextmanager
 def broken_is_unreadable(kind: str) -> Iterator[None]:
     """Around another library's decoder or parser: whatever it raises over these bytes, these bytes are broken.
@@ -43,9 +57,9 @@ def broken_is_unreadable(kind: str) -> Iterator[None]:
             yield
     except MedInterpError:
         raise
-    except MemoryError:
-        raise FilmTooLargeError(f"Decoding the {kind} takes more memory than it may. Send it smaller.") from None
     except Exception as error:
+        if lacks_memory(error):
+            raise too_much_memory(kind) from None
         raise UnreadableFilmError(
             f"The {kind} is broken or cut off ({type(error).__name__}). Export it again, and send it whole."
         ) from None

@@ -11,6 +11,7 @@ from fastapi.staticfiles import StaticFiles
 
 from medinterp.ui.headers import PageHeaders
 from medinterp.ui.page import mount_page
+from medinterp.ui.readonly import ReadOnly
 
 STATIC = Path(__file__).parent / "static"
 """The page's HTML, CSS and JavaScript, served as they stand: there is no build step."""
@@ -28,6 +29,7 @@ def create_app(*, api_root: str = "/v1") -> FastAPI:
     if not api_root.startswith("/") or api_root.startswith("//"):
         raise ValueError(f"api_root is a path on the page's own host, e.g. /v1, not {api_root!r}")
     app = FastAPI(title="medinterp page", openapi_url=None)
+    app.add_middleware(ReadOnly)
     app.add_middleware(PageHeaders)
     app.mount("/page", StaticFiles(directory=STATIC), name="page")
 

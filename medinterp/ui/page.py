@@ -14,6 +14,7 @@ GROUND = "#0b0d0f"
 HEAD = """\
 <link rel="stylesheet" href="page/style.css">
 <link rel="stylesheet" href="page/compare.css">
+<link rel="stylesheet" href="page/film.css">
 <script type="module" src="page/app.js"></script>
 <meta name="color-scheme" content="dark">
 <meta name="referrer" content="no-referrer">
@@ -47,8 +48,7 @@ def _mount(app: FastAPI, html: str) -> None:
     """Build the view and mount it; a running event loop is needed.
 
     It has no events: the page talks to the HTTP API. System fonts only; no server-side rendering,
-    run history, file access or footer. Gradio's own upload route is there but takes nothing: films
-    go to the HTTP API.
+    run history, file access or footer. Gradio's own routes that take something are not reached (readonly.ReadOnly).
     """
     with gr.Blocks(analytics_enabled=False, title=TITLE, fill_width=True) as blocks:
         gr.HTML(html, apply_default_css=False, js_on_load=None, padding=False)

@@ -1,4 +1,4 @@
-"""What capture and maps cost, as ratios measured in one run: `medinterp bench`."""
+"""What capture, maps and decoding cost, as ratios measured in one run: `medinterp bench`."""
 
 from __future__ import annotations
 

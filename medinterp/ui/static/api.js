@@ -3,9 +3,10 @@
 
 /** What went wrong, from an RFC 9457 problem document or from the network. */
 export class Problem extends Error {
-  constructor({ title, detail = "", status = 0, retryAfter = null, flaws = [] }) {
+  constructor({ title, type = "", detail = "", status = 0, retryAfter = null, flaws = [] }) {
     super(detail || title);
     this.title = title;
+    this.type = type; // urn:medinterp:problem:NAME, or nothing
     this.detail = detail;
     this.status = status;
     this.retryAfter = retryAfter;
@@ -15,7 +16,8 @@ export class Problem extends Error {
   static fromDocument(problem, { status = 0, retryAfter = null } = {}) {
     const detail = typeof problem.detail === "string" ? problem.detail : "";
     const title = problem.title || `The server answered ${problem.status || status}.`;
-    return new Problem({ title, detail, status: problem.status || status, retryAfter, flaws: problem.flaws });
+    const { type, flaws } = problem;
+    return new Problem({ title, type, detail, status: problem.status || status, retryAfter, flaws });
   }
 
   static async fromResponse(response) {

@@ -5,8 +5,13 @@
 //   #medinterp-status    what is going on     #medinterp-example-0 .. -7  the example films
 //   #medinterp-error     a problem, if any    #medinterp-prompt    the prompt
 //   #medinterp-read      "Read film"          #medinterp-stop      "Stop"
+//   #medinterp-force     "Read it all the same", in #medinterp-error when a report was withheld
+//   #medinterp-warnings  the film's warnings above the report: li[data-code]; #medinterp-film-warning  the first, on the viewer
+//   #medinterp-window    by which window a DICOM is shown, in #medinterp-windows
+//   #medinterp-model-view  shows #medinterp-model-film, the film as the model saw it; #medinterp-model-caption
 //   #medinterp-report    the report; in it .medinterp-word[data-word-index="n"]
 //   #medinterp-findings  findings; in it [data-finding-index="k"]
+//   #medinterp-notes     what was done to the file, where the film is small
 //   #medinterp-film      the film (img)       #medinterp-overlay   the film with the map (img)
 //   #medinterp-method    the methods          #medinterp-setting   "Detail" of one, in #medinterp-settings
 //   #medinterp-quantity-relevancy, -disagreement   what of a consensus is seen, in #medinterp-quantity
@@ -28,13 +33,17 @@ import { Api, Problem } from "./api.js";
 import { Comparing } from "./comparing.js";
 import { Details } from "./details.js";
 import { byId, make, slicer } from "./dom.js";
+import { showWarnings } from "./doubts.js";
 import { Judging } from "./judging.js";
 import { Maps } from "./maps.js";
 import { Methods } from "./methods.js";
+import { ModelView } from "./modelview.js";
+import { clearProblem, showProblem } from "./problem.js";
 import { ReportView, findingTitle, selectedWords } from "./report.js";
 import { Source } from "./source.js";
 import { Tabs } from "./tabs.js";
 import { Viewer } from "./viewer.js";
+import { Windows } from "./windows.js";
 
 const RETRY = 2000; // ms between two questions whether the model is ready
 
@@ -43,6 +52,7 @@ class Page {
     this.root = root;
     this.api = new Api(root.dataset.apiRoot);
     this.film = null;
+    this.window = null; // the one that this film was read by on request
     this.explanation = null;
     this.selection = null;
     this.maps = null; // of the report and the method on the screen
@@ -52,9 +62,11 @@ class Page {
     this.defaultPrompt = "";
     this.reading = null; // the AbortController of the report being written
 
-    const problem = (error) => this.showProblem(error);
+    const problem = (error) => showProblem(error);
     this.source = new Source((film) => this.choose(film), problem);
     this.viewer = new Viewer(this.api, problem);
+    this.modelView = new ModelView(this.api, problem);
+    this.windows = new Windows((window) => this.read({ window }));
     this.report = new ReportView((selection) => this.select(selection));
     this.judging = new Judging(this.api, problem);
     this.details = new Details(this.judging.node);
@@ -86,7 +98,7 @@ class Page {
   }
 
   start() {
-    this.loadExamples().catch((error) => this.showProblem(error));
+    this.loadExamples().catch((error) => showProblem(error));
     return this.becomeReady();
   }
 
@@ -159,7 +171,7 @@ class Page {
       this.methods.describeMembers(answer.members, quantity);
       this.showSelectionFacts();
     } catch (error) {
-      if (this.loading === loading) this.showProblem(error);
+      if (this.loading === loading) showProblem(error);
     }
   }
 
@@ -178,31 +190,11 @@ class Page {
     byId("status").textContent = text;
   }
 
-  /** A problem is said beside the button; film, prompt and what was written stay. */
-  showProblem(error) {
-    const close = make("button", { type: "button", class: "mi-link" }, "Dismiss");
-    close.addEventListener("click", () => this.clearProblem());
-    const flaws = (error.flaws || []).map((flaw) => make("p", {}, `${flaw.where}: ${flaw.what}`));
-    const retry = error.retryAfter ? make("p", {}, `Try again in ${error.retryAfter} s.`) : null;
-    const title = error.title || error.message;
-    const detail = error.title && error.detail && error.detail !== error.title ? error.detail : null;
-    byId("error").replaceChildren(...[
-      make("strong", {}, title), detail ? make("p", {}, detail) : null, ...flaws, retry, close,
-    ].filter(Boolean));
-    byId("error").hidden = false;
-    byId("error").scrollIntoView({ block: "nearest" });
-  }
-
-  clearProblem() {
-    byId("error").hidden = true;
-    byId("error").replaceChildren();
-  }
-
   /** Another film: the old report speaks of the old film and must not stand beside the new one. */
   choose(film) {
     const limit = this.limits?.max_upload_bytes ?? Infinity;
     if (film.blob.size > limit) {
-      this.showProblem(new Problem({
+      showProblem(new Problem({
         title: "This film is too large.",
         detail: `It has ${(film.blob.size / 2 ** 20).toFixed(1)} MiB; the limit is ${(limit / 2 ** 20).toFixed(0)} MiB.`,
       }));
@@ -210,8 +202,10 @@ class Page {
     }
     this.reading?.abort();
     this.film = film;
+    this.window = null;
+    this.windows.clear();
     this.dropReport();
-    this.clearProblem();
+    clearProblem();
     this.setState("chosen");
     if (this.ready) this.status("");
     this.tabs.show("map");
@@ -230,15 +224,19 @@ class Page {
     this.details.clear();
     this.viewer.forgetOverlay();
     this.viewer.showNumbers(null, []);
+    this.modelView.close();
+    showWarnings([]);
   }
 
-  async read() {
+  /** window: of a DICOM, by default the one that was chosen for this film; force: though a report would mean nothing. */
+  async read({ window = this.window, force = false } = {}) {
     const film = this.film;
     const previous = this.explanation; // of the same film: it comes back if nothing takes its place
     const reading = new AbortController();
     this.reading = reading;
+    this.windows.busy(true);
     this.dropReport();
-    this.clearProblem();
+    clearProblem();
     this.setState("reading");
     this.tabs.show("map");
     this.status("Reading the film …");
@@ -249,6 +247,8 @@ class Page {
     if (byId("prompt").value.trim()) form.append("prompt", byId("prompt").value);
     for (const name of this.methods.wanted) form.append("methods", name);
     form.append("max_new_tokens", byId("max-tokens").value);
+    if (window !== null) form.append("window", window);
+    if (force) form.append("force", "true");
 
     const write = this.report.stream();
     let pieces = 0;
@@ -263,11 +263,13 @@ class Page {
       await this.viewer.showFilm(explanation.id, explanation.film.notes, reading.signal);
       reading.signal.throwIfAborted();
       this.explanation = explanation;
+      this.window = window;
       this.showReport(true);
     } catch (error) {
       this.report.stopStream();
       if (this.film !== film) return; // another film was chosen meanwhile
       this.setState("chosen");
+      this.windows.restore();
       if (previous !== null && pieces === 0) {
         this.explanation = previous;
         this.showReport(false);
@@ -276,19 +278,25 @@ class Page {
         this.status(pieces ? "Stopped. What was written so far has no maps." : "Stopped.");
       } else {
         this.status("");
-        this.showProblem(error);
+        showProblem(error, () => this.read({ window, force: true }));
       }
     } finally {
-      if (this.reading === reading) this.reading = null;
+      if (this.reading === reading) {
+        this.reading = null;
+        this.windows.busy(false);
+      }
     }
   }
 
   /** `asking`: a chosen method that was not computed with it is asked of the model now. */
   showReport(asking) {
-    const { report } = this.explanation;
+    const { id, film, report } = this.explanation;
     this.report.show(report);
+    showWarnings(film.warnings);
+    this.windows.show(film);
+    this.modelView.open(id);
     this.setState("read");
-    this.status(`Read: ${report.words.length} words.`);
+    this.status(`Read: ${report.words.length} words.${film.warnings.length ? " Mind the warnings about the film." : ""}`);
     this.details.invite();
     const until = new Date(this.explanation.expires_at);
     byId("kept").textContent = `Kept until ${until.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}.`;
@@ -301,6 +309,7 @@ class Page {
 
   select(selection) {
     if (!this.explanation) return;
+    this.modelView.leave();
     this.selection = selection;
     this.report.mark(selection);
     if (!selection) {
@@ -343,7 +352,7 @@ class Page {
       make("a", { href: url, download: `medinterp-report.${format}` }).click();
       setTimeout(() => URL.revokeObjectURL(url), 60_000);
     } catch (error) {
-      this.showProblem(error);
+      showProblem(error);
     }
   }
 
@@ -354,7 +363,7 @@ class Page {
       this.setState("chosen");
       this.status("Forgotten: film, report and maps are no longer on the server.");
     } catch (error) {
-      this.showProblem(error);
+      showProblem(error);
     }
   }
 }

@@ -33,6 +33,20 @@ export function debounced(run, delay) {
   };
 }
 
+/** { url, width, height } of an image that the browser can draw, or null for another format. */
+export async function decodedImage(blob) {
+  const image = new Image();
+  image.src = URL.createObjectURL(blob);
+  try {
+    await image.decode();
+  } catch (error) {
+    URL.revokeObjectURL(image.src);
+    if (error.name !== "EncodingError") throw error;
+    return null;
+  }
+  return { url: image.src, width: image.naturalWidth, height: image.naturalHeight };
+}
+
 /** A slicer of `text` by code points, which is how the API counts characters (JavaScript counts UTF-16). */
 export function slicer(text) {
   const points = Array.from(text);

@@ -1,26 +1,12 @@
 // The film and, over it, the picture that the server drew for the selection. The server's
 // overlay.png is the one definition of a map's colours: nothing is blended here.
 
-import { byId, compact, debounced } from "./dom.js";
+import { byId, compact, debounced, decodedImage, make } from "./dom.js";
 import { Zoom } from "./zoom.js";
 
 const SETTLE = 120; // ms that a slider rests before a picture is asked for
 const FAINT = 0.05; // of the report's range: below it the colours cannot be seen on a film
 const SIZE_STEP = 512; // px; a film of 2048 is not sent whole to a phone
-
-/** { url, width, height } of an image that the browser can draw, or null for another format. */
-async function decodedImage(blob) {
-  const image = new Image();
-  image.src = URL.createObjectURL(blob);
-  try {
-    await image.decode();
-  } catch (error) {
-    URL.revokeObjectURL(image.src);
-    if (error.name !== "EncodingError") throw error;
-    return null;
-  }
-  return { url: image.src, width: image.naturalWidth, height: image.naturalHeight };
-}
 
 export class Viewer {
   constructor(api, onProblem) {
@@ -38,7 +24,7 @@ export class Viewer {
     this.previewed = null; // the blob on the screen before it was read
     this.maps = null;
     this.map = null; // the selection's values, where they are known
-    this.facts = "";
+    this.facts = []; // nodes: the film's size, and what was done to the file
     this.longest = 0; // the film's longer side, in pixels
     this.drawn = 0; // the longer side of the overlay that was asked for last
     this.drawSoon = debounced(() => this.draw(), SETTLE);
@@ -57,7 +43,7 @@ export class Viewer {
       });
     }
     this.picture.addEventListener("pointermove", (event) => this.readOut(event));
-    this.picture.addEventListener("pointerleave", () => { byId("facts").textContent = this.facts; });
+    this.picture.addEventListener("pointerleave", () => byId("facts").replaceChildren(...this.facts));
     byId("show").addEventListener("change", () => this.showOverlay());
     document.addEventListener("keydown", (event) => {
       if (event.key !== "o" || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -135,9 +121,11 @@ export class Viewer {
     byId("facts").textContent = `row ${row + 1}, column ${column + 1}${value}`;
   }
 
-  setFacts(text) {
-    this.facts = text;
-    byId("facts").textContent = text;
+  /** The film's size and what was done to the file; where the film is small the latter stands under it. */
+  setFacts(size, notes) {
+    this.facts = [size, make("span", { class: "mi-facts-notes" }, ["", ...notes].join(" · "))];
+    byId("facts").replaceChildren(...this.facts);
+    byId("notes").textContent = notes.join(" · ");
   }
 
   /** Show a film that has not been read: the browser draws it if it can. */
@@ -151,11 +139,11 @@ export class Viewer {
     this.picture.hidden = !shown;
     byId("empty").hidden = shown;
     byId("empty").textContent = shown ? "" : `${name}: no preview of this format. It is shown once it is read.`;
-    this.setFacts(shown ? `${decoded.width} × ${decoded.height}, as chosen` : "");
+    this.setFacts(shown ? `${decoded.width} × ${decoded.height}, as chosen` : "", []);
     if (shown) this.fit(decoded);
   }
 
-  /** Show the film as the model was given it: upright, dense is bright. */
+  /** Show the film as it was read: upright, dense is bright. */
   async showFilm(id, notes, signal) {
     const decoded = await decodedImage(await this.api.blob(`/reports/${id}/film.png`, signal));
     if (decoded === null) throw new Error("The film that the server sent is not a picture.");
@@ -163,7 +151,7 @@ export class Viewer {
     this.swap(this.film, decoded.url);
     this.picture.hidden = false;
     byId("empty").hidden = true;
-    this.setFacts([`${decoded.width} × ${decoded.height}, as read`, ...notes].join(" · "));
+    this.setFacts(`${decoded.width} × ${decoded.height}, as read`, notes);
     this.fit(decoded);
   }
 

@@ -1,0 +1,38 @@
+// A problem, said beside the button: what went wrong, or why a report was withheld. Film, prompt and report stay.
+
+import { byId, make } from "./dom.js";
+
+const WITHHELD = "urn:medinterp:problem:film-withheld";
+
+function nodes(error) {
+  const flaws = (error.flaws || []).map((flaw) => make("p", {}, `${flaw.where}: ${flaw.what}`));
+  const retry = error.retryAfter ? make("p", {}, `Try again in ${error.retryAfter} s.`) : null;
+  const detail = error.title && error.detail && error.detail !== error.title ? error.detail : null;
+  return [make("strong", {}, error.title || error.message), detail ? make("p", {}, detail) : null, ...flaws, retry];
+}
+
+/** Why no report was written, and a button that asks for one. */
+function withheld(error, onForce) {
+  const force = make("button", { type: "button", class: "mi-button mi-small", id: "medinterp-force" }, "Read it all the same");
+  force.addEventListener("click", onForce);
+  return [
+    make("strong", {}, "No report was written: it would mean nothing."),
+    ...error.flaws.map((flaw) => make("p", { "data-code": flaw.where.replace(/^image\./, "") }, flaw.what)),
+    force,
+  ];
+}
+
+/** Show a problem until it is dismissed. `onForce` has a film read whose report was withheld. */
+export function showProblem(error, onForce = null) {
+  const close = make("button", { type: "button", class: "mi-link" }, "Dismiss");
+  close.addEventListener("click", clearProblem);
+  const said = onForce !== null && error.type === WITHHELD ? withheld(error, onForce) : nodes(error);
+  byId("error").replaceChildren(...[...said, close].filter(Boolean));
+  byId("error").hidden = false;
+  byId("error").scrollIntoView({ block: "nearest" });
+}
+
+export function clearProblem() {
+  byId("error").hidden = true;
+  byId("error").replaceChildren();
+}
