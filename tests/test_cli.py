@@ -186,6 +186,7 @@ def test_a_folder_of_films_one_bad_one_does_not_stop_the_others(
     assert "2 other files in these folders are no films" in told
     assert "IM0003.png: The PNG is broken or cut off" in told
     assert "inverted.png: The film is inverted" in told
+    assert "--force asks for one all the same" in told
     assert "2 of 5 films were not read" in told
     reports = sorted(str(path.parent.relative_to(out)) for path in out.rglob("report.json"))
     assert reports == ["IM0002", "p1/IM0001", "p2/IM0001"]
@@ -206,6 +207,27 @@ def test_results_never_share_a_folder(tmp_path: Path) -> None:
     assert results("a/1.png", "a/1.dcm", "b/1.png") == ["1.png", "1.dcm", "1"]
     many = results("a/x/1.png", "b/x/1.png", "b/y/1.png", "2.png", "a/x/1.jpg", "a/x/1.png")
     assert len(set(many)) == len(many) == 5
+
+
+def test_results_lie_below_the_output_folder_whatever_the_paths() -> None:
+    found, _ = find_films([Path("/a/IM"), Path("/b/a/IM")])
+    assert [str(film.result) for film in found] == ["a/IM", "b/a/IM"]
+
+
+def test_a_film_that_is_named_twice_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    film_of(1, tmp_path / "a.png")
+    found, _ = find_films([Path("a.png"), tmp_path / "a.png", Path("x/../a.png"), tmp_path])
+    assert [(film.path, film.result) for film in found] == [(Path("a.png"), Path("a"))]
+
+
+def test_the_results_of_an_earlier_run_are_no_films(tmp_path: Path) -> None:
+    film_of(1, tmp_path / "a.png")
+    film_of(2, tmp_path / "out" / "a" / "finding-0-nodule-raw.png")
+    found, others = find_films([tmp_path], out=tmp_path / "out")
+    assert [film.path for film in found] == [tmp_path / "a.png"]
+    assert others == 0
+    assert len(find_films([tmp_path])[0]) == 2
 
 
 def test_a_window_is_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -256,3 +257,38 @@ def test_a_report_that_would_mean_nothing_is_withheld_unless_forced(explainer: E
     assert [warning.code for warning in forced.film.warnings] == ["inverted", "foreign"]
     with pytest.raises(FilmWithheldError, match="inverted"):
         explainer.explain(pixels, prior=255 - pixels)
+
+
+def test_a_film_in_memory_is_the_film_in_the_file(films: Path) -> None:
+    """Pillow keeps the orientation beside the picture; arrays may be big-endian; data sets may be of a subclass."""
+    image = Image.open(films / f"film-{SEED}.png")
+    exif = Image.Exif()
+    exif[274] = 6
+    file = io.BytesIO()
+    image.rotate(90, expand=True).save(file, "PNG", exif=exif)
+    expected = open_film(file.getvalue())
+    np.testing.assert_array_equal(open_film(Image.open(file)).pixels, expected.pixels)
+    np.testing.assert_array_equal(expected.pixels, np.asarray(image))
+    deep = np.asarray(image).astype(np.uint16) * 257
+    np.testing.assert_array_equal(open_film(deep.astype(">u2")).pixels, open_film(deep).pixels)
+
+    class Own(pydicom.FileDataset):
+        """As other packages make their own."""
+
+    path = films / f"film-{SEED}.dcm"
+    dataset = pydicom.dcmread(path)
+    dataset.__class__ = Own
+    np.testing.assert_array_equal(open_film(dataset).pixels, open_film(path).pixels)
+
+
+def test_what_cannot_be_opened_is_a_film_error(films: Path) -> None:
+    path = films / f"film-{SEED}.png"
+    closed = Image.open(path)
+    closed.load()
+    closed.close()
+    cut = Image.open(io.BytesIO(path.read_bytes()[:3000]))
+    for source in (closed, cut, "null\0character"):
+        with pytest.raises(UnreadableFilmError):
+            open_film(source)
+    with pytest.raises(SelectionError, match="read already"):
+        open_film(open_film(path), window="full")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from medinterp.cli.arguments import Commands, by_method, method_option, positive
-from medinterp.errors import FilmError, SelectionError
+from medinterp.errors import FilmError, FilmWithheldError, SelectionError
 
 SOME_FAILED, NONE_READ = 1, 2
 """Exit status when some films could not be read, and when none could."""
@@ -46,7 +46,7 @@ def _explain(options: argparse.Namespace) -> int:
     methods = tuple(options.methods or DEFAULT_METHODS)
     if "all" in methods:
         methods = tuple(METHODS)
-    films, others = find_films(options.films)
+    films, others = find_films(options.films, out=options.out)
     if others:
         print(f"medinterp: {others} other files in these folders are no films", file=sys.stderr)
     explainer: Explainer | None = None
@@ -67,6 +67,10 @@ def _explain(options: argparse.Namespace) -> int:
                 options=by_method(options.method_options),
                 max_new_tokens=options.max_new_tokens,
             )
+        except FilmWithheldError as error:
+            told = " ".join(warning.text for warning in error.warnings)
+            failed.append((film.path, f"{told} No report was written; --force asks for one all the same."))
+            continue
         except FilmError as error:
             failed.append((film.path, str(error)))
             continue

@@ -33,31 +33,35 @@ def tell(path: Path, film: Film) -> None:
         print(f"medinterp: {path}: {warning.text}", file=sys.stderr)
 
 
-def find_films(sources: Sequence[Path]) -> tuple[list[FilmFile], int]:
-    """The films among files and folders, in order, and how many other files the folders hold.
+def find_films(sources: Sequence[Path], *, out: Path | None = None) -> tuple[list[FilmFile], int]:
+    """The films among files and folders, in order and each once, and how many other files the folders hold.
 
     A file that is named is taken for a film whatever it is; of a folder, those that begin as a film does, in all its
-    subfolders. The result of a file is called as the file is, with as much of its path as tells it from the others.
+    subfolders but `out`, where results lie. The result of a file is called as the file is, with as much of its path as
+    tells it from the others.
     Raises SelectionError when there is none.
     """
-    paths: dict[Path, None] = {}
+    found: dict[str, Path] = {}  # a file that is named in two ways is one film
     others = 0
     for source in sources:
         if not source.is_dir():
-            paths[source] = None
+            found.setdefault(os.path.abspath(source), source)
             continue
-        for path in _files(source):
+        for path in _files(source, out):
             if _may_be_film(path):
-                paths[path] = None
+                found.setdefault(os.path.abspath(path), path)
             else:
                 others += 1
+    paths = list(found.values())
     if not paths:
         raise SelectionError(f"there is no film in {', '.join(map(str, sources))}")
-    return [FilmFile(path, result) for path, result in zip(paths, _results(list(paths)), strict=True)], others
+    return [FilmFile(path, result) for path, result in zip(paths, _results(paths), strict=True)], others
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path, out: Path | None) -> Iterator[Path]:
     for where, folders, names in os.walk(folder):
+        if out is not None:
+            folders[:] = [name for name in folders if os.path.abspath(Path(where, name)) != os.path.abspath(out)]
         folders.sort()
         yield from (Path(where, name) for name in sorted(names))
 
@@ -65,7 +69,7 @@ def _files(folder: Path) -> Iterator[Path]:
 def _may_be_film(path: Path) -> bool:
     from medinterp.imaging.film import may_be_film
 
-    if path.name == "DICOMDIR":
+    if path.name == "DICOMDIR" or not path.is_file():
         return False
     try:
         with path.open("rb") as file:
@@ -81,7 +85,7 @@ def _results(paths: Sequence[Path]) -> list[Path]:
     names = [path if suffixed[path.with_suffix("")] > 1 else path.with_suffix("") for path in absolute]
     depth = [1] * len(names)
     while True:
-        results = [Path(*name.parts[-count:]) for name, count in zip(names, depth, strict=True)]
+        results = [Path(*name.parts[1:][-count:]) for name, count in zip(names, depth, strict=True)]
         twice = {result for result, times in Counter(results).items() if times > 1}
         if not twice:
             return results
