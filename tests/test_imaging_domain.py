@@ -13,8 +13,8 @@ from PIL import Image
 from medinterp.cli import main
 from medinterp.errors import ModelError
 from medinterp.imaging import read_film
+from medinterp.imaging.chest import drawn_chest
 from medinterp.imaging.domain import FilmDomain, fit_domain, read_domain
-from medinterp.imaging.gate import drawn_chest
 from medinterp.imaging.perturb import PERTURBATIONS
 from medinterp.phantom import weights_directory
 from medinterp.phantom.films import TEST_SEEDS_START, draw_film, sample_film
@@ -58,7 +58,7 @@ def test_slightly_changed_they_still_are(phantom: FilmDomain, change: str) -> No
 
 def test_other_chests_are_not(phantom: FilmDomain) -> None:
     """The gate's own drawing is a chest, and none of the films that this model has learned from."""
-    drawn = drawn_chest(600)
+    drawn = drawn_chest(600, 600)
     pixels = np.rint((drawn - drawn.min()) / np.ptp(drawn) * 255).astype(np.uint8)
     (warning,) = phantom.warnings(Film(pixels, "image/png", ""))
     assert (warning.code, warning.withholds) == ("foreign", True)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from medinterp.errors import ModelError
-from medinterp.imaging.gate import small_copy
+from medinterp.imaging.chest import small_copy
 from medinterp.imaging.perturb import PERTURBATIONS
 from medinterp.types import Film, FilmWarning
 

@@ -22,6 +22,8 @@ TILE = 32
 """Rows and columns that a letter is brought to."""
 ALIKE, MARGIN = 0.72, 0.14
 """Overlap with a letter from which on it is one, and how much better the mirrored reading must be."""
+SURE = 0.74
+"""Overlap from which on a letter on the other side counts; below, it only speaks for a film that is as it should be."""
 PERIPHERY = 0.22
 """Of the film's width and height: markers lie at its edges."""
 MIDLINE = 0.1
@@ -31,17 +33,25 @@ SMALLEST, LARGEST = 0.012, 0.12
 
 FEWEST = 10
 """Rows of pixels in which a letter can be read."""
+SOLID = 0.85
+"""Share of its frame that no letter fills."""
+CONVEX = {"R": 0.87, "L": 0.84}
+"""Share of its convex hull that a letter fills at most, its hole counted in: triangles and Ps fill more."""
+HOLES = {"R": 1, "L": 0}
+NEAR, AS_HIGH = 0.9, 1.6
+"""Gap between letters of a word over their height, and how much their heights differ: PORTABLE is no marker."""
 
 Gray = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Marker:
-    """A letter, whether it is reversed, and whether it lies where its side of an upright film is."""
+    """A letter, whether it is reversed, whether it lies where its side of an upright film is, and is surely read."""
 
     letter: str
     reversed: bool
     right_place: bool
+    sure: bool
 
 
 def doubts_of_markers(reduced: Gray) -> tuple[FilmWarning, ...]:
@@ -50,7 +60,7 @@ def doubts_of_markers(reduced: Gray) -> tuple[FilmWarning, ...]:
     Reversed there, the film is mirrored; the right way round, it is, or the marker is wrong.
     """
     markers = read_markers(reduced)
-    if not markers or any(marker.right_place for marker in markers):
+    if not markers or any(marker.right_place or not marker.sure for marker in markers):
         return ()
     letter = markers[0].letter
     if all(marker.reversed for marker in markers):
@@ -66,8 +76,8 @@ def read_markers(reduced: Gray) -> tuple[Marker, ...]:
     for across, shape in _letters(reduced):
         read = _read(shape)
         if read is not None:
-            letter, mirrored = read
-            markers.append(Marker(letter, mirrored, (across < 0.5) == (letter == "R")))
+            letter, mirrored, overlap = read
+            markers.append(Marker(letter, mirrored, (across < 0.5) == (letter == "R"), overlap >= SURE))
     return tuple(markers)
 
 
@@ -81,27 +91,67 @@ def reduced_copy(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> Gray
 
 
 def _letters(gray: Gray) -> list[tuple[float, BoolArray]]:
-    """Bright shapes of a letter's size at the film's edges, off its midline: where across, 0 to 1, and cut out."""
+    """Bright shapes of a letter's size at the film's edges, off its midline and in no word: where across, 0 to 1, and
+    cut out."""
     height, width = gray.shape
     longest = max(height, width)
-    kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (int(longest * 0.05) | 1, int(longest * 0.05) | 1))
-    standing_out = cv2.morphologyEx(gray, cv2.MORPH_TOPHAT, kernel)
+    standing_out = cv2.subtract(gray, _ground(gray, int(longest * 0.05)))
     found = []
     for threshold in (50, 110):
-        count, labels, stats, centres = cv2.connectedComponentsWithStats((standing_out > threshold).astype(np.uint8))
-        for label in range(1, count):
-            left, top, wide, tall, area = (int(number) for number in stats[label])
-            across, down = float(centres[label][0]) / width, float(centres[label][1]) / height
-            at_edge = min(across, 1 - across, down, 1 - down) < PERIPHERY and abs(across - 0.5) > MIDLINE
-            whole = min(left, top, width - left - wide, height - top - tall) > 0
-            high = tall >= FEWEST and SMALLEST <= tall / longest <= LARGEST
-            if at_edge and whole and high and 0.4 <= wide / tall <= 1.3 and area > 0.2 * wide * tall:
-                found.append((across, np.asarray(labels[top : top + tall, left : left + wide] == label)))
+        shapes = cv2.threshold(standing_out, threshold, 1, cv2.THRESH_BINARY)[1]
+        _, labels, stats, centres = cv2.connectedComponentsWithStats(shapes, ltype=cv2.CV_32S)
+        left, top, wide, tall, area = stats.T
+        across, down = centres[:, 0] / width, centres[:, 1] / height
+        fits = np.minimum(np.minimum(across, 1 - across), np.minimum(down, 1 - down)) < PERIPHERY
+        fits &= (np.abs(across - 0.5) > MIDLINE) & (left > 0) & (top > 0)
+        fits &= (left + wide < width) & (top + tall < height)
+        fits &= (tall >= FEWEST) & (tall >= SMALLEST * longest) & (tall <= LARGEST * longest)
+        fits &= (wide >= 0.4 * tall) & (wide <= 1.3 * tall) & (area > 0.2 * wide * tall) & (area < SOLID * wide * tall)
+        fits[0] = False  # the ground
+        for label in np.flatnonzero(fits):
+            if not _in_word(int(label), stats):
+                rows, columns = (slice(k, k + m) for k, m in ((top[label], tall[label]), (left[label], wide[label])))
+                found.append((float(across[label]), np.asarray(labels[rows, columns] == label)))
     return found
 
 
-def _read(shape: BoolArray) -> tuple[str, bool] | None:
-    """The letter that a shape is, and whether it is mirrored; None where it is neither, or both as well."""
+def _ground(gray: Gray, reach: int) -> Gray:
+    """The film without what is brighter than its surroundings and narrower than `reach` pixels, found at half size."""
+    height, width = gray.shape
+    half = cv2.resize(gray, (max(1, width // 2), max(1, height // 2)), interpolation=cv2.INTER_AREA)
+    side = max(1, reach // 2) | 1
+    opened = cv2.morphologyEx(half, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_RECT, (side, side)))
+    return np.asarray(cv2.resize(opened, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def _in_word(label: int, stats: npt.NDArray[Any]) -> bool:
+    """Whether another shape of about its height stands beside it; stats as of connectedComponentsWithStats."""
+    left, top, wide, tall, _ = (int(number) for number in stats[label])
+    lefts, tops, wides, talls = (stats[1:, column] for column in range(4))
+    gap = np.maximum(lefts - (left + wide), left - (lefts + wides))
+    # Far inside of one another is no neighbour: many markers are letters in a box.
+    beside = (gap < NEAR * tall) & (gap > -0.3 * wide) & (np.abs(tops + talls / 2 - (top + tall / 2)) < 0.5 * tall)
+    beside &= (talls < AS_HIGH * tall) & (AS_HIGH * talls > tall)
+    beside[label - 1] = False
+    return bool(beside.any())
+
+
+def _holes(shape: BoolArray) -> int:
+    """How many holes a shape has, without single pixels."""
+    around = np.pad(~shape, 1, constant_values=True).astype(np.uint8)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(around, connectivity=4)
+    return int((stats[1:, cv2.CC_STAT_AREA] > 0.01 * shape.size).sum()) - 1
+
+
+def _convexity(tile: BoolArray) -> float:
+    """Area of a shape, its holes filled, over that of its convex hull."""
+    outlines, _ = cv2.findContours(np.pad(tile, 1).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    outline = max(outlines, key=cv2.contourArea)
+    return float(cv2.contourArea(outline)) / max(float(cv2.contourArea(cv2.convexHull(outline))), 1.0)
+
+
+def _read(shape: BoolArray) -> tuple[str, bool, float] | None:
+    """The letter that a shape is, whether mirrored, and the overlap; None where it is neither, or both as well."""
     tile = _tile(shape)
     scores = {(name, mirrored): 0.0 for name in LETTERS for mirrored in (False, True)}
     for name, drawn in _drawn():
@@ -111,7 +161,11 @@ def _read(shape: BoolArray) -> tuple[str, bool] | None:
             scores[name, mirrored] = max(scores[name, mirrored], overlap)
     best = max(scores, key=lambda key: scores[key])
     rest = max(score for key, score in scores.items() if key != best)
-    return best if scores[best] >= ALIKE and scores[best] >= rest + MARGIN else None
+    if scores[best] < ALIKE or scores[best] < rest + MARGIN:
+        return None
+    if _holes(shape) != HOLES[best[0]] or _convexity(tile) > CONVEX[best[0]]:
+        return None
+    return *best, scores[best]
 
 
 def _tile(shape: BoolArray) -> BoolArray:

@@ -21,13 +21,15 @@ COLUMNS = 512
 """Pixels of a row that are looked at, or nearly twice as many."""
 STRIDES = (1, 8, 16)
 """Rows of pixels, and of blocks of a JPEG without and with subsampled colours."""
-STEP, FACTOR = 2.0, 3.0
-"""A step is so many of 255 levels, and so many times what neighbouring rows differ by."""
+STEP, FACTOR, SHARP = 2.0, 3.0, 1.6
+"""A step is so many of 255 levels, so many times what rows around it differ by, and the rows next to it."""
 TEXTURE = 0.4
 """Levels by which a piece of a row varies along it; below, it lies outside the picture: its border may be straight."""
+FRAME = 4
+"""Rows at the top and the bottom where a frame may be drawn."""
 WHOLE, PART, MIXED = 0.9, 0.35, 0.12
 """Share of a row's length, in pieces that lie in the picture, that a step must run on: a step one way (all brighter or
-all darker) nearly the whole, for a collimator's edge makes one too; a step both ways, each of such a share, in part."""
+all darker) nearly the whole, for a straight edge makes one too; a step both ways, each of such a share, in part."""
 WILD, WILD_ROWS = 25.0, 4
 """Levels between neighbouring rows, in most of their pieces, that no film has; so many rows on end of them."""
 
@@ -46,7 +48,9 @@ def torn(pixels: npt.NDArray[Any]) -> tuple[FilmWarning, ...]:
     way = np.sign(_per_segment(steps, scale))
     along = _per_segment(cv2.absdiff(np.ascontiguousarray(gray[:, 1:]), np.ascontiguousarray(gray[:, :-1])), scale)
     inside = (along[1:] > TEXTURE) & (along[:-1] > TEXTURE)
-    stepped = (down > STEP) & (down > FACTOR * _neighbours(down))
+    sharp = down > SHARP * np.maximum(_moved(down, -1), _moved(down, 1))  # a body's edge takes more than one row
+    stepped = (down > STEP) & (down > FACTOR * _usual(down)) & sharp
+    stepped[:FRAME] = stepped[-FRAME:] = False
     for stride in STRIDES:
         rows = slice(stride - 1, None, stride)
         row = _run(stepped[rows] & inside[rows], way[rows], inside[rows], mixed=stride == 1)
@@ -70,12 +74,24 @@ def _per_segment(differences: npt.NDArray[Any], scale: float) -> npt.NDArray[np.
     return np.asarray(means * scale, dtype=np.float32)
 
 
-def _neighbours(down: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The median over the rows around each, its own and the nearest left out."""
-    padded = np.pad(down, ((5, 5), (0, 0)), mode="edge")
-    rows = len(down)
-    around = [padded[5 + shift : 5 + shift + rows] for shift in (-5, -4, -3, -2, 2, 3, 4, 5)]
+def _usual(down: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """What a row differs by around here: the median of the rows near it, or where that is more, of those as far from
+    a JPEG's blocks, whose borders always differ."""
+    near, blocks = (_median_around(down, steps) for steps in ((2, 3, 4, 5), (8, 16, 24)))
+    return np.asarray(np.maximum(near, blocks), dtype=np.float32)
+
+
+def _median_around(down: npt.NDArray[np.float32], steps: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """The median of the rows so many steps above and below."""
+    around = [_moved(down, sign * step) for step in steps for sign in (-1, 1)]
     return np.asarray(np.median(np.stack(around), axis=0), dtype=np.float32)
+
+
+def _moved(down: npt.NDArray[np.float32], step: int) -> npt.NDArray[np.float32]:
+    """For each row the one so many steps further; where the picture ends, the one as far on the other side."""
+    rows = np.arange(len(down))
+    place = np.where((rows + step < 0) | (rows + step >= len(down)), rows - step, rows + step)
+    return np.asarray(down[np.clip(place, 0, len(down) - 1)], dtype=np.float32)
 
 
 def _run(
