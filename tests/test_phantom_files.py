@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from medinterp.errors import SelectionError
 from medinterp.imaging import read_film
 from medinterp.phantom.files import write_dicom, write_film
 from medinterp.phantom.films import draw_film, sample_film
+from tests.programs import program
 
 WIDTH, HEIGHT = 1500, 1200
 
@@ -56,6 +58,16 @@ def test_every_kind_of_dicom_reads_the_same(tmp_path: Path, bits: int, monochrom
     assert dataset.BitsStored == bits
     read = read_film((tmp_path / "film.dcm").read_bytes()).pixels
     np.testing.assert_array_equal(read, np.rint((pixels >> (16 - bits)) / (2**bits - 1) * 65535))
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+@pytest.mark.parametrize("monochrome1", [False, True])
+def test_dciodvfy_has_nothing_to_say(tmp_path: Path, bits: int, monochrome1: bool) -> None:
+    """David Clunie's validator of DICOM objects: no error and no warning, its first line names the object."""
+    path = tmp_path / "film.dcm"
+    write_dicom(draw_film(sample_film(7), 300, 240).uint16(), path, bits=bits, monochrome1=monochrome1)
+    told = subprocess.run([program("dciodvfy", "dicom3tools"), path], capture_output=True, text=True, check=True)
+    assert (told.stdout + told.stderr).split() == ["DXImageForPresentation"]
 
 
 def test_another_number_of_bits_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -93,11 +94,12 @@ def read_film(data: bytes, *, limits: FilmLimits | None = None, window: str | No
 
 def rgb8(film: Film) -> npt.NDArray[np.uint8]:
     """The film as a model sees it: uint8 [height, width, 3], the full range brought to 8 bits."""
-    pixels = film.pixels
-    if pixels.dtype == np.uint16:
-        # 65535 = 255 * 257, so this rounds to the nearest and keeps black and white exact.
-        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return np.repeat(pixels[:, :, None], 3, axis=2).astype(np.uint8, copy=False)
+    gray: npt.NDArray[Any] = film.pixels if film.pixels.dtype == np.uint8 else np.take(_TO_8_BITS, film.pixels)
+    return np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
+
+
+# 65535 = 255 * 257, so this rounds to the nearest and keeps black and white exact.
+_TO_8_BITS = ((np.arange(65536, dtype=np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def may_be_film(head: bytes) -> bool:
