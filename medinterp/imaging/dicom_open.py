@@ -69,9 +69,9 @@ def open_dicom(
         if goes_on:
             told = "The file goes on behind its pixels with what belongs to no film: it seems damaged."
             warnings.append(FilmWarning("extra-bytes", told))
-        if "Rows" not in dataset and len(dataset.file_meta) > 0:
-            raise UnreadableFilmError("The DICOM is broken or cut off. Export it again, and send it whole.")
         if "Rows" not in dataset and "SOPClassUID" not in dataset:
+            if len(dataset.file_meta) > 0:
+                raise UnreadableFilmError("The DICOM is broken or cut off. Export it again, and send it whole.")
             raise UnreadableFilmError("The file is not an image. Send a film as PNG, JPEG, TIFF or DICOM.")
         if dataset.file_meta.get("TransferSyntaxUID") is None:
             # Where none is named the data set shows it: explicit or implicit, and the byte order.
