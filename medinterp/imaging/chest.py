@@ -1,7 +1,7 @@
 """How a frontal chest film looks, drawn, and how much a picture is like that.
 
 Three views of the two are compared at once: gray, gray without the slow changes of exposure, and the directions of
-edges; the best place and size counts. The drawing's outlines were fitted to synthetic films and to 660 public ones.
+edges; the best place and size counts. The drawing's outlines were fitted to synthetic films and to public ones.
 """
 
 from __future__ import annotations
