@@ -24,6 +24,8 @@ OTHERWISE, LEAD, CLEAR_LEAD = 0.45, 0.05, 0.1
 """Likeness from which on it is a chest another way, and by how much that way must lead: more where it is one anyway."""
 EVEN = 8
 """Gray levels of 255 within which a row or column at the edge is a frame, or padding."""
+NARROW = 0.8
+"""Share of the picture that is left when a narrow frame is cut off."""
 EMPTY, DESPITE = 0.35, 0.6
 """Share of the picture that is as good as black from which on it must be quite like a chest: fingers stand apart."""
 GRAIN = 0.12
@@ -61,7 +63,8 @@ WAYS: Mapping[str, tuple[str, Callable[[Float32Array], tuple[Float32Array, ...]]
 
 def look(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> tuple[FilmWarning, ...]:
     """What is doubtful about a film by its look; pixels as in Film, of any size."""
-    reduced = _without_frame(reduced_copy(pixels))
+    whole = reduced_copy(pixels)
+    reduced = _without_frame(whole)
     small = small_copy(reduced)
     if float(small.std()) == 0.0:
         return ()  # nothing to see: check_picture says so
@@ -77,7 +80,8 @@ def look(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> tuple[FilmWa
     if chest < HARDLY or (chest < DESPITE and _dark_share(reduced) > EMPTY):
         return (_no_chest(reduced),)
     doubts = (FilmWarning("hardly-chest", HARDLY_CHEST),) if chest < CHEST else ()
-    return (*doubts, *doubts_of_markers(reduced))
+    # A narrow frame is where markers lie, and may end at one; a wide one is padding.
+    return (*doubts, *doubts_of_markers(whole if reduced.size > NARROW * whole.size else reduced))
 
 
 def withhold(film: Film) -> None:
