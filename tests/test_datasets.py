@@ -60,7 +60,7 @@ def rectangle(height: int, width: int, rows: tuple[int, int], columns: tuple[int
 
 def write_film(path: Path, height: int, width: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    gray = np.full((height, width), 90, dtype=np.uint8)
+    gray = np.tile(np.linspace(10, 240, width), (height, 1)).astype(np.uint8)  # one gray value is no picture
     path.write_bytes(cv2.imencode(".jpg", gray)[1].tobytes())
 
 

@@ -107,6 +107,9 @@ def test_the_command_asks_prints_keeps_and_goes_on(
         "b.png,heart,Is the heart enlarged?\n"
     )
     arguments = ["sensitivity", "--csv", str(table), "--method", "raw", "--perturbation", "flip", "--json", str(out)]
+    assert main(arguments) == 2, "noise is no film of the packaged model's"
+    assert "This is noise" in capsys.readouterr().err
+    arguments.append("--force")
     generate = Generator.generate
 
     def stopped(self: Generator, films: Sequence[Film], prompt: str | None = None, **options: Any) -> Generation:
