@@ -204,6 +204,75 @@ def test_medgemmas_list_of_findings() -> None:
         ("The left lung is clear. No nodule on the right.", [("nodule", False, "right", None)]),
         ("A 2 cm mass projects\nover the left upper lobe.", [("nodule", True, "left", "upper")]),
         ("Nasogastric tube in the stomach.", [("nasogastric tube", True, None, None)]),
+        # What stands before a comma is not denied by what is denied behind it.
+        (
+            "Small left pleural effusion, no pneumothorax.",
+            [("pleural effusion", True, "left", None), ("pneumothorax", False, None, None)],
+        ),
+        ("Cardiomegaly, no edema.", [("cardiomegaly", True, None, None), ("edema", False, None, None)]),
+        (
+            "Large right pneumothorax, no midline shift.",
+            [("pneumothorax", True, "right", None)],
+        ),
+        (
+            "Consolidation, no effusion, no pneumothorax.",
+            [
+                ("consolidation", True, None, None),
+                ("pleural effusion", False, None, None),
+                ("pneumothorax", False, None, None),
+            ],
+        ),
+        (
+            "Pneumothorax: no. Effusion: none.",
+            [("pneumothorax", False, None, None), ("pleural effusion", False, None, None)],
+        ),
+        ("Pneumothorax, none.", [("pneumothorax", False, None, None)]),
+        ("Pneumothorax, no.", [("pneumothorax", False, None, None)]),
+        # What a denied sign would suggest is denied with it.
+        (
+            "There is no opacity to suggest pneumonia.",
+            [("consolidation", False, None, None), ("pneumonia", False, None, None)],
+        ),
+        (
+            "No focal opacity suggestive of pneumonia.",
+            [("consolidation", False, None, None), ("pneumonia", False, None, None)],
+        ),
+        (
+            "No consolidation consistent with pneumonia.",
+            [("consolidation", False, None, None), ("pneumonia", False, None, None)],
+        ),
+        ("No findings suggesting edema.", [("edema", False, None, None)]),
+        (
+            "No effusion, findings suggest edema.",
+            [("pleural effusion", False, None, None), ("edema", True, None, None)],
+        ),
+        # Contractions.
+        ("There isn't an effusion.", [("pleural effusion", False, None, None)]),
+        ("I don't see a pneumothorax.", [("pneumothorax", False, None, None)]),
+        ("The film doesn’t show consolidation.", [("consolidation", False, None, None)]),
+        ("Pneumothorax isn't seen.", [("pneumothorax", False, None, None)]),
+        ("The pneumothorax hasn't resolved.", [("pneumothorax", True, None, None)]),
+        ("The effusion has not cleared.", [("pleural effusion", True, None, None)]),
+        ("I can't rule out a small pneumothorax.", [("pneumothorax", True, None, None)]),
+        # How far a denial reaches.
+        ("No edema with bilateral tiny nodules.", [("edema", False, None, None), ("nodule", True, "bilateral", None)]),
+        (
+            "No effusion seen, dense nodule in the left lung.",
+            [("pleural effusion", False, None, None), ("nodule", True, "left", None)],
+        ),
+        (
+            "No pneumothorax the heart is enlarged",
+            [("pneumothorax", False, None, None), ("cardiomegaly", True, None, None)],
+        ),
+        ("No edema, large effusion.", [("edema", False, None, None), ("pleural effusion", True, None, None)]),
+        (
+            "No consolidation, large effusion or pneumothorax.",
+            [(name, False, None, None) for name in ("consolidation", "pleural effusion", "pneumothorax")],
+        ),
+        (
+            "No effusion is seen, nor is there a pneumothorax.",
+            [("pleural effusion", False, None, None), ("pneumothorax", False, None, None)],
+        ),
     ],
 )
 def test_prose(text: str, expected: list[tuple[str, bool, str | None, str | None]]) -> None:

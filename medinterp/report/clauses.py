@@ -16,7 +16,10 @@ _CLAUSE_END = re.compile(
     r";|\b(?:but|however|although|though|yet|except(?:ing)?|whereas|while)\b|"
     r"\b(?:apart\s+from|aside\s+from|other\s+than)\b|"
     r"(?:,\s*and|,|\band)\s+(?=there\s+(?:is|are|was|were)\b|an?\b|"
-    r"the\s+(?!left\b|right\b|other\b|upper\b|lower\b|mid))|(?:,\s*)?\bwith\s+(?=an?\s)",
+    r"the\s+(?!left\b|right\b|other\b|upper\b|lower\b|mid))|(?:,\s*)?\bwith\s+(?=an?\s)|"
+    # Two sentences without a stop between them.
+    r"(?<=\w)\s+(?=the\s+(?:heart|lungs?|pleura|trachea|aorta|bones|diaphragm|hila|mediastinum|cardiac\s+\w+|"
+    r"cardiomediastinal\s+\w+)\s+(?:is|are|was|were|appears?|remains?)\b)",
     re.IGNORECASE,
 )
 

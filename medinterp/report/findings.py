@@ -15,7 +15,7 @@ from medinterp.report.words import find_words
 from medinterp.types import Finding, Section, Word
 
 _GLUE = re.compile(
-    r"[\s,/]*(?:(?:and|or|with|plus|a|an|the|any|no|adjacent|associated|overlying|small|large|moderate|mild|new|focal|"
+    r"[\s,/]*(?:(?:and|or|with|plus|a|an|the|any|adjacent|associated|overlying|small|large|moderate|mild|new|focal|"
     r"minimal|some|compressive|passive|linear|band|subsegmental)[\s,/]*)*",
     re.IGNORECASE,
 )

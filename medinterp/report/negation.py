@@ -6,15 +6,19 @@ import re
 
 from medinterp.report.clauses import Span
 
+_NT = r"\b\w+n['’]t\b"  # isn't, don't, hasn't
 # Look like a negation and are none; what they cover is taken out before the search.
 _PSEUDO = re.compile(
     r"\bno\s+(?:significant\s+|substantial\s+|appreciable\s+|interval\s+)*(?:change|increase|decrease|improvement)\b"
     r"(?:\s+(?:in|of|since|from))?|\bnot\s+only\b|\bwithout\s+(?:significant\s+|interval\s+)*change\b|"
-    r"\b(?:cannot|can\s+not|could\s+not|not)\s+(?:be\s+)?(?:entirely\s+|completely\s+|definitely\s+)?"
-    r"(?:excluded?|ruled?\s+out)\b|\bnot\s+(?:significantly\s+)?changed\b|\bno\s+longer\s+(?:small|mild)\b",
+    rf"(?:\b(?:cannot|not)|{_NT})\s+(?:be\s+)?(?:entirely\s+|completely\s+|definitely\s+)?"
+    r"(?:excluded?|ruled?\s+out)\b|\bnot\s+(?:significantly\s+)?changed\b|\bno\s+longer\s+(?:small|mild)\b|"
+    rf"(?:\bnot|{_NT})\s+(?:yet\s+|fully\s+|completely\s+|entirely\s+)?"
+    r"(?:resolved|cleared|changed|improved|disappeared|been\s+(?:excluded|ruled\s+out|removed))\b",
     re.IGNORECASE,
 )
 _BEFORE = re.compile(
+    rf"{_NT}|"
     r"\b(?:no|without|neither|nor|not|never|none|denies|den(?:y|ied)|absence\s+of|absent|free\s+of|free\s+from|"
     r"clear\s+of|negative\s+for|lack\s+of|lacks|resolution\s+of|resolved|removal\s+of|removed|rather\s+than|"
     r"ruled?\s+out|exclud(?:e|es|ing)|fails?\s+to\s+(?:show|reveal|demonstrate))\b",
@@ -25,16 +29,23 @@ _SEEN = (
     r"observed|suspected|suggested|shown|recognised|recognized)"
 )
 _AFTER = re.compile(
-    rf"\bnot\s+(?:\w+\s+)?{_SEEN}\b|\bno\s+longer\b|\b(?:is|are|was|were)\s+(?:\w+\s+)?absent\b|"
+    rf"(?:\bnot|{_NT})\s+(?:\w+\s+)?{_SEEN}\b|\bno\s+longer\b|\b(?:is|are|was|were)\s+(?:\w+\s+)?absent\b|"
     r"\b(?:has|have|had)\s+(?:now\s+)?(?:\w+ly\s+)?(?:resolved|cleared|disappeared|been\s+removed|been\s+excluded|"
     r"been\s+ruled\s+out)\b|\b(?:is|are|was|were)\s+(?:now\s+)?(?:resolved|removed|excluded|ruled\s+out|gone)\b|"
-    r"\bunlikely\b|[:,][\s*_]*(?:none|no|absent|negative|resolved)\b(?!\s+(?:on|in|at)\b|-)",
+    r"\bunlikely\b|:[\s*_]*(?:none|no|absent|negative|resolved)\b(?!\s+(?:on|in|at)\b|-)|"
+    # "effusion, none" and "effusion, no." deny what stands before; ", no pneumothorax" what stands behind.
+    r",[\s*_]*(?:(?:none|absent|negative|resolved)\b(?!\s+(?:on|in|at)\b|-)|no(?=[\s*_]*(?:[.;,]|$)))",
     re.IGNORECASE,
 )
 # A negation does not reach over these to a later finding.
 _STOP = re.compile(
-    r":|\b(?:after|following|status\s+post|due\s+to|secondary\s+to|because|which|suggest\w*|consistent\s+with)\b|"
-    r"\bwith\s+(?!no\b)(?=an?\b|(?:new|small|moderate|large|mild|tiny|minimal)\b)",
+    r":|\b(?:after|following|status\s+post|due\s+to|secondary\s+to|because|which)\b|"
+    # "No opacity to suggest pneumonia" denies both; what is suggested behind a comma is another matter.
+    r",[^,]*\b(?:suggest\w*|consistent\s+with)\b|"
+    r"\bwith\s+(?!no\b)(?=an?\b|(?:new|small|moderate|large|mild|tiny|minimal|bilateral|left|right|multiple|several|"
+    r"scattered|diffuse|patchy|dense|extensive|numerous|faint|subtle|focal|old|healed|calcified)\b)|"
+    # "No effusion seen, dense nodule": the denial is over with its verb.
+    rf"\b{_SEEN}\s*,(?!\s*(?:and|or|nor)\b)",
     re.IGNORECASE,
 )
 _SIZED = re.compile(
