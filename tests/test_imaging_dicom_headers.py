@@ -200,6 +200,10 @@ CASES = (
     Case("window for 16 bits", same="full", change=put(WindowCenter=32768, WindowWidth=65536), warned=("window",)),
     Case("window for 14 bits", put(WindowCenter=8192, WindowWidth=16384), same="neither", warned=("low-contrast",)),
     Case("window for 10 bits", put(WindowCenter=512, WindowWidth=1024), same="full", warned=("window",)),
+    # All of the lungs become black, and with them what lies in them.
+    Case(
+        "window above the lungs", put(WindowCenter=2500, WindowWidth=1875), same="neither", warned=("clipped",)
+    ),
     Case("window for 11 bits", put(WindowCenter=800, WindowWidth=1600), same="neither", warned=("clipped",)),
     # rescale
     refused("slope nan", text("RescaleSlope", "nan"), UnreadableFilmError, r"RescaleSlope \(0028,1053\) is nan"),

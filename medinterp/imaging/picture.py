@@ -16,8 +16,8 @@ SAMPLES = 512
 """Rows and columns that are looked at, at most."""
 FLAT, FAINT = 6.0, 48.0
 """Of 255 levels between the 2nd and the 98th percentile: below, nothing can be seen, or little."""
-CLIPPED = 0.5
-"""Share of the pixels that are quite black or quite white from which on too much is lost."""
+CLIPPED = 0.15
+"""Share of the pixels that are quite black or quite white from which on something may be lost."""
 BITS = 1.5
 """Entropy of the gray levels below which a picture is a stencil."""
 
