@@ -1,14 +1,13 @@
-"""Damaged files: each is read as it was, or refused, or says what is doubtful; none passes with its picture gone.
-
-JPEG 2000 is left out here: its decoder takes half a minute over some damaged files. A worker's limit in time ends it.
-"""
+"""Damaged files: each is read as it was, or refused, or says what is doubtful; none passes with its picture gone."""
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import io
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -16,14 +15,25 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
-from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    HTJ2KLossless,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from medinterp.errors import FilmError
 from medinterp.imaging import read_film
+from medinterp.imaging.workers import DecodingLimits, DecodingPool
 from medinterp.phantom.files import write_dicom
 from medinterp.phantom.films import draw_film, sample_film
 from tests.damage import damaged
-from tests.test_imaging_dicom_syntaxes import encapsulated, saved
+from tests.test_imaging_dicom_syntaxes import by_dcmtk, by_openjph, by_pydicom, encapsulated, saved
 
 FILES = 200
 RIGHT = 0.005
@@ -127,6 +137,51 @@ def test_damaged(name: str) -> None:
     assert outcomes["untold"] <= MOST_UNTOLD[name], outcomes
     assert outcomes["refused"] > 60, "the damage is real"
     assert not any(word in text for text in told for word in ("0x", "Phantom", "PHANTOM"))
+
+
+IN_A_WORKER = (
+    ("JPEG 2000", by_pydicom(JPEG2000Lossless), 60, 0.8),
+    ("HTJ2K", by_openjph(HTJ2KLossless), 20, 0.8),
+    ("JPEG lossless", by_dcmtk("dcmcjpeg", JPEGLosslessSV1), 4, 0.5),
+    ("JPEG lossless, predictor 6", by_dcmtk("dcmcjpeg", JPEGLossless), 0, 1.0),
+    ("JPEG of 12 bits", by_dcmtk("dcmcjpeg", JPEGExtended12Bit), 8, 0.5),
+)
+
+
+@pytest.mark.parametrize(("name", "write", "most", "least"), IN_A_WORKER, ids=[each[0] for each in IN_A_WORKER])
+def test_damaged_and_decoded_in_a_worker(
+    name: str, write: Callable[[Path], bytes], most: int, least: float, tmp_path: Path
+) -> None:
+    """Some damaged JPEG 2000 keeps its decoder busy for half a minute: the worker's limit ends it.
+
+    most: of 200, those that are off with no word of doubt; least: how much these are still the same picture.
+    """
+    (tmp_path / "film.dcm").write_bytes(formats()["DICOM"])
+    data = write(tmp_path / "film.dcm")
+
+    async def read_all() -> Counter[str]:
+        pool = DecodingPool(decoding=DecodingLimits(workers=2, cpu_s=2, wall_s=30))
+        outcomes: Counter[str] = Counter()
+        try:
+            truth = gray((await pool.read(data)).pixels)
+            for seed in range(FILES):
+                try:
+                    film = await pool.read(damaged(data, seed)[1])
+                except FilmError:
+                    outcomes["refused"] += 1
+                    continue
+                seen = gray(film.pixels)
+                off = float((np.abs(seen - truth) > 1.01).mean()) if seen.shape == truth.shape else 1.0
+                outcome = "right" if off <= RIGHT else "told" if film.warnings else "untold"
+                outcomes[outcome] += 1
+                assert outcome != "untold" or alike(seen, truth) > least, f"{name}, file {seed}: the picture is gone"
+        finally:
+            pool.close()
+        return outcomes
+
+    outcomes = asyncio.run(read_all())
+    assert outcomes["untold"] <= most, outcomes
+    assert outcomes["refused"] > 60, "the damage is real"
 
 
 def test_whole_films_are_not_called_torn() -> None:

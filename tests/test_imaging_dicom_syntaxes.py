@@ -125,7 +125,8 @@ def test_it_is_read(film: Path, syntax: str, write: Callable[[Path], bytes], off
     expected = pydicom.dcmread(film).pixel_array / 4095.0 * 65535.0
     difference = np.abs(read.pixels - expected)
     assert float(difference.max()) <= off * 16.004 + 0.5
-    assert read.warnings == ()
+    # DCMTK takes predictor 6 for process 14, whose damage fades into the picture.
+    assert [warning.code for warning in read.warnings] == ["unchecked"] * (syntax == JPEGLossless)
     assert f"decompressed: {syntax.name}" in read.notes
 
 

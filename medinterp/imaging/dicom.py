@@ -59,7 +59,7 @@ def read_dicom(data: bytes, limits: FilmLimits, window: str | None = None) -> Di
     dataset, syntax = open_dicom(data, limits, notes, warnings)
     frame = read_frame_header(dataset, limits)
     warnings += doubts_of_header(dataset)
-    codes = read_codes(dataset, syntax, frame, limits, notes)
+    codes = read_codes(dataset, syntax, frame, limits, notes, warnings)
     extra = extra_rows(dataset, syntax, frame)
     if extra:
         told = f"The file holds {extra} more rows of pixels than its header says: they are not shown."

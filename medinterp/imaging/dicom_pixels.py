@@ -18,6 +18,7 @@ from medinterp.imaging.broken import broken_is_unreadable
 from medinterp.imaging.dicom_frame import DicomFrame
 from medinterp.imaging.jpeg import UNCHECKED, decode_gray, read_frame
 from medinterp.imaging.limits import FilmLimits
+from medinterp.types import FilmWarning
 
 Codes = npt.NDArray[Any]
 
@@ -48,7 +49,14 @@ DECOMPRESS = (
 )
 
 
-def read_codes(dataset: Dataset, syntax: UID, frame: DicomFrame, limits: FilmLimits, notes: list[str]) -> Codes:
+def read_codes(
+    dataset: Dataset,
+    syntax: UID,
+    frame: DicomFrame,
+    limits: FilmLimits,
+    notes: list[str],
+    warnings: list[FilmWarning],
+) -> Codes:
     """The stored values as unsigned codes, uint8 or uint16 [H, W], or RGB uint8 [H, W, 3].
 
     A signed value stands as its two's complement. Raises UnreadableFilmError, UnsupportedFilmError.
@@ -73,6 +81,10 @@ def read_codes(dataset: Dataset, syntax: UID, frame: DicomFrame, limits: FilmLim
     if syntax in _JPEG_LOSSLESS:
         header = read_frame(encoded, limits)
         _require_size(frame, header.width, header.height)
+        if header.predictor > 1:
+            # From the left neighbour alone, damage makes a step; from several, it fades and is taken for a shadow.
+            told = f"Compressed by lossless JPEG with predictor {header.predictor}: damage in it could not be told."
+            warnings.append(FilmWarning("unchecked", told))
     return _by_pydicom(dataset, syntax, frame, plugin)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,13 +25,17 @@ _BARE = frozenset({0x01, 0xD8})
 
 @dataclass(frozen=True)
 class JpegFrame:
-    """What the frame header says (ITU-T T.81, B.2.2): precision in bits, height, width, components."""
+    """What the frame header says (ITU-T T.81, B.2.2): precision in bits, height, width, components.
+
+    predictor: of a lossless JPEG (B.2.3, table H.1), 0 of others.
+    """
 
     precision: int
     height: int
     width: int
     components: int
     lossless: bool
+    predictor: int = 0
 
 
 def read_frame(data: bytes, limits: FilmLimits) -> JpegFrame:
@@ -59,6 +63,8 @@ def read_frame(data: bytes, limits: FilmLimits) -> JpegFrame:
                 raise UnreadableFilmError("The JPEG is broken: it does not hold one picture. Export it again.")
             height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
             frame = JpegFrame(body[0], height, width, body[5], marker in _LOSSLESS)
+        if marker == _SCAN and frame is not None and frame.lossless and len(body) >= 4:
+            frame = replace(frame, predictor=body[-3])  # Ss stands before the two bytes that end the scan header
         scans += marker == _SCAN
         if scans > limits.max_scans:
             raise FilmTooLargeError(f"The JPEG has more than {limits.max_scans} scans. Save it as a baseline JPEG.")

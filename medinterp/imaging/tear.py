@@ -30,6 +30,8 @@ FRAME = 4
 WHOLE, PART, MIXED = 0.9, 0.35, 0.12
 """Share of a row's length, in pieces that lie in the picture, that a step must run on: a step one way (all brighter or
 all darker) nearly the whole, for a straight edge makes one too; a step both ways, each of such a share, in part."""
+WRAP, WRAPS, WRAPPED = 180.0, 4, 0.25
+"""Levels between two rows that are black turning white where values ran over; so many of them in so many columns."""
 WILD, WILD_ROWS = 25.0, 4
 """Levels between neighbouring rows, in most of their pieces, that no film has; so many rows on end of them."""
 
@@ -44,11 +46,14 @@ def torn(pixels: npt.NDArray[Any]) -> tuple[FilmWarning, ...]:
     some = np.ascontiguousarray(pixels[:, :: max(1, width // COLUMNS)])
     gray = some if some.dtype == np.uint8 else some.astype(np.float32)
     steps = cv2.subtract(gray[1:], gray[:-1], dtype=cv2.CV_32F)
-    down = _per_segment(cv2.absdiff(gray[1:], gray[:-1]), scale)
+    differences: npt.NDArray[Any] = cv2.absdiff(gray[1:], gray[:-1])
+    down = _per_segment(differences, scale)
     way = np.sign(_per_segment(steps, scale))
     along = _per_segment(cv2.absdiff(np.ascontiguousarray(gray[:, 1:]), np.ascontiguousarray(gray[:, :-1])), scale)
     inside = (along[1:] > TEXTURE) & (along[:-1] > TEXTURE)
-    sharp = down > SHARP * np.maximum(_moved(down, -1), _moved(down, 1))  # a body's edge takes more than one row
+    # A body's edge takes more than one row, all of them brighter or all darker.
+    slope = np.maximum(*(np.where(_moved(way, one) == way, _moved(down, one), 0.0) for one in (-1, 1)))
+    sharp = down > SHARP * slope
     stepped = (down > STEP) & (down > FACTOR * _usual(down)) & sharp
     stepped[:FRAME] = stepped[-FRAME:] = False
     for stride in STRIDES:
@@ -58,6 +63,9 @@ def torn(pixels: npt.NDArray[Any]) -> tuple[FilmWarning, ...]:
             row = _stair(stepped[rows])
         if row is not None:
             return _told((row + 1) * stride / height)
+    wraps = differences > WRAP / scale
+    if float((wraps.sum(axis=0) >= WRAPS).mean()) > WRAPPED:
+        return _told(int(np.argmax(wraps.any(axis=1))) / height)
     wild = np.convolve(np.median(down, axis=1) > WILD, np.ones(WILD_ROWS), "valid") == WILD_ROWS
     return _told(int(np.argmax(wild)) / height) if wild.any() else ()
 
