@@ -254,7 +254,7 @@ class FakeApi:
                 yield event("progress", self.progress)
                 await asyncio.sleep(20 * self.word_delay_s)
             yield event("report", self._explanation(report_id, methods))
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):  # the latter where it is cancelled while it hands on a piece
             self.stopped += 1
             raise
 

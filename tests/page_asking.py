@@ -169,6 +169,6 @@ class Questions:
                     await asyncio.sleep(0.02)
             then()
             yield event(name, answer)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):
             self.stopped += 1
             raise

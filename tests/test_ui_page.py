@@ -229,7 +229,7 @@ def test_stop(page: Page, api: FakeApi, film: Path) -> None:
     page.wait_state("chosen")
     assert page.text("status").startswith("Stopped.")
     assert page.text("report") != TEXT
-    for _ in range(100):
+    for _ in range(200):
         if api.stopped:
             break
         page.run("return new Promise((resume) => setTimeout(resume, 25))")
