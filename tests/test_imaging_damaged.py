@@ -32,6 +32,7 @@ from medinterp.imaging import read_film
 from medinterp.imaging.workers import DecodingLimits, DecodingPool
 from medinterp.phantom.files import write_dicom
 from medinterp.phantom.films import draw_film, sample_film
+from medinterp.types import Film
 from tests.damage import damaged
 from tests.test_imaging_dicom_syntaxes import by_dcmtk, by_openjph, by_pydicom, encapsulated, saved
 
@@ -114,6 +115,18 @@ def alike(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef(*small)[0, 1])
 
 
+def judged(film: Film, truth: np.ndarray, least: float, name: str) -> str:
+    """Whether a film that was read is right, told to be doubtful or untold; an untold one must still be the picture."""
+    seen = gray(film.pixels)
+    off = float((np.abs(seen - truth) > 1.01).mean()) if seen.shape == truth.shape else 1.0
+    if off <= RIGHT:
+        return "right"
+    if film.warnings:
+        return "told"
+    assert alike(seen, truth) > least, f"{name}: the picture is gone, and nothing says so"
+    return "untold"
+
+
 @pytest.mark.parametrize("name", sorted(MOST_UNTOLD))
 def test_damaged(name: str) -> None:
     data = formats()[name]
@@ -128,12 +141,7 @@ def test_damaged(name: str) -> None:
             told.append(str(error))
             outcomes["refused"] += 1
             continue
-        seen = gray(film.pixels)
-        off = float((np.abs(seen - truth) > 1.01).mean()) if seen.shape == truth.shape else 1.0
-        outcome = "right" if off <= RIGHT else "told" if film.warnings else "untold"
-        outcomes[outcome] += 1
-        if outcome == "untold":
-            assert alike(seen, truth) > 0.8, f"{name}, file {seed} ({kind}): the picture is gone, and nothing says so"
+        outcomes[judged(film, truth, 0.8, f"{name}, file {seed} ({kind})")] += 1
     assert outcomes["untold"] <= MOST_UNTOLD[name], outcomes
     assert outcomes["refused"] > 60, "the damage is real"
     assert not any(word in text for text in told for word in ("0x", "Phantom", "PHANTOM"))
@@ -170,11 +178,7 @@ def test_damaged_and_decoded_in_a_worker(
                 except FilmError:
                     outcomes["refused"] += 1
                     continue
-                seen = gray(film.pixels)
-                off = float((np.abs(seen - truth) > 1.01).mean()) if seen.shape == truth.shape else 1.0
-                outcome = "right" if off <= RIGHT else "told" if film.warnings else "untold"
-                outcomes[outcome] += 1
-                assert outcome != "untold" or alike(seen, truth) > least, f"{name}, file {seed}: the picture is gone"
+                outcomes[judged(film, truth, least, f"{name}, file {seed}")] += 1
         finally:
             pool.close()
         return outcomes

@@ -311,7 +311,7 @@ CASES = (
     Case("fewer rows than pixels", put(Rows=300), same="neither", warned=("extra-pixels",)),
     refused("frames", put(NumberOfFrames=2), UnsupportedFilmError, "2 frames"),
     Case("frames 1", put(NumberOfFrames=1)),
-    Case("frames 0", put(NumberOfFrames=1)),
+    Case("frames 0", put(NumberOfFrames=0)),
     Case("aspect absurd", put(PixelAspectRatio=[1, 4000]), warned=("pixel-aspect",)),
     Case("spacing of zeros", put(PixelSpacing=[0, 0])),
     # what the film is

@@ -47,7 +47,7 @@ def read_frame_header(dataset: Dataset, limits: FilmLimits) -> DicomFrame:
     with broken_is_unreadable("DICOM"):
         if "PixelData" not in dataset:
             raise UnsupportedFilmError("The DICOM holds no picture (no integer pixels). Send the film itself.")
-    frames = whole(dataset, "NumberOfFrames", 1)
+    frames = whole(dataset, "NumberOfFrames", 1) or 1  # some write 0 where they count none
     if frames != 1:
         raise UnsupportedFilmError(f"The DICOM has {frames} frames. Send one film as one single-frame file.")
     photometric = term(dataset, "PhotometricInterpretation")

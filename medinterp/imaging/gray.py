@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 # ITU-R BT.601 luma in 1/65536; they sum to 65536, so gray content keeps its value to the last bit.
 LUMA = (19595, 38470, 7471)
@@ -39,3 +41,32 @@ def without_alpha(gray: UInt, alpha: UInt, notes: list[str]) -> UInt:
     full = np.uint64(np.iinfo(gray.dtype).max)
     product = gray.astype(np.uint64) * alpha.astype(np.uint64)
     return ((product + full // np.uint64(2)) // full).astype(gray.dtype)
+
+
+def gray8(image: Image.Image, notes: list[str]) -> UInt:
+    """A loaded picture of 8 bits or fewer as gray uint8 [H, W], its transparency resolved, and notes on both."""
+    transparent = "transparency" in image.info
+    if image.mode in ("L", "1") and not transparent:
+        if image.mode != "L":
+            notes.append(f"gray from {image.mode}")
+        return np.asarray(image.convert("L"))
+    notes.append(f"gray from {image.mode}")
+    if transparent or image.mode in ("LA", "PA", "RGBA"):
+        rgba = np.asarray(image.convert("RGBA"))
+        return without_alpha(luma(rgba), rgba[:, :, 3], notes)
+    return luma(np.asarray(image.convert("RGB")))
+
+
+def gray16_of_colour(data: bytes, notes: list[str]) -> UInt | None:
+    """A PNG's or TIFF's colours of 16 bits as gray uint16 [H, W]; None where they cannot be decoded.
+
+    By OpenCV: Pillow keeps 8 bits of them.
+    """
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None or decoded.dtype != np.uint16:
+        return None
+    notes.append("gray from 16-bit colour")
+    if decoded.ndim == 2:
+        return np.asarray(decoded)
+    pixels = luma(decoded[:, :, 2::-1])
+    return without_alpha(pixels, decoded[:, :, 3], notes) if decoded.shape[2] == 4 else pixels

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -13,7 +12,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from medinterp.errors import UnreadableFilmError, UnsupportedFilmError
 from medinterp.imaging.broken import broken_is_unreadable
-from medinterp.imaging.gray import luma, without_alpha
+from medinterp.imaging.gray import gray8, gray16_of_colour, without_alpha
 from medinterp.imaging.jpeg import UNCHECKED, decode_gray
 from medinterp.imaging.limits import FilmLimits
 from medinterp.imaging.orientation import upright
@@ -71,7 +70,7 @@ def _png(data: bytes, limits: FilmLimits, notes: list[str]) -> tuple[Pixels, int
             raise UnsupportedFilmError("The PNG is animated. Send one picture for each film.")
         image.load()
         orientation = int(image.getexif().get(EXIF_ORIENTATION, 1))
-        pixels = _gray16(image, data, colour, notes) if depth == 16 else _gray8(image, notes)
+        pixels = _gray16(image, data, colour, notes) if depth == 16 else gray8(image, notes)
     return pixels, orientation
 
 
@@ -98,17 +97,6 @@ def _check_chunks(data: bytes, limits: FilmLimits) -> tuple[int, int]:
     return data[24], data[25]
 
 
-def _gray8(image: Image.Image, notes: list[str]) -> Pixels:
-    if image.mode != "L" or "transparency" in image.info:
-        notes.append(f"gray from {image.mode}")
-    if "transparency" in image.info or image.mode in ("LA", "PA", "RGBA"):
-        rgba = np.asarray(image.convert("RGBA"))
-        return without_alpha(luma(rgba), rgba[:, :, 3], notes)
-    if image.mode in ("L", "1"):
-        return np.asarray(image.convert("L"))
-    return luma(np.asarray(image.convert("RGB")))
-
-
 def _gray16(image: Image.Image, data: bytes, colour: int, notes: list[str]) -> Pixels:
     if image.mode.startswith("I"):
         pixels: Pixels = np.asarray(image).astype(np.uint16)
@@ -117,15 +105,10 @@ def _gray16(image: Image.Image, data: bytes, colour: int, notes: list[str]) -> P
             alpha = np.where(pixels == key, 0, 65535).astype(np.uint16)
             return without_alpha(pixels, alpha, notes)
         return pixels
-    # Pillow keeps 8 of 16 bits of colour; its load has found the file whole.
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if decoded is None or decoded.dtype != np.uint16:
+    gray = gray16_of_colour(data, notes)
+    if gray is None:
         raise UnreadableFilmError("The 16-bit colour PNG cannot be decoded. Save it as 16-bit gray.")
-    if decoded.ndim == 2:
-        decoded = decoded[:, :, None].repeat(3, axis=2)
-    notes.append("gray from 16-bit colour")
-    pixels = luma(decoded[:, :, 2::-1])
-    return without_alpha(pixels, decoded[:, :, 3], notes) if decoded.shape[2] == 4 else pixels
+    return gray
 
 
 def _deep(pixels: Pixels, kind: str, notes: list[str], warnings: list[FilmWarning]) -> Pixels:

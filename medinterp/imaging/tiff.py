@@ -7,15 +7,13 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from medinterp.errors import UnreadableFilmError, UnsupportedFilmError
 from medinterp.imaging.broken import broken_is_unreadable
-from medinterp.imaging.gray import luma, without_alpha
+from medinterp.imaging.gray import gray8, gray16_of_colour
 from medinterp.imaging.limits import FilmLimits
 from medinterp.types import FilmWarning
 
@@ -57,11 +55,14 @@ def read_tiff(
         # Pillow turns a TIFF upright as it loads it, and takes the tag away; PNG and JPEG it leaves as they are.
         orientation = int(image.getexif().get(ORIENTATION, 1))
         if bits[0] <= 8:
-            pixels = _gray8(image, notes)
+            pixels = gray8(image, notes)
         elif samples == 1 and image.mode.startswith("I;16"):
             pixels = np.asarray(image).astype(np.uint16)
         else:
-            pixels, orientation = _deep_colour(data, notes), int(tags.get(ORIENTATION, 1))
+            colour = gray16_of_colour(_without_orientation(data), notes)
+            if colour is None:
+                raise UnreadableFilmError(f"The TIFF of more than 8 bits cannot be decoded. {SAVE_AS}")
+            pixels, orientation = colour, int(tags.get(ORIENTATION, 1))
     # Pillow turns white-is-zero over where it decodes to 8 bits, and leaves 16 bits as they are.
     if pixels.dtype == np.uint16 and bits[0] < 16:
         pixels = (pixels.astype(np.uint32) * 65535 // (2 ** bits[0] - 1)).astype(np.uint16)
@@ -96,26 +97,6 @@ def _check_pieces(data: bytes, tags: Mapping[int, Any], limits: FilmLimits, warn
 def _numbers(value: Any) -> tuple[int, ...]:
     with broken_is_unreadable("TIFF"):
         return tuple(int(number) for number in (value if isinstance(value, tuple) else (value,)))
-
-
-def _gray8(image: Image.Image, notes: list[str]) -> Pixels:
-    if image.mode in ("L", "1"):
-        return np.asarray(image.convert("L"))
-    notes.append(f"gray from {image.mode}")
-    if image.mode in ("LA", "PA", "RGBA"):
-        rgba = np.asarray(image.convert("RGBA"))
-        return without_alpha(luma(rgba), rgba[:, :, 3], notes)
-    return luma(np.asarray(image.convert("RGB")))
-
-
-def _deep_colour(data: bytes, notes: list[str]) -> Pixels:
-    """Colour of more than 8 bits, of which Pillow keeps 8; its load has found the file whole."""
-    decoded = cv2.imdecode(np.frombuffer(_without_orientation(data), np.uint8), cv2.IMREAD_UNCHANGED)
-    if decoded is None or decoded.dtype != np.uint16 or decoded.ndim != 3:
-        raise UnreadableFilmError(f"The TIFF of more than 8 bits cannot be decoded. {SAVE_AS}")
-    notes.append("gray from 16-bit colour")
-    pixels = luma(decoded[:, :, 2::-1])
-    return without_alpha(pixels, decoded[:, :, 3], notes) if decoded.shape[2] == 4 else pixels
 
 
 def _without_orientation(data: bytes) -> bytes:
