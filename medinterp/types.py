@@ -147,23 +147,89 @@ class Section:
     text: str
 
 
+FindingStatus = Literal["present", "uncertain", "absent"]
+FindingChange = Literal["new", "unchanged", "larger", "smaller", "resolved", "removed"]
+MentionRole = Literal[
+    "history",
+    "indication",
+    "comparison",
+    "technique",
+    "advice",
+    "disclaimer",
+    "differential",
+    "example",
+    "elsewhere",
+]
+SentenceReading = Literal["read", "other", "unread"]
+
+
 @dataclass(frozen=True)
 class Finding:
-    """A finding that the report mentions: its name, whether it is affirmed, and its words.
+    """A finding that the report states: its name, its status, and the words that say so.
 
-    side: "left", "right", "bilateral" or None; zone: e.g. "upper", "mid", "lower", "apical" or None;
-    start, end: the character span of the finding's own name; word_indices: the words that name it.
+    status: "present", "uncertain" (hedged: `hedge` is the character span of the words that do it) or "absent";
+    side: "left", "right", "bilateral" or None; zones: e.g. ("upper",), ("upper", "lower") or ();
+    start, end: the character span of the finding's own name, or of the normal statement ("the lungs are clear") that
+    denies it; word_indices: the words that name it; change: against an earlier film, where one is told.
     """
 
     index: int
     name: str
-    present: bool
+    status: FindingStatus
     side: str | None
-    zone: str | None
+    zones: tuple[str, ...]
     start: int
     end: int
     word_indices: tuple[int, ...]
     section: str | None = None
+    hedge: tuple[int, int] | None = None
+    change: FindingChange | None = None
+
+    @property
+    def present(self) -> bool:
+        """Whether the report affirms the finding without a hedge."""
+        return self.status == "present"
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A finding's name that states nothing about this film: history, advice, an example, another part of the body.
+
+    start, end: the character span of the name; word_indices: the words that name it.
+    """
+
+    index: int
+    name: str
+    role: MentionRole
+    start: int
+    end: int
+    word_indices: tuple[int, ...]
+    section: str | None = None
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence of the report, and what became of it: Report.text[start:end].
+
+    reading: "read" when its findings are in Report.findings, or it states that nothing is abnormal;
+    "other" when it is not about findings (technique, history, advice); "unread" when nobody can tell what it states.
+    """
+
+    start: int
+    end: int
+    reading: SentenceReading
+
+
+@dataclass(frozen=True)
+class Thinking:
+    """What the model thought before it answered: Report.text[start:end], with the marks around it.
+
+    token_indices: the tokens that wrote it. It holds no section, no finding and no sentence of the report.
+    """
+
+    start: int
+    end: int
+    token_indices: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -177,6 +243,9 @@ class Report:
     findings: tuple[Finding, ...]
     complete: bool
     """True when the model ended the report itself, False when the token limit cut it off."""
+    mentions: tuple[Mention, ...] = ()
+    sentences: tuple[Sentence, ...] = ()
+    thinking: tuple[Thinking, ...] = ()
 
 
 @dataclass(frozen=True)

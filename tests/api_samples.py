@@ -43,7 +43,7 @@ def sample_explanation(film: Film | None = None) -> Explanation:
         tokens=tokens,
         words=words,
         sections=(Section("PLEURA", 8, 20, TEXT[8:20]), Section("HEART", 28, 41, TEXT[28:41])),
-        findings=(Finding(0, "pleural effusion", False, None, None, 11, 19, (1,), "PLEURA"),),
+        findings=(Finding(0, "pleural effusion", "absent", None, (), 11, 19, (1,), "PLEURA"),),
         complete=True,
     )
     provenance = Provenance(

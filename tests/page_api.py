@@ -42,18 +42,9 @@ from medinterp.api.schema_sensitivity import (
 )
 from medinterp.errors import FilmWithheldError
 from medinterp.imaging.perturb import PERTURBATIONS
-from medinterp.types import (
-    Alternative,
-    FilmWarning,
-    Finding,
-    Quantity,
-    Report,
-    ReportToken,
-    Section,
-    WindowChoice,
-    Word,
-)
+from medinterp.types import FilmWarning, Quantity, Report, WindowChoice
 from tests.page_asking import Questions, judgement, methods
+from tests.page_reports import fake_report
 from tests.sensitivity_samples import sample_comparison, sample_report_comparison
 
 GRID = 16
@@ -65,63 +56,6 @@ MEANING = methods()[0].meaning
 NOT_THERE = Problem(
     type="urn:medinterp:problem:missing-evidence", title="The method was not computed.", status=422, detail=""
 )
-# The lungs' sign is one code point but two UTF-16 units: every later span is off by one in a page
-# that slices by JavaScript's count.
-TEXT = (
-    "DEVICES: The endotracheal tube tip is high.\n"
-    "LUNGS \U0001fac1: A small nodule in the left upper zone. No consolidation <i>today</i>.\n"
-    "PLEURA: Bilateral pleural effusions, small on the right and moderate on the left. No pneumothorax.\n"
-    "HEART: The heart is enlarged.\n"
-    "MEDIASTINUM: Normal contours.\n"
-    "BONES: No acute fracture.\n"
-    "IMPRESSION: Left upper nodule. Bilateral pleural effusions. Cardiomegaly. High tube."
-)
-FINDINGS = (
-    ("tube", "endotracheal tube", True, None, "high"),
-    ("nodule", "nodule", True, "left", "upper"),
-    ("consolidation", "consolidation", False, None, None),
-    ("pleural effusion", "pleural effusions", True, "bilateral", None),
-    ("pneumothorax", "pneumothorax", False, None, None),
-    ("cardiomegaly", "heart is enlarged", True, None, None),
-    ("nodule", "upper nodule", True, "left", "upper"),
-)
-
-
-def fake_report(complete: bool = True) -> Report:
-    """A report in seven sections, its words of one to four tokens."""
-    rng = np.random.default_rng(3)
-    tokens = []
-    for k, match in enumerate(re.finditer(r"\s?\w{1,5}|[^\w]", TEXT)):
-        logprob = -float(rng.exponential(0.15))
-        rest = np.log(np.maximum(1e-6, (1 - np.exp(logprob)) * np.array([0.6, 0.2, 0.1, 0.05])))
-        others = tuple(
-            Alternative(f" {text}", float(p))
-            for text, p in zip(("mass", "fine", "the", "no"), rest, strict=True)
-        )
-        own = Alternative(match[0], logprob)
-        tokens.append(ReportToken(k, 100 + k, match.start(), match.end(), logprob, (own, *others)))
-    heads = list(re.finditer(r"(?:^|\n)([A-Z]+)[^:\n]*: ", TEXT))
-    ends = [head.start() for head in heads[1:]] + [len(TEXT)]
-    sections = tuple(
-        Section(head[1], head.end(), end, TEXT[head.end() : end])
-        for head, end in zip(heads, ends, strict=True)
-    )
-    words: list[Word] = []
-    for section in sections:
-        for match in re.finditer(r"\w+", section.text):
-            start, end = section.start + match.start(), section.start + match.end()
-            own_tokens = tuple(t.index for t in tokens if t.start < end and t.end > start)
-            logprob = sum(tokens[t].logprob for t in own_tokens)
-            mass = float(rng.uniform(0.05, 0.6))
-            words.append(Word(len(words), match[0], start, end, own_tokens, logprob, mass, section.name))
-    findings: list[Finding] = []
-    for name, phrase, present, side, zone in FINDINGS:
-        start = TEXT.index(phrase)
-        end = start + len(phrase)
-        inside = tuple(w.index for w in words if w.start < end and w.end > start)
-        where = words[inside[0]].section
-        findings.append(Finding(len(findings), name, present, side, zone, start, end, inside, where))
-    return Report(TEXT, tuple(tokens), tuple(words), sections, tuple(findings), complete)
 
 
 def fake_overlay(film: Image.Image, seed: int, opacity: float) -> Image.Image:
@@ -150,7 +84,7 @@ class FakeApi:
         self.sinks = False  # the maps have sink cells
         self.map_delays_s: list[float] = []  # of the next answers with maps
         self.word_delay_s = 0.0
-        self.complete = True
+        self.report: Report = fake_report()
         self.progress: ProgressModel | None = None  # told after the text, before the report
         self.max_upload_bytes = 2**20
         self.stopped = 0  # streams that the page went away from
@@ -238,7 +172,7 @@ class FakeApi:
         return StreamingResponse(self._stream(report_id, tuple(methods)), media_type="text/event-stream")
 
     async def _stream(self, report_id: str, methods: tuple[str, ...]) -> AsyncIterator[bytes]:
-        pieces = re.findall(r"\s?\S+", TEXT)
+        pieces = re.findall(r"\s?\S+", self.report.text)
         try:
             for k, piece in enumerate(pieces):
                 if self.break_with is not None and k == len(pieces) // 2:
@@ -289,7 +223,7 @@ class FakeApi:
             id=report_id,
             expires_at=datetime.now(UTC) + timedelta(hours=1),
             film=FilmModel.model_validate(described),
-            report=ReportModel.model_validate(fake_report(self.complete)),
+            report=ReportModel.model_validate(self.report),
             methods=methods,
             rows=GRID,
             columns=GRID,
@@ -342,7 +276,7 @@ class FakeApi:
         self, method: str, options: dict[str, bool | int] | None = None, quantity: Quantity = "relevancy"
     ) -> MapsModel:
         """All words' maps by a method; those of "heart" are faint, and members disagree by up to 0.5."""
-        report = fake_report()
+        report = self.report
         words = np.random.default_rng(4).random((len(report.words), GRID, GRID), dtype=np.float32) / 16
         words[[word.index for word in report.words if word.text == "heart"]] *= 0.02
         signed = method == "occlusion"

@@ -20,7 +20,8 @@ from medinterp.phantom import ExampleFilm
 from medinterp.ui import app as ui_app
 from medinterp.ui import create_app
 from tests.browser import Page, serve
-from tests.page_api import FakeApi, fake_report, together
+from tests.page_api import FakeApi, together
+from tests.page_reports import fake_report
 
 WIDTH, HEIGHT = 300, 360
 REPORT = fake_report()

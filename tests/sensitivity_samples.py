@@ -85,9 +85,13 @@ def sample_comparison(
 def sample_report_comparison(
     methods: Sequence[str], perturbations: Sequence[str] | None, seed: int
 ) -> ReportComparison:
-    """Two findings, the same on every film but `contrast`, where each kind of change is found."""
+    """Two findings, the same on every film but `contrast`, where nearly each kind of change is found."""
     names = tuple(PERTURBATIONS) if perturbations is None else tuple(perturbations)
-    left, upper, mid = Said("left", None), Said("left", "upper"), Said("left", "mid")
+    left, upper, mid, base = (
+        Said("present", "left", zones) for zones in ((), ("upper",), ("mid",), ("lower",))
+    )
+    high, somewhere = Said("present", None, ("high",)), Said("present", None, ())
+    doubted = Said("uncertain", "left", ("lower",))
     same = (
         FindingChange("pleural effusion", left, left, "same", -0.02, _shifts(methods, 0.004)),
         FindingChange("nodule", upper, upper, "same", -0.11, _shifts(methods, 0.012)),
@@ -95,8 +99,9 @@ def sample_report_comparison(
     other = (
         FindingChange("pleural effusion", left, None, "gone", -6.3, ()),
         FindingChange("nodule", upper, mid, "moved", -1.7, _shifts(methods, 0.31, other_answer=True)),
-        FindingChange("cardiomegaly", None, Said(None, None), "new", None, ()),
-        FindingChange("tube", Said(None, "high"), Said(None, "high"), "same", 0.0, _shifts(methods, 0.002)),
+        FindingChange("atelectasis", base, doubted, "hedged", -2.4, _shifts(methods, 0.15, other_answer=True)),
+        FindingChange("cardiomegaly", None, somewhere, "new", None, ()),
+        FindingChange("tube", high, high, "same", 0.0, _shifts(methods, 0.002)),
     )
     variants = [
         ReportVariant(

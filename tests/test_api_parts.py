@@ -26,6 +26,7 @@ from medinterp.api.selection import FindingSelection, WordSelection, parse_selec
 from medinterp.errors import SelectionError
 from medinterp.types import FilmWarning
 from tests.api_samples import sample_explanation
+from tests.report_samples import TEXT, THINKING, all_kinds
 
 
 @given(
@@ -70,6 +71,33 @@ def test_a_broken_array_is_refused(array: Any) -> None:
 def test_both_encodings_carry_the_same_fields() -> None:
     report = ReportModel.model_validate(sample_explanation().report)
     assert json.loads(encode(report, JSON)) == msgpack.unpackb(encode(report, MSGPACK))
+
+
+def test_a_report_says_how_sure_it_is_in_both_encodings() -> None:
+    """Every kind of finding, and what is none."""
+    model = ReportModel.model_validate(all_kinds())
+    packed = msgpack.unpackb(encode(model, MSGPACK))
+    assert json.loads(encode(model, JSON)) == packed
+    nodule, consolidation, effusion, pneumothorax = packed["findings"][:4]
+    start = TEXT.index("may represent")
+    assert nodule["hedge"] == [start, start + len("may represent")]
+    assert (nodule["status"], nodule["side"], nodule["zones"]) == ("uncertain", "left", ["upper"])
+    assert (consolidation["status"], consolidation["zones"]) == ("present", ["mid", "lower"])
+    assert consolidation["hedge"] is consolidation["change"] is None
+    assert (effusion["status"], effusion["change"]) == ("present", "larger")
+    assert pneumothorax["status"] == "absent"
+    assert not {"present", "zone"} & set(nodule), "one way to say a thing"
+    assert [(one["name"], one["role"], one["section"]) for one in packed["mentions"]] == [
+        ("pneumothorax", "history", "TECHNIQUE")
+    ]
+    assert [one["reading"] for one in packed["sentences"]] == ["other"] * 2 + ["read"] * 2 + ["unread"] + ["read"] * 4
+    (thinking,) = packed["thinking"]
+    assert (thinking["start"], TEXT[: thinking["end"]]) == (0, THINKING)
+    assert thinking["token_indices"][0] == 0
+    assert ReportModel.model_validate(packed) == model
+    for wrong in ({"status": "maybe"}, {"change": "bigger"}, {"present": True}):
+        with pytest.raises(ValidationError):
+            ReportModel.model_validate({**packed, "findings": [{**nodule, **wrong}]})
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,10 @@ def test_without_questions_the_whole_report_is_compared(tmp_path: Path) -> None:
             assert packed.headers["content-type"] == "application/msgpack"
             found = msgpack.unpackb(packed.content)
             assert ReportComparisonModel.model_validate(found) == ReportComparisonModel.model_validate(sample)
-            assert {one["change"] for one in found["variants"][0]["findings"]} == {"same", "moved", "gone", "new"}
+            told = {one["change"]: one for one in found["variants"][0]["findings"]}
+            assert set(told) == {"same", "moved", "hedged", "gone", "new"}
+            assert told["hedged"]["before"] == {"status": "present", "side": "left", "zones": ["lower"]}
+            assert told["hedged"]["after"] == {"status": "uncertain", "side": "left", "zones": ["lower"]}
             assert backend.asked == [ComparingTask(), ComparingTask(), ComparingTask((), (), ("contrast",))]
 
     asyncio.run(run())

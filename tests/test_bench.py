@@ -11,6 +11,7 @@ from models import noise_film, save_small_model
 
 from medinterp.errors import ModelError
 from medinterp.evaluation.speed import decoding, generation
+from medinterp.evaluation.speed.language import language_lines, sentence_of
 from medinterp.evaluation.speed.line import interleaved, seconds_line
 from medinterp.evaluation.speed.maps import maps_lines
 from medinterp.evaluation.speed.memory import memory_lines
@@ -79,3 +80,10 @@ def test_a_model_of_medgemmas_width_is_what_it_says() -> None:
     assert (facts.hidden_size, facts.heads, facts.key_value_heads, facts.head_dim) == (2560, 8, 4, 256)
     assert (facts.image_size, facts.cells) == (896, 256)
     assert Path(wide.model_id).name.startswith("random weights")
+
+
+def test_reading_is_timed_on_one_sentence_beside_ten() -> None:
+    assert sentence_of(3, ", ") == "No opacity, effusion, pneumothorax."
+    lines = language_lines(mentions=60, rounds=1)
+    assert [line.unit for line in lines] == ["s"] * 3
+    assert lines[0].name == "reading a sentence of 60 findings / 10 of 6 (commas between them)"

@@ -82,7 +82,7 @@ def test_explain_writes_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert main(["explain", str(tmp_path / "film-7.png"), "--out", str(out), "--method", "all"]) == 0
     assert set(capsys.readouterr().out.split()) == {str(path) for path in out.iterdir()}
     report = json.loads((out / "report.json").read_text())
-    present = [finding for finding in report["findings"] if finding["present"]]
+    present = [finding for finding in report["findings"] if finding["status"] != "absent"]
     assert present
     assert len(list(out.glob("finding-*-raw.png"))) == len(present)
     with np.load(out / "maps.npz") as maps:

@@ -18,7 +18,7 @@ from medinterp.evaluation.datasets import read_chexlocalize, read_ms_cxr
 from medinterp.evaluation.datasets.chexlocalize import LABELS
 from medinterp.evaluation.datasets.item import REPORT_NAMES
 from medinterp.evaluation.datasets.rle import decode_runs, mask_of
-from medinterp.report.lexicon import TERMS
+from medinterp.report.lexicon import lexicon
 from medinterp.types import BoolArray
 
 PATHS = ("files/p10/p10000032/s50414267/a.jpg", "files/p11/p11000001/s50000002/b.jpg")
@@ -227,5 +227,5 @@ def test_ms_cxr_says_what_is_missing(tmp_path: Path) -> None:
 
 def test_every_label_has_names_that_reports_are_parsed_for() -> None:
     assert set(LABELS) <= set(REPORT_NAMES)
-    parsed = {name for name, _ in TERMS}
-    assert all(set(names) <= parsed for names in REPORT_NAMES.values())
+    parsed = lexicon().terms
+    assert all(set(names) <= set(parsed) for names in REPORT_NAMES.values())

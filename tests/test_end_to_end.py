@@ -79,7 +79,7 @@ def test_a_click_on_a_word_shows_where_it_came_from(demo: Served, film: Path, br
 def test_curl_and_the_page_read_the_same_film_alike(demo: Served, film: Path) -> None:
     answer = demo.client.post("/v1/reports", files={"image": ("film.png", film.read_bytes(), "image/png")})
     assert answer.status_code == 201, answer.text
-    findings = {f["name"] for f in answer.json()["report"]["findings"] if f["present"]}
+    findings = {f["name"] for f in answer.json()["report"]["findings"] if f["status"] == "present"}
     truth = json.loads(film.with_suffix(".json").read_text())
     assert findings == {finding["name"] for finding in truth["findings"]}
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+from pathlib import Path
 from types import MappingProxyType
 
+import cv2
 import numpy as np
 import pytest
 
 from medinterp import export
+from medinterp.export.folder import write_folder
 from medinterp.types import Alternative, FilmWarning, ImageSpan, WindowChoice
 from tests.api_samples import SPANS, TEXT, sample_explanation
+from tests.report_samples import all_kinds_explained
 from tests.traces import make_trace
 
 
@@ -32,7 +36,8 @@ def test_the_document_holds_all_but_the_maps() -> None:
     }
     assert [(token["start"], token["end"]) for token in record["tokens"]] == list(SPANS)
     assert record["tokens"][2]["alternatives"] == [{"text": "x", "logprob": -1.5}, {"text": "y", "logprob": -2.0}]
-    assert record["findings"][0]["name"] == "pleural effusion" and record["findings"][0]["present"] is False
+    assert record["findings"][0]["name"] == "pleural effusion" and record["findings"][0]["status"] == "absent"
+    assert record["mentions"] == record["sentences"] == record["thinking"] == []
     assert [section["name"] for section in record["sections"]] == ["PLEURA", "HEART"]
     (method,) = record["methods"]
     assert method == {
@@ -47,6 +52,34 @@ def test_the_document_holds_all_but_the_maps() -> None:
     assert record["film"]["width"] == 60 and record["film"]["height"] == 40
     assert record["provenance"]["library_versions"] == {"numpy": np.__version__}
     assert record["provenance"]["layer_types"] == ["sliding_attention", "full_attention"]
+
+
+def test_the_document_says_how_sure_the_report_is() -> None:
+    record = json.loads(json.dumps(export.document(all_kinds_explained()), allow_nan=False))
+    nodule = record["findings"][0]
+    assert (nodule["status"], nodule["zones"], nodule["change"]) == ("uncertain", ["upper"], None)
+    assert record["text"][slice(*nodule["hedge"])] == "may represent"
+    assert record["findings"][2]["change"] == "larger"
+    assert [(one["name"], one["role"]) for one in record["mentions"]] == [("pneumothorax", "history")]
+    assert [one["reading"] for one in record["sentences"]].count("unread") == 1
+    (thinking,) = record["thinking"]
+    assert "The left base is dim." in record["text"][thinking["start"] : thinking["end"]]
+
+
+def test_a_folder_has_an_overlay_of_what_is_present_or_uncertain(tmp_path: Path) -> None:
+    explanation = all_kinds_explained()
+    written = write_folder(explanation, tmp_path / "out")
+    assert [path.name for path in written] == [
+        "report.json",
+        "maps.npz",
+        "report.html",
+        "finding-0-nodule-raw.png",
+        "finding-1-consolidation-raw.png",
+        "finding-2-pleural-effusion-raw.png",
+    ]
+    assert set(written) == set((tmp_path / "out").iterdir())
+    shown = cv2.imread(str(written[3]), cv2.IMREAD_COLOR)
+    assert shown is not None and (shown.max(axis=-1) > shown.min(axis=-1)).any(), "the map is drawn"
 
 
 def test_the_document_says_all_of_the_films_but_their_pictures() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 import re
 from html.parser import HTMLParser
@@ -20,9 +21,23 @@ from medinterp import export
 from medinterp.errors import SelectionError
 from medinterp.relevancy import quantity_of, select_map, word_maps
 from medinterp.render import RenderOptions, default_colormap, overlay, report_range
-from medinterp.types import Explanation, Film, FilmWarning, MapPack, Report, ReportToken, Section, WindowChoice, Word
+from medinterp.types import (
+    Explanation,
+    Film,
+    FilmWarning,
+    MapPack,
+    Mention,
+    Report,
+    ReportToken,
+    Section,
+    Sentence,
+    Thinking,
+    WindowChoice,
+    Word,
+)
 from tests.api_samples import sample_explanation, sample_film
 from tests.browser import Page, browser, chromium  # noqa: F401 - pytest finds fixtures by name
+from tests.report_samples import all_kinds, all_kinds_explained
 
 ATTACK = '</script><img src=x onerror="window.hit=1"><!--<script>window.hit=1</script>&amp;$film'
 
@@ -45,8 +60,20 @@ def hostile() -> Explanation:
             Word(1, "fine", len(ATTACK) + 8, len(ATTACK) + 12, (3,), -1.0, 0.5),
         ),
         sections=(Section(ATTACK, len(ATTACK) + 8, len(ATTACK) + 12, "fine"),),
-        findings=(dataclasses.replace(sample.report.findings[0], name=ATTACK, side=ATTACK, word_indices=(0,)),),
+        findings=(
+            dataclasses.replace(
+                sample.report.findings[0],
+                name=ATTACK,
+                status="uncertain",
+                side=ATTACK,
+                zones=(ATTACK, ATTACK),
+                word_indices=(0,),
+                hedge=(0, len(ATTACK)),
+            ),
+        ),
         complete=False,
+        mentions=(Mention(0, ATTACK, ATTACK, 0, 1, (0,)),),  # type: ignore[arg-type]
+        sentences=(Sentence(0, len(ATTACK), "unread"),),
     )
     provenance = dataclasses.replace(
         sample.provenance,
@@ -292,10 +319,190 @@ def test_where_the_members_of_a_consensus_disagree_is_a_view_of_its_own(browser:
 def test_equal_findings_say_which_section_they_stand_in() -> None:
     sample = sample_explanation()
     first = sample.report.findings[0]
-    twice = dataclasses.replace(sample.report, findings=(first, dataclasses.replace(first, index=1, section="HEART")))
+    again = dataclasses.replace(first, index=1, section="HEART", start=28, end=33, word_indices=(2,))
+    twice = dataclasses.replace(sample.report, findings=(first, again))
     page = export.html(dataclasses.replace(sample, report=twice))
     assert "no pleural effusion (PLEURA)</button>" in page and "no pleural effusion (HEART)</button>" in page
     assert "no pleural effusion</button>" in export.html(sample)
+
+
+# ---- what is sure, hedged, denied, only named, unread, or thought ----
+
+
+def chips_in(page: str) -> list[tuple[str, str]]:
+    """Kind and text of each chip."""
+    found = re.findall(r'<(?:button type="button"|span) class="chip (\w+)"[^>]*>([^<]*)<', page)
+    return [(kind, html.unescape(text)) for kind, text in found]
+
+
+def test_chips_say_how_sure_the_report_is_and_one_statement_is_one_chip() -> None:
+    page = export.html(all_kinds_explained())
+    assert chips_in(page) == [
+        ("present", "consolidation, right mid and lower"),
+        ("present", "pleural effusion, right (larger)"),
+        ("uncertain", "nodule?, left upper"),
+        ("absent", "no pneumothorax, left"),
+        ("absent", "CT ratio is normal: no cardiomegaly, no mediastinal widening"),
+        (
+            "absent",
+            "the heart and mediastinum are normal: no cardiomegaly, no mediastinal widening, no mediastinal shift",
+        ),
+    ]
+    assert re.findall(r'<button[^>]* title="([^"]*)"', page) == ["hedged: may represent"]
+    places = all_kinds()
+    sided = [dataclasses.replace(one, side="right") if one.index == 7 else one for one in places.findings]
+    page = export.html(
+        dataclasses.replace(all_kinds_explained(), report=dataclasses.replace(places, findings=tuple(sided)))
+    )
+    grouped = "no cardiomegaly; no mediastinal widening, right; no mediastinal shift"
+    assert ("absent", f"the heart and mediastinum are normal: {grouped}") in chips_in(page)
+
+
+def test_a_chip_selects_the_words_of_its_statement(browser: Page, tmp_path: Path) -> None:  # noqa: F811
+    explanation = all_kinds_explained(sample_film(131, 97))
+    open_export(browser, explanation, tmp_path / "report.html")
+    chips = browser.driver.find_elements(By.CSS_SELECTOR, ".findings .chip")
+    for chip, index in ((chips[2], 0), (chips[5], 8)):
+        chip.click()
+        words = [explanation.report.words[word] for word in explanation.report.findings[index].word_indices]
+        assert_drawn(browser, explanation, "raw", tuple(token for word in words for token in word.token_indices), 0.5)
+    chips[2].click()
+    assert browser.driver.find_element(By.ID, "subject").text == "“nodule?, left upper” finding, hedged: may represent"
+
+
+def test_words_of_findings_are_marked_apart_and_the_surest_counts() -> None:
+    report = all_kinds()
+    first = report.findings[0]
+    denied = dataclasses.replace(first, index=9, status="absent", hedge=None)
+    report = dataclasses.replace(report, findings=(*report.findings, denied))
+    page = export.html(dataclasses.replace(all_kinds_explained(), report=report))
+    body = page[page.index('<div id="report">') :]
+    marked = re.findall(r'class="word (\w+)"[^>]*>([^<]*)<', body)
+    assert [(kind, text) for kind, text in marked if kind != "absent"] == [
+        ("hedge", "may"),
+        ("hedge", "represent"),
+        ("uncertain", "nodule"),
+        ("present", "Consolidation"),
+        ("present", "pleural"),
+        ("present", "effusion"),
+    ]
+    assert [text for kind, text in marked if kind == "absent"][:5] == ["pneumothorax", "CT", "ratio", "is", "normal"]
+
+
+def test_kinds_are_not_told_apart_by_colour_alone(browser: Page, tmp_path: Path) -> None:  # noqa: F811
+    open_export(browser, all_kinds_explained(), tmp_path / "report.html")
+    lines = browser.run(
+        "return ['present', 'uncertain', 'absent'].map((kind) => [`.word.${kind}`, `.chip.${kind}`].map((name) => {"
+        "const s = getComputedStyle(document.querySelector(name));"
+        "return [s.textDecorationStyle, s.textDecorationThickness, s.borderTopStyle].join(' ')}))"
+    )
+    assert isinstance(lines, list)
+    assert [word.split()[:2] for word, _ in lines] == [["solid", "2px"], ["dashed", "2px"], ["solid", "1px"]]
+    assert [chip.split()[2] for _, chip in lines] == ["solid", "dashed", "solid"]
+
+
+def test_what_is_only_named_is_listed_with_its_role() -> None:
+    sample = all_kinds_explained()
+    assert '<p class="quiet mentions">Also named: pneumothorax (history)</p>' in export.html(sample)
+    one = sample.report.mentions[0]
+    more = (one, one, dataclasses.replace(one, name="rib < fracture", role="elsewhere"))
+    page = export.html(dataclasses.replace(sample, report=dataclasses.replace(sample.report, mentions=more)))
+    assert "Also named: pneumothorax (history), rib &lt; fracture (elsewhere)</p>" in page
+    assert "Also named" not in export.html(sample_explanation())
+
+
+def test_sentences_that_were_not_understood_are_underlined_and_counted() -> None:
+    sample = all_kinds_explained()
+    page = export.html(sample)
+    body = page[page.index('<div id="report">') : page.index("</main>")]
+    (unread,) = re.findall(r'<span class="unread" title="not understood[^"]*">(.*?)</span>', body, re.DOTALL)
+    assert re.sub(r"<[^>]*>", "", unread) == "The veil is as the veil was."
+    assert len(re.findall(r"data-selection", unread)) == 7, "its words can be clicked"
+    assert '6 sentences read, 2 not about findings, <span class="unread">1 unread</span>.' in page
+    assert "What is underlined with dots was not understood" in page
+    understood = tuple(one for one in sample.report.sentences if one.reading == "read")[:1]
+    report = dataclasses.replace(sample.report, sentences=understood)
+    assert ">1 sentence read, none unread</p>" in export.html(dataclasses.replace(sample, report=report))
+    plain = export.html(sample_explanation())
+    assert "sentence" not in plain[plain.index("</style>") : plain.index('<div id="report">')]
+
+
+def test_an_unread_sentence_may_be_cut_by_headings_and_hold_blanks() -> None:
+    text = "A:  one two.\nB: three four. \n"
+    words = tuple(
+        Word(k, match[0], *match.span(), (0,), -1.0, 0.1) for k, match in enumerate(re.finditer(r"\w+", text))
+    )
+    sections = (Section("A", 3, 12, text[3:12]), Section("B", 16, len(text), text[16:]))
+    report = Report(
+        text,
+        (ReportToken(0, 1, 0, len(text), -1.0),),
+        words,
+        sections,
+        (),
+        True,
+        (),
+        (Sentence(2, len(text), "unread"),),
+    )
+    page = export.html(dataclasses.replace(sample_explanation(), report=report))
+    body = page[page.index('<div id="report">') : page.index("</main>")]
+    spans = re.findall(r'<span class="unread"[^>]*>(.*?)</span>', body, re.DOTALL)
+    assert [re.sub(r"<[^>]*>", "", span) for span in spans] == ["one two.", "three four."]
+    plain = re.sub(r"<[^>]*>", "", body)
+    assert plain.split()[:7] == ["A", "one", "two.", "B", "three", "four.", "How"]
+
+
+def test_thinking_is_folded_away_and_stands_there_alone() -> None:
+    page = export.html(all_kinds_explained())
+    body = page[page.index('<div id="report">') : page.index("</main>")]
+    (folded,) = re.findall(r'<details class="thinking">(.*?)</details>', body, re.DOTALL)
+    told = re.sub(r"<[^>]*>", " ", folded)
+    assert told.split()[:9] == "What the model thought before it answered, 10 words".split()
+    assert " ".join(told.split()[9:]).replace(" .", ".").replace(" ?", "?").endswith("I should say so.")
+    rest = re.sub(r"<[^>]*>", "", body.replace(folded, ""))
+    assert "base" not in rest and "Effusion" not in rest and "unused94" not in body
+    assert "<h3>" in body and rest.split()[:4] == ["TECHNIQUE", "Portable", "AP", "film."]
+    numbers = re.findall(r'data-selection="(\d+)"', body)
+    assert len(numbers) == len(set(numbers)), "no word is there twice"
+
+
+@pytest.mark.parametrize("cut", ["<unused94>thought\nThe base is", "<unused94>", "Clear. <unused94>thought\nHm"])
+def test_thinking_that_was_cut_off_is_no_report(cut: str) -> None:
+    report = all_kinds()
+    start = cut.index("<")
+    words = tuple(Word(k, match[0], *match.span(), (0,), -1.0, 0.1) for k, match in enumerate(re.finditer(r"\w+", cut)))
+    report = Report(cut, report.tokens[:1], words, (), (), False, thinking=(Thinking(start, len(cut), (0,)),))
+    page = export.html(dataclasses.replace(all_kinds_explained(), report=report))
+    body = page[page.index('<div id="report">') : page.index("</main>")]
+    outside = re.sub(r"<[^>]*>", "", re.sub(r'<details class="thinking">.*?</details>', "", body, flags=re.DOTALL))
+    assert outside[: outside.index("Cut off")].strip() == cut[:start].strip()
+    assert ('<details class="thinking">' in body) == (cut != "<unused94>")
+
+
+def test_words_of_the_thinking_are_clicked_once_it_is_unfolded(browser: Page, tmp_path: Path) -> None:  # noqa: F811
+    explanation = all_kinds_explained(sample_film(131, 97))
+    open_export(browser, explanation, tmp_path / "report.html")
+    details = browser.driver.find_element(By.CSS_SELECTOR, "#report details")
+    buttons = details.find_elements(By.TAG_NAME, "button")
+    assert not any(button.is_displayed() for button in buttons)
+    reached = "return document.activeElement.textContent"
+    browser.run("shown()[0].focus()")
+    assert browser.run(reached) == "TECHNIQUE", "what is folded away cannot be reached"
+    browser.driver.switch_to.active_element.send_keys(Keys.ARROW_LEFT)
+    assert browser.run(reached) == "TECHNIQUE"
+    details.find_element(By.TAG_NAME, "summary").click()
+    browser.wait("return shown()[0].textContent === 'The'")
+    browser.driver.switch_to.active_element.send_keys(Keys.TAB)
+    buttons[3].click()
+    word = next(word for word in explanation.report.words if word.text == "is")
+    assert buttons[3].text == "is"
+    assert_drawn(browser, explanation, "raw", word.token_indices, 0.5)
+    buttons[3].send_keys(Keys.END)
+    assert browser.run(reached) == "normal"
+    browser.run("words[0].focus()")
+    details.find_element(By.TAG_NAME, "summary").click()
+    browser.wait("return words.filter((word) => word.tabIndex === 0)[0].textContent === 'TECHNIQUE'")
+    console, _ = browser.logs()
+    assert console == []
 
 
 def test_a_faint_map_is_stretched_only_on_request_and_then_says_so(browser: Page, tmp_path: Path) -> None:  # noqa: F811

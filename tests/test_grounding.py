@@ -42,6 +42,14 @@ def test_the_words_that_affirm_a_finding() -> None:
     assert affirming_tokens(report, ("pneumothorax", "consolidation")) == []
 
 
+def test_hedged_words_are_asked_where_they_lie_and_denied_ones_are_not() -> None:
+    report = report_of("FINDINGS: Left pleural effusion. Edema.")
+    for status, tokens in (("present", "Edema"), ("uncertain", "Edema"), ("absent", "")):
+        changed = replace(report.findings[1], status=status)
+        told = replace(report, findings=(report.findings[0], changed))
+        assert told_by(report, affirming_tokens(told, ("edema",))) == tokens
+
+
 def test_the_words_of_a_phrase() -> None:
     report = report_of("No effusion. FINDINGS: effusion, left.")
     assert told_by(report, phrase_tokens(report, "effusion, left")) == "effusionleft"

@@ -15,13 +15,13 @@ from medinterp.evaluation.localisation import (
     mean_masks,
     naming_tokens,
 )
-from medinterp.evaluation.reading import CALIBRATION_SEEDS_START, unseen_films
+from medinterp.evaluation.reading import CALIBRATION_SEEDS_START, Place, said_by, unseen_films
 from medinterp.phantom.films import TEST_SEEDS_START, cells_of, draw_film, facts_of
 from medinterp.phantom.findings import NAMES
-from medinterp.phantom.reports import write_report
+from medinterp.phantom.reports import Fact, write_report
 from medinterp.relevancy import METHODS
 from medinterp.report import build_report
-from medinterp.types import Film, Generation, ImageSpan
+from medinterp.types import Film, Finding, Generation, ImageSpan, Report, Word
 from tests.traces import make_trace
 
 
@@ -50,6 +50,23 @@ def test_bootstrap_draws_whole_films() -> None:
     alike = bootstrap_mean([[1.0] * 50, [0.0] * 50], rng)
     assert alike == {"value": 0.5, "low": 0.0, "high": 1.0}
     assert bootstrap_mean([], rng) == {"value": None, "low": None, "high": None}
+
+
+def test_only_what_is_affirmed_without_a_hedge_and_in_one_zone_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodule = Finding(0, "nodule", "present", "left", ("upper",), 0, 6, (0,))
+    told = [
+        dataclasses.replace(nodule, status="uncertain", zones=("lower",)),
+        nodule,
+        dataclasses.replace(nodule, name="consolidation", zones=("upper", "mid")),
+        dataclasses.replace(nodule, name="edema", status="uncertain"),
+        dataclasses.replace(nodule, name="tube", section="IMPRESSION"),
+    ]
+    monkeypatch.setattr("medinterp.evaluation.reading.parse_findings", lambda text: tuple(told))
+    assert said_by("") == {"nodule": Place("left", "upper"), "consolidation": Place("left", None)}
+    words = (Word(0, "Nodule", 0, 6, (4,), -1.0, 0.5),)
+    report = Report("Nodule", (), words, (), tuple(told[1:]), True)
+    assert naming_tokens(report, Fact("nodule", "left", "upper", "small")) == [4]
+    assert naming_tokens(report, Fact("edema", "left", "upper", "small")) == []
 
 
 def test_a_model_that_looks_at_what_it_names_is_found_to() -> None:

@@ -84,3 +84,14 @@ def test_the_real_tokenizer_too(text: str) -> None:
     decoded, offsets = decode_offsets(tokenizer, ids)
     assert decoded == text
     assert joined(text, offsets) == text
+
+
+def test_the_marks_of_a_thought_are_kept_though_they_are_control_tokens() -> None:
+    """Gemma 4 thinks between two special tokens; skipping them would run the thought into the report."""
+    tokenizer = small_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|channel>", "<channel|>"]})
+    opening, closing = tokenizer.convert_tokens_to_ids(["<|channel>", "<channel|>"])
+    thought, answer = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("thought\nhm", "no tube"))
+    text, offsets = decode_offsets(tokenizer, [opening, *thought, closing, *answer])
+    assert text == "<|channel>thought\nhm<channel|>no tube" == joined(text, offsets)
+    assert text[slice(*offsets[0])] == "<|channel>"

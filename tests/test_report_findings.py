@@ -1,15 +1,20 @@
-"""Findings come back out of every report that phantom can write, and out of MedGemma's prose."""
+"""Findings come back out of every report that phantom can write, of MedGemma's prose and of radiologists'."""
 
 from __future__ import annotations
+
+import re
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom.sr.codedict import codes
 
 from medinterp.phantom.findings import NAMES, TUBE_LEVELS, ZONES
 from medinterp.phantom.reports import Fact, write_report
-from medinterp.report import parse_findings
+from medinterp.report import parse_findings, read_report
+from medinterp.report.lexicon import lexicon
+from medinterp.types import Finding
 
 SECTION_OF = {
     "DEVICES": ("tube", "pacemaker"),
@@ -20,12 +25,19 @@ SECTION_OF = {
 }
 SIZES = ("small", "moderate", "large")
 
-Said = tuple[str | None, str, bool, str | None, str | None]
+Said = tuple[str | None, str, str, str | None, tuple[str, ...]]
+
+
+def named(text: str) -> list[Finding]:
+    """The findings that are named themselves: not the absences of a normal statement, which share its span."""
+    findings = parse_findings(text)
+    spans = [(finding.start, finding.end) for finding in findings]
+    return [f for f in findings if spans.count((f.start, f.end)) == 1 and "ormal" not in text[f.start : f.end]]
 
 
 def said(text: str) -> list[Said]:
-    """(section, name, present, side, zone) of every mention, in order."""
-    return [(f.section, f.name, f.present, f.side, f.zone) for f in parse_findings(text)]
+    """(section, name, status, side, zones) of every finding that is named, in order."""
+    return [(f.section, f.name, f.status, f.side, f.zones) for f in named(text)]
 
 
 def true_of(facts: list[Fact], text: str) -> list[Said]:
@@ -38,15 +50,21 @@ def true_of(facts: list[Fact], text: str) -> list[Said]:
             mine = [fact for fact in facts if fact.name == name]
             if mine:
                 side = "bilateral" if len(mine) == 2 else mine[0].side
-                zones = {fact.zone for fact in mine}
-                body.append((section, name, True, side, zones.pop() if len(zones) == 1 else None))
-                impression.append(("IMPRESSION", name, True, side, mine[0].zone if len(mine) == 1 else None))
+                body.append((section, name, "present", side, told_zones(name, mine)))
+                impression.append(
+                    ("IMPRESSION", name, "present", side, told_zones(name, mine) if len(mine) == 1 else ())
+                )
             elif "Heart size is normal" not in text or name != "cardiomegaly":
-                denied.append((section, name, False, None, None))
+                denied.append((section, name, "absent", None, ()))
         body += denied
         if section == "HEART" and "not widened" in text:
-            body.append(("MEDIASTINUM", "mediastinal widening", False, None, None))
+            body.append(("MEDIASTINUM", "mediastinal widening", "absent", None, ()))
     return body + impression
+
+
+def told_zones(name: str, facts: list[Fact]) -> tuple[str, ...]:
+    """The zones that a report tells of a finding, in the order that it tells them: the right before the left."""
+    return tuple(dict.fromkeys(fact.zone for fact in facts if fact.zone is not None))
 
 
 def random_facts(rng: np.random.Generator) -> list[Fact]:
@@ -122,21 +140,21 @@ masses are identified.
 
 def test_medgemmas_structured_prose() -> None:
     assert said(MEDGEMMA) == [
-        ("DEVICES", "tube", True, None, "mid"),
-        ("DEVICES", "pacemaker", True, "left", None),
-        ("LUNGS", "consolidation", True, "right", "lower"),
-        ("LUNGS", "pneumonia", True, None, None),
-        ("LUNGS", "nodule", False, None, None),
-        ("LUNGS", "nodule", False, None, None),
-        ("PLEURA", "pleural effusion", True, "bilateral", None),
-        ("PLEURA", "pneumothorax", False, None, None),
-        ("HEART", "cardiomegaly", True, None, None),
-        ("BONES", "fracture", False, None, None),
-        ("BONES", "rib fracture", True, "left", None),
-        ("IMPRESSION", "cardiomegaly", True, None, None),
-        ("IMPRESSION", "pleural effusion", True, "bilateral", None),
-        ("IMPRESSION", "consolidation", True, "right", "lower"),
-        ("IMPRESSION", "pneumonia", True, None, None),
+        ("DEVICES", "tube", "present", None, ("mid",)),
+        ("DEVICES", "pacemaker", "present", "left", ()),
+        ("LUNGS", "opacity", "present", "right", ("lower",)),
+        ("LUNGS", "pneumonia", "uncertain", "right", ("lower",)),
+        ("LUNGS", "nodule", "absent", None, ()),
+        ("LUNGS", "nodule", "absent", None, ()),
+        ("PLEURA", "pleural effusion", "present", "bilateral", ()),
+        ("PLEURA", "pneumothorax", "absent", None, ()),
+        ("HEART", "cardiomegaly", "present", None, ()),
+        ("BONES", "fracture", "absent", None, ()),
+        ("BONES", "rib fracture", "present", "left", ()),
+        ("IMPRESSION", "cardiomegaly", "present", None, ()),
+        ("IMPRESSION", "pleural effusion", "present", "bilateral", ()),
+        ("IMPRESSION", "opacity", "present", "right", ("lower",)),
+        ("IMPRESSION", "pneumonia", "uncertain", "right", ("lower",)),
     ]
 
 
@@ -146,137 +164,294 @@ def test_medgemmas_list_of_findings() -> None:
         "* **Heart:** The heart size is normal.\n* **Bones:** No acute bony abnormalities are seen.\n\n"
         "**Impression:**\n\nNo acute cardiopulmonary process."
     )
+    report = read_report(text)
     assert said(text) == [
-        ("Lungs", "consolidation", False, None, None),
-        ("Lungs", "pneumothorax", False, None, None),
-        ("Lungs", "pleural effusion", False, None, None),
+        ("Lungs", "consolidation", "absent", None, ()),
+        ("Lungs", "pneumothorax", "absent", None, ()),
+        ("Lungs", "pleural effusion", "absent", None, ()),
     ]
+    assert {f.name for f in report.findings if f.section == "Heart"} == {"cardiomegaly"}
+    assert not [f for f in report.findings if f.section in ("Bones", "Impression")]
+    assert {sentence.reading for sentence in report.sentences} == {"read"}
+
+
+def statuses(text: str) -> list[tuple[str, str]]:
+    """(name, status) of what is named."""
+    return [(finding.name, finding.status) for finding in named(text)]
+
+
+PRESENT, UNCERTAIN, ABSENT = "present", "uncertain", "absent"
+STATUSES: list[tuple[str, list[tuple[str, str]]]] = [
+    # What stands before a comma is not denied by what is denied behind it.
+    ("Small left pleural effusion, no pneumothorax.", [("pleural effusion", PRESENT), ("pneumothorax", ABSENT)]),
+    ("Cardiomegaly, no edema.", [("cardiomegaly", PRESENT), ("edema", ABSENT)]),
+    ("Large right pneumothorax, no midline shift.", [("pneumothorax", PRESENT), ("mediastinal shift", ABSENT)]),
+    (
+        "Consolidation, no effusion, no pneumothorax.",
+        [("consolidation", PRESENT), ("pleural effusion", ABSENT), ("pneumothorax", ABSENT)],
+    ),
+    ("Pneumothorax: no. Effusion: none.", [("pneumothorax", ABSENT), ("pleural effusion", ABSENT)]),
+    ("Pneumothorax, none.", [("pneumothorax", ABSENT)]),
+    ("Pneumothorax, no.", [("pneumothorax", ABSENT)]),
+    # What a denied sign would suggest is denied with it.
+    ("There is no opacity to suggest pneumonia.", [("opacity", ABSENT), ("pneumonia", ABSENT)]),
+    ("No focal opacity suggestive of pneumonia.", [("opacity", ABSENT), ("pneumonia", ABSENT)]),
+    ("No consolidation consistent with pneumonia.", [("consolidation", ABSENT), ("pneumonia", ABSENT)]),
+    ("No findings suggesting edema.", [("edema", ABSENT)]),
+    ("No effusion, findings suggest edema.", [("pleural effusion", ABSENT), ("edema", UNCERTAIN)]),
+    # Hedges, on both sides.
+    ("Opacity, which may represent pneumonia.", [("opacity", PRESENT), ("pneumonia", UNCERTAIN)]),
+    ("Atelectasis versus pneumonia.", [("atelectasis", UNCERTAIN), ("pneumonia", UNCERTAIN)]),
+    ("Right basilar atelectasis or infiltrate.", [("atelectasis", UNCERTAIN), ("infiltrate", UNCERTAIN)]),
+    ("Pulmonary edema cannot be excluded.", [("edema", UNCERTAIN)]),
+    ("Question of a left pneumothorax.", [("pneumothorax", UNCERTAIN)]),
+    ("Findings concerning for pneumonia.", [("pneumonia", UNCERTAIN)]),
+    ("Correlate for pneumonia.", [("pneumonia", UNCERTAIN)]),
+    ("Possible small effusion, probable atelectasis.", [("pleural effusion", UNCERTAIN), ("atelectasis", UNCERTAIN)]),
+    (
+        "The differential includes edema, pneumonia and hemorrhage.",
+        [("edema", UNCERTAIN), ("pneumonia", UNCERTAIN), ("hemorrhage", UNCERTAIN)],
+    ),
+    ("The heart may be enlarged.", [("cardiomegaly", UNCERTAIN)]),
+    ("Borderline heart size.", [("cardiomegaly", UNCERTAIN)]),
+    ("Pneumonia is possible.", [("pneumonia", UNCERTAIN)]),
+    ("Opacity consistent with pneumonia.", [("opacity", PRESENT), ("pneumonia", PRESENT)]),
+    ("No definite effusion.", [("pleural effusion", ABSENT)]),
+    ("Pneumonia is unlikely.", [("pneumonia", ABSENT)]),
+    # Contractions.
+    ("There isn't an effusion.", [("pleural effusion", ABSENT)]),
+    ("I don't see a pneumothorax.", [("pneumothorax", ABSENT)]),
+    ("The film doesn’t show consolidation.", [("consolidation", ABSENT)]),
+    ("Pneumothorax isn't seen.", [("pneumothorax", ABSENT)]),
+    ("The pneumothorax hasn't resolved.", [("pneumothorax", PRESENT)]),
+    ("The effusion has not cleared.", [("pleural effusion", PRESENT)]),
+    ("I can't rule out a small pneumothorax.", [("pneumothorax", UNCERTAIN)]),
+    # How far a denial reaches.
+    ("No edema with bilateral tiny nodules.", [("edema", ABSENT), ("nodule", PRESENT)]),
+    ("No effusion seen, dense nodule in the left lung.", [("pleural effusion", ABSENT), ("nodule", PRESENT)]),
+    ("No pneumothorax the heart is enlarged", [("pneumothorax", ABSENT), ("cardiomegaly", PRESENT)]),
+    ("No edema, large effusion.", [("edema", ABSENT), ("pleural effusion", PRESENT)]),
+    (
+        "No consolidation, large effusion or pneumothorax.",
+        [("consolidation", ABSENT), ("pleural effusion", ABSENT), ("pneumothorax", ABSENT)],
+    ),
+    (
+        "The lungs are free of consolidation, effusion, or pneumothorax.",
+        [("consolidation", ABSENT), ("pleural effusion", ABSENT), ("pneumothorax", ABSENT)],
+    ),
+    ("Neither pneumothorax nor effusion is seen.", [("pneumothorax", ABSENT), ("pleural effusion", ABSENT)]),
+    (
+        "No effusion is seen, nor is there a pneumothorax.",
+        [("pleural effusion", ABSENT), ("pneumothorax", ABSENT)],
+    ),
+    (
+        "No effusion or pneumothorax, mild cardiomegaly.",
+        [("pleural effusion", ABSENT), ("pneumothorax", ABSENT), ("cardiomegaly", PRESENT)],
+    ),
+    ("Hyperinflated without focal consolidation.", [("hyperinflation", PRESENT), ("consolidation", ABSENT)]),
+    ("The nodular density seen before was a nipple shadow.", [("nodule", ABSENT), ("nipple shadow", PRESENT)]),
+    ("The heart is not enlarged.", [("cardiomegaly", ABSENT)]),
+    ("No cardiac enlargement.", [("cardiomegaly", ABSENT)]),
+    ("Cardiac enlargement is seen.", [("cardiomegaly", PRESENT)]),
+    ("**Cardiac silhouette**: Enlarged", [("cardiomegaly", PRESENT)]),
+    ("No change in the moderate left pleural effusion.", [("pleural effusion", PRESENT)]),
+    ("| Pneumothorax | Absent |\n| Effusion | Present |", [("pneumothorax", ABSENT), ("pleural effusion", PRESENT)]),
+    ("No evidence of:\n- pneumothorax\n- effusion", [("pneumothorax", ABSENT), ("pleural effusion", ABSENT)]),
+    ("Is there an effusion? No.", [("pleural effusion", ABSENT)]),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), STATUSES)
+def test_status(text: str, expected: list[tuple[str, str]]) -> None:
+    assert statuses(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "hedge"),
+    [
+        ("Opacity, which may represent pneumonia.", "may represent"),
+        ("Pulmonary edema cannot be excluded.", "cannot be excluded"),
+        ("Atelectasis versus pneumonia.", "versus"),
+        ("Concerning for pneumonia.", "Concerning for"),
+        ("Pneumonia: possible.", "possible"),
+    ],
+)
+def test_a_hedge_has_the_span_of_its_words(text: str, hedge: str) -> None:
+    (span,) = {finding.hedge for finding in parse_findings(text) if finding.status == "uncertain"}
+    assert span is not None
+    assert text[span[0] : span[1]] == hedge
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("The heart is not enlarged.", [("cardiomegaly", False, None, None)]),
-        ("No cardiac enlargement.", [("cardiomegaly", False, None, None)]),
-        ("Cardiac enlargement is seen.", [("cardiomegaly", True, None, None)]),
-        ("The heart is enlarged.", [("cardiomegaly", True, None, None)]),
-        ("The left pneumothorax has resolved.", [("pneumothorax", False, "left", None)]),
-        ("Right apical pneumothorax is no longer seen.", [("pneumothorax", False, "right", "apical")]),
-        (
-            "The lungs are free of consolidation, effusion, or pneumothorax.",
-            [(name, False, None, None) for name in ("consolidation", "pleural effusion", "pneumothorax")],
-        ),
-        (
-            "Neither pneumothorax nor effusion is seen.",
-            [("pneumothorax", False, None, None), ("pleural effusion", False, None, None)],
-        ),
-        (
-            "Consolidation in the left lower lobe but no effusion.",
-            [("consolidation", True, "left", "lower"), ("pleural effusion", False, None, None)],
-        ),
+        ("The left pneumothorax has resolved.", [("pneumothorax", "left", ())]),
+        ("Right apical pneumothorax is no longer seen.", [("pneumothorax", "right", ("apical",))]),
         (
             "No left effusion. Right pneumothorax is small.",
-            [("pleural effusion", False, "left", None), ("pneumothorax", True, "right", None)],
+            [("pleural effusion", "left", ()), ("pneumothorax", "right", ())],
         ),
-        ("No change in the moderate left pleural effusion.", [("pleural effusion", True, "left", None)]),
-        ("Pulmonary edema cannot be excluded.", [("edema", True, None, None)]),
         (
             "A new moderate right pleural effusion with adjacent atelectasis.",
-            [("pleural effusion", True, "right", None), ("atelectasis", True, "right", None)],
+            [("pleural effusion", "right", ()), ("atelectasis", "right", ())],
         ),
-        (
-            "Lungs are hyperinflated without focal consolidation.",
-            [("hyperinflation", True, None, None), ("consolidation", False, None, None)],
-        ),
-        (
-            "Pneumothorax: None. Effusion: small left.",
-            [("pneumothorax", False, None, None), ("pleural effusion", True, "left", None)],
-        ),
-        ("Interval removal of the endotracheal tube.", [("tube", False, None, None)]),
-        ("The ET tube tip is high, 7 cm above the carina.", [("tube", True, None, "high")]),
-        ("Endotracheal tube in place. Its tip is low.", [("tube", True, None, "low")]),
-        ("Consolidation in the left and right lower zones.", [("consolidation", True, "bilateral", "lower")]),
+        ("The ET tube tip is high, 7 cm above the carina.", [("tube", None, ("high",))]),
+        ("Endotracheal tube in place. Its tip is low.", [("tube", None, ("low",))]),
+        ("Consolidation in the left and right lower zones.", [("consolidation", "bilateral", ("lower",))]),
         (
             "Bilateral consolidation, small in the right upper zone and large in the left lower zone.",
-            [("consolidation", True, "bilateral", None)],
+            [("consolidation", "bilateral", ("upper", "lower"))],
         ),
-        ("Nodule in the right mid-lung zone.", [("nodule", True, "right", "mid")]),
-        ("The left lung is clear. No nodule on the right.", [("nodule", False, "right", None)]),
-        ("A 2 cm mass projects\nover the left upper lobe.", [("nodule", True, "left", "upper")]),
-        ("Nasogastric tube in the stomach.", [("nasogastric tube", True, None, None)]),
-        # What stands before a comma is not denied by what is denied behind it.
+        ("Nodule in the right mid-lung zone.", [("nodule", "right", ("mid",))]),
+        ("A 2 cm mass projects\nover the left upper lobe.", [("nodule", "left", ("upper",))]),
+        ("RLL pneumonia.", [("pneumonia", "right", ("lower",))]),
+        ("LUL nodule.", [("nodule", "left", ("upper",))]),
+        ("Lingular consolidation.", [("consolidation", "left", ("mid",))]),
+        ("R effusion.", [("pleural effusion", "right", ())]),
+        ("B/l effusions.", [("pleural effusion", "bilateral", ())]),
+        ("Atelectasis at both bases.", [("atelectasis", "bilateral", ("lower",))]),
+        ("Opacity in the upper and lower lobes.", [("opacity", None, ("upper", "lower"))]),
+        ("The right lung shows an infiltrate, the left is clear.", [("infiltrate", "right", ())]),
+        ("Right pneumothorax, best seen with the left side down.", [("pneumothorax", "right", ())]),
+        (
+            "Effusion and atelectasis on the left.",
+            [("pleural effusion", "left", ()), ("atelectasis", "left", ())],
+        ),
+        (
+            "Left basilar atelectasis, no effusion.",
+            [("atelectasis", "left", ("lower",)), ("pleural effusion", None, ())],
+        ),
         (
             "Small left pleural effusion, no pneumothorax.",
-            [("pleural effusion", True, "left", None), ("pneumothorax", False, None, None)],
+            [("pleural effusion", "left", ()), ("pneumothorax", None, ())],
         ),
-        ("Cardiomegaly, no edema.", [("cardiomegaly", True, None, None), ("edema", False, None, None)]),
+        ("**Right Lung:**\n* There is consolidation.", [("consolidation", "right", ())]),
+        ("Pacemaker leads in the right atrium.", [("pacemaker", None, ())]),
+    ],
+)
+def test_side_and_zones(text: str, expected: list[tuple[str, str | None, tuple[str, ...]]]) -> None:
+    assert [(finding.name, finding.side, finding.zones) for finding in named(text)] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "change", "status"),
+    [
+        ("New right effusion.", "pleural effusion", "new", PRESENT),
+        ("The effusion is unchanged.", "pleural effusion", "unchanged", PRESENT),
+        ("No change in the left effusion.", "pleural effusion", "unchanged", PRESENT),
+        ("The effusion has increased in size.", "pleural effusion", "larger", PRESENT),
+        ("Improving edema.", "edema", "smaller", PRESENT),
+        ("The edema has nearly resolved.", "edema", "smaller", PRESENT),
+        ("The pneumothorax has resolved.", "pneumothorax", "resolved", ABSENT),
+        ("Interval removal of the endotracheal tube.", "tube", "removed", ABSENT),
+        ("There is an effusion.", "pleural effusion", None, PRESENT),
+    ],
+)
+def test_change(text: str, name: str, change: str | None, status: str) -> None:
+    (finding,) = parse_findings(text)
+    assert (finding.name, finding.change, finding.status) == (name, change, status)
+
+
+@pytest.mark.parametrize(
+    ("text", "mentions"),
+    [
+        ("**Disclaimer:** this cannot rule out a fracture", [("fracture", "disclaimer")]),
+        ("Evaluate for pneumonia.", [("pneumonia", "indication")]),
+        ("CT to exclude a mass.", [("nodule", "advice")]),
+        ("History of pneumothorax.", [("pneumothorax", "history")]),
+        ("This could be benign, such as a granuloma.", [("granuloma", "example")]),
+        ("Fracture of the left femur.", [("fracture", "elsewhere")]),
+        ("Calcified granulomas in the spleen.", [("granuloma", "elsewhere")]),
+        ("INDICATION: pneumonia\nFINDINGS: Normal.", [("pneumonia", "indication")]),
+        ("Comparison: film with an effusion.\nFindings: Normal.", [("pleural effusion", "comparison")]),
         (
-            "Large right pneumothorax, no midline shift.",
-            [("pneumothorax", True, "right", None)],
-        ),
-        (
-            "Consolidation, no effusion, no pneumothorax.",
-            [
-                ("consolidation", True, None, None),
-                ("pleural effusion", False, None, None),
-                ("pneumothorax", False, None, None),
-            ],
-        ),
-        (
-            "Pneumothorax: no. Effusion: none.",
-            [("pneumothorax", False, None, None), ("pleural effusion", False, None, None)],
-        ),
-        ("Pneumothorax, none.", [("pneumothorax", False, None, None)]),
-        ("Pneumothorax, no.", [("pneumothorax", False, None, None)]),
-        # What a denied sign would suggest is denied with it.
-        (
-            "There is no opacity to suggest pneumonia.",
-            [("consolidation", False, None, None), ("pneumonia", False, None, None)],
-        ),
-        (
-            "No focal opacity suggestive of pneumonia.",
-            [("consolidation", False, None, None), ("pneumonia", False, None, None)],
-        ),
-        (
-            "No consolidation consistent with pneumonia.",
-            [("consolidation", False, None, None), ("pneumonia", False, None, None)],
-        ),
-        ("No findings suggesting edema.", [("edema", False, None, None)]),
-        (
-            "No effusion, findings suggest edema.",
-            [("pleural effusion", False, None, None), ("edema", True, None, None)],
-        ),
-        # Contractions.
-        ("There isn't an effusion.", [("pleural effusion", False, None, None)]),
-        ("I don't see a pneumothorax.", [("pneumothorax", False, None, None)]),
-        ("The film doesn’t show consolidation.", [("consolidation", False, None, None)]),
-        ("Pneumothorax isn't seen.", [("pneumothorax", False, None, None)]),
-        ("The pneumothorax hasn't resolved.", [("pneumothorax", True, None, None)]),
-        ("The effusion has not cleared.", [("pleural effusion", True, None, None)]),
-        ("I can't rule out a small pneumothorax.", [("pneumothorax", True, None, None)]),
-        # How far a denial reaches.
-        ("No edema with bilateral tiny nodules.", [("edema", False, None, None), ("nodule", True, "bilateral", None)]),
-        (
-            "No effusion seen, dense nodule in the left lung.",
-            [("pleural effusion", False, None, None), ("nodule", True, "left", None)],
-        ),
-        (
-            "No pneumothorax the heart is enlarged",
-            [("pneumothorax", False, None, None), ("cardiomegaly", True, None, None)],
-        ),
-        ("No edema, large effusion.", [("edema", False, None, None), ("pleural effusion", True, None, None)]),
-        (
-            "No consolidation, large effusion or pneumothorax.",
-            [(name, False, None, None) for name in ("consolidation", "pleural effusion", "pneumothorax")],
-        ),
-        (
-            "No effusion is seen, nor is there a pneumothorax.",
-            [("pleural effusion", False, None, None), ("pneumothorax", False, None, None)],
+            "**Differential Diagnosis:**\n1. Pneumonia\n2. Edema",
+            [("pneumonia", "differential"), ("edema", "differential")],
         ),
     ],
 )
-def test_prose(text: str, expected: list[tuple[str, bool, str | None, str | None]]) -> None:
-    assert [mention[1:] for mention in said(text)] == expected
+def test_what_is_no_statement_about_the_film_is_a_mention_with_its_role(
+    text: str, mentions: list[tuple[str, str]]
+) -> None:
+    report = read_report(text)
+    assert [(mention.name, mention.role) for mention in report.mentions] == mentions
+    assert not [finding for finding in report.findings if finding.status != "absent"]
+
+
+@pytest.mark.parametrize(
+    ("text", "span", "names"),
+    [
+        ("The heart size is normal.", "heart size is normal", {"cardiomegaly"}),
+        ("Heart size and mediastinal contours are normal.", None, {"cardiomegaly", "mediastinal widening"}),
+        ("The left lung is clear.", "left lung is clear", {"consolidation", "opacity", "nodule", "atelectasis"}),
+        ("Lungs: Clear.", "Clear", {"consolidation", "opacity", "nodule", "atelectasis"}),
+        ("The trachea is midline.", "trachea is midline", {"mediastinal shift"}),
+    ],
+)
+def test_normal_statements_say_what_is_absent(text: str, span: str | None, names: set[str]) -> None:
+    findings = parse_findings(text)
+    assert {finding.status for finding in findings} == {"absent"}
+    assert names <= {finding.name for finding in findings}
+    if span is not None:
+        assert {text[finding.start : finding.end] for finding in findings} == {span}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["No acute cardiopulmonary process.", "The heart size is not normal.", "The lungs are not clear.", "Normal chest."],
+)
+def test_no_absence_that_nobody_wrote(text: str) -> None:
+    assert parse_findings(text) == ()
+
+
+def test_a_normal_statement_spares_what_its_sentence_affirms() -> None:
+    findings = parse_findings("The lungs are clear except for a nodule at the left base.")
+    assert [finding.status for finding in findings if finding.name == "nodule"] == ["present"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reading"),
+    [
+        ("There is a nodule.", "read"),
+        ("No acute cardiopulmonary process.", "read"),
+        ("Two views of the chest were obtained.", "other"),
+        ("Here's a breakdown of the findings:", "other"),
+        ("The stomach is upside down.", "unread"),
+    ],
+)
+def test_every_sentence_is_read_or_not_about_findings_or_unread(text: str, reading: str) -> None:
+    (sentence,) = read_report(text).sentences
+    assert (text[sentence.start : sentence.end].rstrip(".:"), sentence.reading) == (text.rstrip(".:"), reading)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Bibasilar atelectsis.", "atelectasis"),
+        ("Pleural efusion.", "pleural effusion"),
+        ("Cardiomegally.", "cardiomegaly"),
+        ("Pneumohtorax.", "pneumothorax"),
+        ("Pulmonary oedema.", "edema"),
+    ],
+)
+def test_long_words_are_read_with_one_letter_wrong(text: str, name: str) -> None:
+    assert [finding.name for finding in parse_findings(text)] == [name]
+
+
+@pytest.mark.parametrize(
+    "text", ["An injection and confusion.", "The rubs and the modules.", "Plural mess.", "A tuba."]
+)
+def test_real_and_short_words_are_no_misspellings(text: str) -> None:
+    assert parse_findings(text) == ()
+
+
+def test_the_table_has_names_with_codes() -> None:
+    terms = lexicon().terms
+    assert len(terms) >= 70
+    assert terms["pneumothorax"].snomed == "36118008"
+    of_dicom = {getattr(codes.SCT, name).value for name in codes.SCT.dir()}
+    assert {term.snomed for term in terms.values() if term.snomed is not None} <= of_dicom
+    assert all(term.radlex is None or re.fullmatch(r"RID\d+", term.radlex) for term in terms.values())
 
 
 def test_a_finding_names_its_words_and_its_place() -> None:
@@ -298,7 +473,16 @@ WORDS = ["no", "left", "right", "heart", "is", "enlarged", "nodule", "tube", "ti
 def test_whatever_the_text_every_name_is_found_once_and_in_order(words: list[str]) -> None:
     text = " ".join(words)
     findings = parse_findings(text)
-    assert [finding.start for finding in findings] == sorted({finding.start for finding in findings})
+    assert [finding.start for finding in findings] == sorted(finding.start for finding in findings)
     assert sum(finding.name == "nodule" for finding in findings) == words.count("nodule")
     assert sum("tube" in text[finding.start : finding.end] for finding in findings) == words.count("tube")
     assert all(finding.side in (None, "left", "right", "bilateral") for finding in findings)
+
+
+@given(st.text(max_size=200))
+@settings(deadline=None)
+def test_any_text_is_read(text: str) -> None:
+    report = read_report(text)
+    for finding in report.findings:
+        assert 0 <= finding.start < finding.end <= len(text)
+    assert [s.start for s in report.sentences] == sorted(s.start for s in report.sentences)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medinterp.report import find_sections
+from medinterp.report import find_sections, is_impression
 from medinterp.report.sections import section_at
 
 
@@ -81,3 +81,32 @@ def test_sections_are_in_order_and_are_the_text(parts: list[str]) -> None:
         assert reached <= section.start <= section.end <= len(text)
         assert text[section.start : section.end] == section.text
         reached = section.end
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "*Impression*: Normal.",
+        "IMPRESSION\nNormal.",
+        "IMPRESSION - Normal.",
+        "**Overall Impression:** Normal.",
+        "Conclusion: Normal.",
+        "**Final Answer:** Normal.",
+        "## Summary\nNormal.",
+        "FINDINGS: Clear. IMPRESSION: Normal.",
+        "**FINDINGS:** Clear. **IMPRESSION:** Normal.",
+    ],
+)
+def test_what_is_the_impression(text: str) -> None:
+    last = find_sections(text)[-1]
+    assert is_impression(last.name)
+    assert last.text == "Normal."
+
+
+@pytest.mark.parametrize("name", ["Findings", "Lungs", "Recommendations", "Clinical History", "Differential Diagnosis"])
+def test_what_is_not_the_impression(name: str) -> None:
+    assert not is_impression(name)
+
+
+def test_a_bold_diagnosis_in_a_list_is_no_section() -> None:
+    assert names("1. **Pneumonia**: there is consolidation.\n2. **Right lower lobe nodule:** 1 cm.") == []

@@ -143,3 +143,40 @@ def test_words_and_findings_know_their_section() -> None:
     nodule, heart = report.findings
     assert (nodule.name, nodule.section, nodule.word_indices) == ("nodule", "LUNGS", (2,))
     assert [report.words[k].text for k in heart.word_indices] == ["Enlarged", "heart"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("हिन्दी में रिपोर्ट", ["हिन्दी", "में", "रिपोर्ट"]),
+        ("বাংলা ভাষা", ["বাংলা", "ভাষা"]),
+        ("தமிழ் மொழி", ["தமிழ்", "மொழி"]),
+        ("شَدِيدٌ جِدًّا", ["شَدِيدٌ", "جِدًّا"]),
+        ("שָׁלוֹם עֲלֵיכֶם", ["שָׁלוֹם", "עֲלֵיכֶם"]),
+        ("右肺に結節。", ["右", "肺", "に", "結", "節"]),
+        ("肺部清晰", ["肺", "部", "清", "晰"]),
+        ("ไม่", ["ไ", "ม่"]),
+    ],
+)
+def test_words_of_other_scripts_end_where_unicode_says(text: str, words: list[str]) -> None:
+    assert [word.text for word in find_words(text, ())] == words
+
+
+def test_a_thought_is_a_part_of_its_own() -> None:
+    """Its tokens and words are kept, but it has no finding, no section and no sentence."""
+    report = report_of(["<unused94>", "thought\n", "Lungs: a nodule?", "<unused95>", "**Heart:**", " Enlarged", "."])
+    (thought,) = report.thinking
+    assert report.text[thought.start : thought.end] == "<unused94>thought\nLungs: a nodule?<unused95>"
+    assert thought.token_indices == (0, 1, 2, 3)
+    assert [section.name for section in report.sections] == ["Heart"]
+    assert [(finding.name, finding.status) for finding in report.findings] == [("cardiomegaly", "present")]
+    assert [sentence.start for sentence in report.sentences] == [report.text.index("Enlarged")]
+    assert [word.text for word in report.words] == ["Lungs", "a", "nodule", "Heart", "Enlarged"]
+    assert [word.section for word in report.words] == [None, None, None, None, "Heart"]
+
+
+@pytest.mark.parametrize("text", ["<unused94>thought a nodule", "<|channel>thought\na nodule<channel|>"])
+def test_a_thought_that_is_cut_off_and_one_of_gemma_4(text: str) -> None:
+    report = report_of([text])
+    assert [(thought.start, thought.end) for thought in report.thinking] == [(0, len(text))]
+    assert report.findings == ()

@@ -30,7 +30,7 @@ from medinterp.evaluation.sensitivity.results import MapShift, Margin, Said, Var
 from medinterp.evaluation.sensitivity.table import comparison_table, report_table, summary_table
 from medinterp.imaging.perturb import Perturbation, crop, flip
 from medinterp.report import build_report
-from medinterp.types import Film, Float32Array, Generation, ImageSpan
+from medinterp.types import Film, Finding, Float32Array, Generation, ImageSpan
 
 CELLS = 16
 
@@ -270,16 +270,17 @@ def test_reports_are_compared_finding_by_finding(monkeypatch: pytest.MonkeyPatch
     by_name = {variant.name: {one.name: one for one in variant.findings} for variant in result.variants}
     assert [variant.changed for variant in result.variants] == [False, True, True]
     assert {one.change for one in by_name["flip"].values()} == {"same"}
-    assert by_name["flip"]["nodule"].after == Said("left", "upper")
+    assert by_name["flip"]["nodule"].after == Said("present", "left", ("upper",))
     assert by_name["flip"]["nodule"].logprob_change is None
     assert by_name["flip"]["nodule"].shifts[0].bits == pytest.approx(0.0, abs=1e-6)
     gone = by_name["dark"]["nodule"]
-    assert (gone.change, gone.before, gone.after, gone.shifts) == ("gone", Said("left", "upper"), None, ())
+    assert (gone.change, gone.before, gone.after) == ("gone", Said("present", "left", ("upper",)), None)
+    assert gone.shifts == ()
     assert gone.logprob_change == pytest.approx((220 - 55) / 100)
     assert by_name["dark"]["pleural effusion"].change == "new"
     assert by_name["dark"]["pleural effusion"].logprob_change is None
     away = by_name["moved"]["nodule"]
-    assert (away.change, away.after) == ("moved", Said("right", "upper"))
+    assert (away.change, away.after) == ("moved", Said("present", "right", ("upper",)))
     assert away.shifts[0].other_answer and away.shifts[0].bits is not None and away.shifts[0].bits > 0.2
     table = report_table(result)
     assert "gone" in table and "left upper" in table and "+1.65" in table
@@ -301,11 +302,69 @@ def test_two_findings_of_one_name_are_told_apart(monkeypatch: pytest.MonkeyPatch
     result = compare_reports(reader, lit_film(), perturbations=[flip(), dark])
     by_name = {variant.name: variant for variant in result.variants}
     assert not by_name["flip"].changed
-    assert [one.before for one in by_name["flip"].findings] == [Said("left", "upper"), Said("right", "upper")]
-    assert [(one.before, one.after, one.change) for one in by_name["dark"].findings] == [
-        (Said("left", "upper"), Said("left", "lower"), "moved"),
-        (Said("right", "upper"), Said("right", "upper"), "same"),
+    assert [one.before for one in by_name["flip"].findings] == [
+        Said("present", "left", ("upper",)),
+        Said("present", "right", ("upper",)),
     ]
+    assert [(one.before, one.after, one.change) for one in by_name["dark"].findings] == [
+        (Said("present", "left", ("upper",)), Said("present", "left", ("lower",)), "moved"),
+        (Said("present", "right", ("upper",)), Said("present", "right", ("upper",)), "same"),
+    ]
+
+
+def test_a_hedge_is_a_change_that_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of parts that are written by hand: what is compared is how sure a report is."""
+    monkeypatch.setattr(
+        "medinterp.evaluation.sensitivity.reports.forced_logprobs", lambda *_: np.zeros(99, np.float32)
+    )
+    sure, unsure = ("nodule", "present", "left", ("upper", "mid")), ("nodule", "uncertain", "left", ("mid", "upper"))
+    denied, gone = ("edema", "absent", None, ()), ("edema", "uncertain", None, ())
+    both = (("tube", "uncertain", None, ()), ("tube", "present", None, ()))
+    elsewhere = ("nodule", "uncertain", "left", ())
+    on_film, on_dark, on_bright = (sure, gone, *both), (unsure, denied, both[0]), (elsewhere, gone, *both)
+
+    def findings(film: Film, question: str) -> str:
+        return {220: "film", 55: "dark", 255: "bright"}[int(film.pixels.max())]
+
+    texts = {"film": on_film, "dark": on_dark, "bright": on_bright}
+    reader: Any = Reader(findings)
+    generate = reader.generate
+
+    def generated(films: Sequence[Film], prompt: str | None, **options: Any) -> Generation:
+        generation = generate(films, prompt, **options)
+        told = texts[generation.report.text]
+        made = tuple(
+            Finding(index, name, status, side, zones, 0, 4, (0,))  # type: ignore[arg-type]
+            for index, (name, status, side, zones) in enumerate(told)
+        )
+        return replace(generation, report=replace(generation.report, findings=made))
+
+    reader.generate = generated
+    dark = Perturbation("dark", "dark", lambda pixels, rng, side: pixels // 4)
+    bright = Perturbation("bright", "bright", lambda pixels, rng, side: np.maximum(pixels, 255))
+    result = compare_reports(reader, lit_film(), methods=["raw"], perturbations=[dark, bright])
+    by_name = {variant.name: {one.name: one for one in variant.findings} for variant in result.variants}
+    hedged, lost, sure_before = (by_name["dark"][name] for name in ("nodule", "edema", "tube"))
+    assert (hedged.change, hedged.before, hedged.after) == ("hedged", Said(*sure[1:]), Said(*unsure[1:]))
+    assert hedged.shifts[0].other_answer and hedged.shifts[0].bits is not None
+    assert (lost.change, lost.before, lost.after) == ("gone", Said("uncertain", None, ()), None)
+    # Affirmed and hedged at one place is affirmed.
+    assert (sure_before.change, sure_before.before) == ("hedged", Said("present", None, ()))
+    assert [one.change for one in by_name["bright"].values()] == ["moved", "same", "same"]
+    assert by_name["bright"]["edema"].after == Said("uncertain", None, ())
+    assert [variant.changed for variant in result.variants] == [True, True]
+    table = report_table(result)
+    assert "left upper and mid" in table and "uncertain, left mid and upper" in table and "hedged" in table
+    again = compare_reports(reader, replace(lit_film(), pixels=lit_film().pixels // 4), perturbations=[back()])
+    assert {one.name: one.change for one in again.variants[0].findings} == {
+        "nodule": "affirmed",
+        "edema": "new",
+        "tube": "affirmed",
+    }
+
+
+def back() -> Perturbation:
+    return Perturbation("back", "as it was", lambda pixels, rng, side: pixels * 4)
 
 
 # ---- maps ----

@@ -12,6 +12,7 @@ from medinterp.api.store import pack_record, unpack_record
 from medinterp.errors import StoreError
 from medinterp.types import Film
 from tests.api_samples import sample_explanation
+from tests.report_samples import all_kinds_explained
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -47,13 +48,32 @@ def test_what_maps_were_made_with_comes_back() -> None:
     np.testing.assert_array_equal(again.disagreement, spread)
 
 
+def test_all_that_a_report_says_comes_back() -> None:
+    sample = all_kinds_explained()
+    again = unpack_record(pack_record(sample))
+    assert again.report == sample.report
+    assert {finding.status for finding in again.report.findings} == {"present", "uncertain", "absent"}
+    assert again.report.findings[0].hedge is not None and again.report.thinking and again.report.mentions
+
+
+def test_a_record_of_version_2_is_told_apart() -> None:
+    plain = msgpack.unpackb(pack_record(sample_explanation()), raw=False)
+    assert plain["version"] == 3
+    finding = plain["report"]["findings"][0]
+    del finding["status"], finding["zones"]
+    report = {**plain["report"], "findings": [{**finding, "present": False, "zone": None}]}
+    for blob in ({**plain, "version": 2, "report": report}, {**plain, "version": 2}):
+        with pytest.raises(StoreError, match="cannot be read by this version"):
+            unpack_record(msgpack.packb(blob))
+
+
 def test_a_record_is_plain_msgpack() -> None:
     plain = msgpack.unpackb(pack_record(sample_explanation()), raw=False, strict_map_key=True)
     assert set(plain) == {"version", "film", "report", "maps", "provenance"}
 
 
 @pytest.mark.parametrize(
-    "blob", [b"", b"\x80\x04K\x01.", b"\xc1", msgpack.packb({"version": 2}), msgpack.packb([1, 2])]
+    "blob", [b"", b"\x80\x04K\x01.", b"\xc1", msgpack.packb({"version": 3}), msgpack.packb([1, 2])]
 )
 def test_another_blob_is_refused(blob: bytes) -> None:
     with pytest.raises(StoreError):

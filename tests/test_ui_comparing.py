@@ -141,16 +141,17 @@ def test_the_whole_report_is_compared(page: Page, api: FakeApi, film: Path) -> N
     assert api.questions.asked[-1][1] == {"questions": (), "methods": ("raw",), "perturbations": tuple(ALL)}
     assert page.text("compared").splitlines() == [
         "The findings do not always hold",
-        "The same findings, on the same side and in the same zone, on 4 of 5 changed films.",
+        "The same findings, as certain, on the same side and in the same zones, on 4 of 5 changed films.",
     ]
     found = rows(page)
     assert found[0] == ["Finding", "On the film", "On the changed film", "", "log p, nats", "Raw attention, bits"]
     assert found[1] == ["Noise Gaussian noise, sigma 0.05 of the full range no finding in either report"]
     start = next(at for at, row in enumerate(found) if row[0].startswith("Contrast"))
-    assert found[start][0].endswith("1 same, 1 moved, 1 gone, 1 new")
-    assert found[start + 1 : start + 5] == [
+    assert found[start][0].endswith("1 same, 1 moved, 1 hedged, 1 gone, 1 new")
+    assert found[start + 1 : start + 6] == [
         ["pleural effusion", "left", "–", "− gone", "−6.30", "–"],
         ["nodule", "left upper", "left mid", "↔ moved", "−1.70", "0.310 *"],
+        ["atelectasis", "left lower", "uncertain, left lower", "? hedged", "−2.40", "0.150 *"],
         ["cardiomegaly", "–", "present", "+ new", "–", "–"],
         ["tube", "high", "high", "= same", "0.00", "0.002"],
     ]

@@ -16,7 +16,7 @@ from medinterp.api.problems import Problem
 from medinterp.api.schema import MethodsModel
 from medinterp.ui import create_app
 from tests.browser import Page, browser, chromium, foreign_requests, serve  # noqa: F401 - fixtures
-from tests.page_api import MEANING, NOTICE, PROMPT, TEXT, FakeApi, together
+from tests.page_api import MEANING, NOTICE, PROMPT, FakeApi, together
 from tests.page_fixtures import (  # noqa: F401 - fixtures
     FILE_NAME,
     HEARTS,
@@ -32,6 +32,7 @@ from tests.page_fixtures import (  # noqa: F401 - fixtures
     queries,
     wait_paths,
 )
+from tests.page_reports import TEXT, fake_report
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -308,7 +309,7 @@ def test_forget_and_download(page: Page, api: FakeApi, film: Path) -> None:
 
 def test_report_that_was_cut_off(page: Page, api: FakeApi, film: Path) -> None:
     """A report that ended at the token limit says so."""
-    api.complete = False
+    api.report = fake_report(complete=False)
     page.upload(film)
     page.read()
     assert page.text("cut").startswith(f"Cut off after {len(REPORT.tokens)} tokens.")

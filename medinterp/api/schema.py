@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from medinterp.api.arrays import Array
+from medinterp.types import FindingChange, FindingStatus, MentionRole, SentenceReading
 
 Time = Annotated[datetime, PlainSerializer(lambda time: time.isoformat(timespec="seconds"), return_type=str)]
 """A moment in UTC, ISO 8601 text in every encoding."""
@@ -72,17 +73,49 @@ class SectionModel(Model):
 
 
 class FindingModel(Model):
-    """A finding that the report affirms or denies."""
+    """A finding that the report states: affirmed, hedged or denied."""
 
     index: int
     name: str
-    present: bool
+    status: FindingStatus = Field(description="`uncertain`: hedged, by the words at `hedge`.")
     side: str | None = None
-    zone: str | None = None
+    zones: tuple[str, ...] = ()
+    start: int = Field(description="Of the finding's name, or of the normal statement that denies it.")
+    end: int
+    word_indices: tuple[int, ...]
+    section: str | None = None
+    hedge: tuple[int, int] | None = Field(default=None, description="Start and end of the words that hedge.")
+    change: FindingChange | None = Field(default=None, description="Against an earlier film, where one is told.")
+
+
+class MentionModel(Model):
+    """A finding's name that states nothing about this film."""
+
+    index: int
+    name: str
+    role: MentionRole
     start: int
     end: int
     word_indices: tuple[int, ...]
     section: str | None = None
+
+
+class SentenceModel(Model):
+    """A sentence of the report, and what became of it."""
+
+    start: int
+    end: int
+    reading: SentenceReading = Field(
+        description="`read`: its findings are in `findings`; `other`: not about findings; `unread`: not understood."
+    )
+
+
+class ThinkingModel(Model):
+    """What the model thought before it answered: no section, finding or sentence lies in it."""
+
+    start: int
+    end: int
+    token_indices: tuple[int, ...]
 
 
 class ReportModel(Model):
@@ -94,6 +127,9 @@ class ReportModel(Model):
     sections: tuple[SectionModel, ...]
     findings: tuple[FindingModel, ...]
     complete: bool = Field(description="False when the token limit cut the report off.")
+    mentions: tuple[MentionModel, ...]
+    sentences: tuple[SentenceModel, ...]
+    thinking: tuple[ThinkingModel, ...]
 
 
 class FilmWarningModel(Model):

@@ -87,19 +87,22 @@ class ComparisonModel(ComparedModel):
 
 
 class SaidModel(Model):
-    """What a report says of a finding that it affirms."""
+    """What a report says of a finding that it affirms or hedges."""
 
+    status: Literal["present", "uncertain"]
     side: str | None
-    zone: str | None
+    zones: tuple[str, ...]
 
 
 class FindingChangeModel(Model):
     """One finding in the report of the film and of the changed film."""
 
     name: str
-    before: SaidModel | None = Field(description="Null where the report does not affirm it.")
+    before: SaidModel | None = Field(description="Null where the report neither affirms nor hedges it.")
     after: SaidModel | None = Field(description="The same on the changed film, a mirrored one's sides exchanged back.")
-    change: Literal["same", "moved", "gone", "new"]
+    change: Literal["same", "moved", "hedged", "affirmed", "gone", "new"] = Field(
+        description="`moved`: to another place; at the same place `hedged`: no longer certain, `affirmed`: now certain."
+    )
     logprob_change: float | None = Field(
         description="What the words that name it gain on the changed film, nats; null if new, or mirrored."
     )

@@ -16,9 +16,28 @@ if TYPE_CHECKING:
 Result = dict[str, Any]
 
 
+_FILE_OF_LANGUAGE = """\
+FILE of --language holds JSON lines, each a text and what it states; blank lines and lines that start with # are
+skipped:
+  {"text": "LUNGS: Possible left upper nodule.",
+   "findings": [{"name": "nodule", "status": "uncertain", "side": "left", "zones": ["upper"], "change": null}],
+   "mentions": [{"name": "pneumothorax", "role": "history"}], "id": "7"}
+(on three lines here, on one in FILE). "mentions" and "id" may be left out, of a finding all but "name" and "status".
+What is left out is not asked for; "side": null, "zones": [] and "change": null ask for none.
+  status: present, uncertain (hedged) or absent; side: left, right, bilateral
+  change: new, unchanged, larger, smaller, resolved, removed
+  role: history, indication, comparison, technique, advice, disclaimer, differential, example, elsewhere
+"""
+
+
 def add(commands: Commands) -> None:
     """Add the command."""
-    evaluate = commands.add_parser("evaluate", help="measure a model and its maps, on films with known truth")
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="measure a model and its maps on films with known truth, or how report language is read",
+        epilog=_FILE_OF_LANGUAGE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     what = evaluate.add_mutually_exclusive_group(required=True)
     what.add_argument("--report", action="store_true", help="does it read what is there?")
     what.add_argument("--localisation", action="store_true", help="do maps lie on the finding that a word names?")
@@ -26,6 +45,12 @@ def add(commands: Commands) -> None:
     what.add_argument("--verdicts", action="store_true", help="how often is the verdict on a word right?")
     what.add_argument("--shortcut", action="store_true", help="marker-driven or nodule-driven? (of a shortcut model)")
     what.add_argument("--gate", action="store_true", help="does the film gate stop what is no film, and nothing else?")
+    what.add_argument(
+        "--language",
+        type=Path,
+        metavar="FILE",
+        help="are reports read right? against texts with what they state (below)",
+    )
     what.add_argument("--chexlocalize", type=Path, metavar="DIR", help="against radiologists' segmentations")
     what.add_argument("--ms-cxr", type=Path, metavar="DIR", help="against radiologists' boxes for phrases")
     evaluate.add_argument("--films", type=positive, default=None, help="how many (default: by part, 1000 for --maps)")
@@ -42,6 +67,14 @@ def add(commands: Commands) -> None:
     )
     maps.add_argument("--work", type=Path, default=Path(".cache/benchmark"), metavar="DIR", help="to go on from")
     maps.add_argument("--out", type=Path, default=None, metavar="DIR", help="benchmark.json, .md and .html")
+    language = evaluate.add_argument_group("of --language")
+    language.add_argument(
+        "--errors",
+        type=positive,
+        default=0,
+        metavar="N",
+        help="show the first N texts that were read wrong: report text!",
+    )
     evaluate.set_defaults(run=_evaluate)
 
 
@@ -50,6 +83,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         return _benchmark(options)
     if options.models and len(options.models) > 1:
         raise SelectionError("only --maps measures several models at once")
+    if options.language is not None:
+        return _language(options)
     if options.gate:
         return print_result(_gate(options.films or 500), options.json)
     if options.chexlocalize is not None or options.ms_cxr is not None:
@@ -84,6 +119,19 @@ def _gate(films: int) -> Result:
 
     with tqdm(total=films, desc="films", unit="film") as bar:
         return evaluate_gate(films, progress=bar.update)
+
+
+def _language(options: argparse.Namespace) -> int:
+    from medinterp.evaluation.language import judge, read_wanted, score
+    from medinterp.evaluation.language.table import error_list, score_table
+    from medinterp.report import read_report
+
+    judged = judge(read_wanted(options.language), read_report)
+    result = score(judged)
+    print(score_table(result))
+    if options.errors:
+        print("", error_list(judged, options.errors) or "no text was read wrong", sep="\n")
+    return print_result(result, options.json, quiet=True)
 
 
 def _report(generator: Generator, films: int, progress: Callable[[int], Any]) -> Result:

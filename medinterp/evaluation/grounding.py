@@ -58,7 +58,7 @@ def evaluate_grounding(
     progress: Callable[[int], None] | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Pointing, mass, mIoU and CNR of every method, over the items whose finding the model's report affirms.
+    """Pointing, mass, mIoU and CNR of every method, over the items whose finding the model's report affirms or hedges.
 
     items: those of one film stand together (as the readers of `datasets` give them); tuning: items of other films,
     of the validation split, that thresholds are chosen on; where there are none, the first half of the films that
@@ -67,10 +67,10 @@ def evaluate_grounding(
     CheXlocalize (Saporta et al. 2022).
 
     An item with a phrase is scored on the phrase, teacher-forced, when `force` is given. Every other item is scored
-    on the words by which the report affirms its finding: all mentions outside the impression, or those in it where
-    there are no others. An item that the report does not affirm has no map: it is counted (`not_affirmed`) and not
-    scored. The map is laid over the film at the mask's size. Beside
-    the methods stand a random map, the film's centre, and the mask as the grid shows it, each cell's covered share.
+    on the words by which the report names its finding without denying it: all outside the impression, or those in it
+    where there are no others. An item without such words has no map: it is counted (`not_affirmed`) and not scored.
+    The map is laid over the film at the mask's size. Beside the methods stand a random map, the film's centre, and the
+    mask as the grid shows it, each cell's covered share.
     progress gets 1 for every item, those for tuning included. 95 % intervals from a bootstrap over films.
 
     Raises DatasetError for a film that cannot be read, or whose sides are not those of its mask (see `check_films`).
@@ -116,12 +116,13 @@ def evaluate_grounding(
 
 
 def affirming_tokens(report: Report, names: Iterable[str]) -> list[int]:
-    """The tokens of every mention that affirms one of the names; none when the report affirms none.
+    """The tokens of every finding that has one of the names and is not denied; none when the report has none.
 
-    Mentions outside the impression, or in it where there are no others.
+    Those outside the impression, or in it where there are no others. A hedge ("possible pneumonia") denies nothing:
+    its words name the finding, and a map of them can be asked where it lies.
     """
     wanted = set(names)
-    told = [finding for finding in report.findings if finding.present and finding.name in wanted]
+    told = [finding for finding in report.findings if finding.status != "absent" and finding.name in wanted]
     outside = [finding for finding in told if not is_impression(finding.section)]
     words = {word for finding in outside or told for word in finding.word_indices}
     return sorted({token for word in words for token in report.words[word].token_indices})

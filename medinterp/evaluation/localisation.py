@@ -123,7 +123,7 @@ def _told_together(
 
 
 def naming_tokens(report: Report, fact: Fact) -> list[int]:
-    """The tokens by which a report affirms a finding outside its impression; none when it does not."""
+    """The tokens by which a report affirms a finding, unhedged, outside its impression; none when it does not."""
     for finding in report.findings:
         told = finding.present and finding.name == fact.name and finding.side in (fact.side, None)
         if told and not is_impression(finding.section):

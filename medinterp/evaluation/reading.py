@@ -17,8 +17,8 @@ from medinterp.phantom.films import (
     sample_film,
     size_in_cells,
 )
-from medinterp.report import find_findings, find_sections, find_words, is_impression
-from medinterp.types import Film, Finding
+from medinterp.report import is_impression, parse_findings
+from medinterp.types import Film
 
 CALIBRATION_SEEDS_START = 5_000_000
 """First seed of the films that calibration learns from: apart from training (0 and up) and from every test."""
@@ -27,20 +27,19 @@ FIRST_SEED = TEST_SEEDS_START + 100_000
 
 
 @dataclass(frozen=True)
-class Mention:
-    """What a report says of one name: the side ("bilateral" for both) and the zone, where it gives them."""
+class Place:
+    """Where a report says that one name is: the side ("bilateral" for both), and the zone where it gives just one."""
 
     side: str | None
     zone: str | None
 
 
-def said_by(text: str) -> dict[str, Mention]:
-    """The findings that a report affirms outside its impression."""
-    found: dict[str, Mention] = {}
-    findings: Sequence[Finding] = find_findings(text, find_words(text, ()), find_sections(text))
-    for finding in findings:
+def said_by(text: str) -> dict[str, Place]:
+    """The findings that a report affirms without a hedge, outside its impression."""
+    found: dict[str, Place] = {}
+    for finding in parse_findings(text):
         if finding.present and not is_impression(finding.section) and finding.name not in found:
-            found[finding.name] = Mention(finding.side, finding.zone)
+            found[finding.name] = Place(finding.side, finding.zones[0] if len(finding.zones) == 1 else None)
     return found
 
 
@@ -117,9 +116,7 @@ def evaluate_reading(
         if removals:
             after = [said_by(text) for text in write_reports([film for _, film in removals])]
             totals["removed"] += len(removals)
-            totals["removed_gone"] += sum(
-                name not in said for (name, _), said in zip(removals, after, strict=True)
-            )
+            totals["removed_gone"] += sum(name not in said for (name, _), said in zip(removals, after, strict=True))
         if progress is not None:
             progress(len(part))
     return {

@@ -7,13 +7,14 @@ import re
 from pathlib import Path
 
 from medinterp.export import document, html, npz
+from medinterp.export.chips import tokens_of
 from medinterp.relevancy import select_map, word_maps
 from medinterp.render import RenderOptions, encode_png, overlay, report_range
 from medinterp.types import Explanation
 
 
 def write_folder(explanation: Explanation, directory: Path) -> list[Path]:
-    """Write report.json, maps.npz, report.html and an overlay for each affirmed finding and method.
+    """Write report.json, maps.npz, report.html and an overlay for each method and finding that is not denied.
 
     Overlays are called finding-K-NAME-METHOD.png. Returns the paths that were written.
     """
@@ -24,8 +25,8 @@ def write_folder(explanation: Explanation, directory: Path) -> list[Path]:
     written[2].write_text(html(explanation), encoding="utf-8")
     report = explanation.report
     for finding in report.findings:
-        tokens = [token for k in finding.word_indices for token in report.words[k].token_indices]
-        if not finding.present or not tokens:
+        tokens = tokens_of(report, finding)
+        if finding.status == "absent" or not tokens:
             continue
         for method, pack in explanation.packs.items():
             options = RenderOptions()

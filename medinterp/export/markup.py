@@ -1,14 +1,18 @@
-"""A report's text as HTML: sections, words that are buttons, findings. All text is escaped here."""
+"""A report's text as HTML: sections, words that are buttons, what was thought before. All text is escaped here."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from html import escape
 
-from medinterp.types import Explanation, Finding, Report
+from medinterp.export.chips import STATUSES
+from medinterp.types import Explanation, Report
 
 _MARKDOWN = re.compile(r"[*_#:>]")
+_THINKING_MARKS = re.compile(r"(\s*(?:<unused94>(?:thought\b)?)?\s*)(.*?)(?:\s*(?:<unused95>)?\s*)", re.DOTALL)
+_UNREAD = '<span class="unread" title="not understood: no finding was taken from this sentence">'
 
 
 def warnings_html(explanation: Explanation) -> str:
@@ -31,7 +35,7 @@ def _count(warnings: int) -> str:
 
 
 def report_html(report: Report) -> str:
-    """The report with its headings; every word that tokens wrote is a button.
+    """The report with its headings, and what was thought folded away; every word that tokens wrote is a button.
 
     A button carries data-selection: the word's place in `selections` (medinterp.export.page).
     """
@@ -40,44 +44,58 @@ def report_html(report: Report) -> str:
     for section in sorted(report.sections, key=lambda section: section.start):
         # The heading is the last line before the body; what stands above it is a paragraph of its own.
         stop = at + len(report.text[at : section.start].rstrip())
-        lead = max(at, report.text.rfind("\n", at, stop) + 1)
-        blocks.append(_paragraph(report, at, lead))
+        thought = max((each.end for each in report.thinking if each.end <= section.start), default=0)
+        lead = max(at, thought, report.text.rfind("\n", at, stop) + 1)
+        blocks.append(_passage(report, at, lead))
         heading = _run(report, lead, section.start, heading=True)
         blocks.append(f"<section><h3>{heading or escape(section.name)}</h3>")
-        blocks.append(_paragraph(report, section.start, section.end))
+        blocks.append(_passage(report, section.start, section.end))
         blocks.append("</section>")
         at = section.end
-    blocks.append(_paragraph(report, at, len(report.text)))
+    blocks.append(_passage(report, at, len(report.text)))
     return "\n".join(filter(None, blocks))
 
 
-def findings_html(report: Report) -> str:
-    """The findings as buttons; their selections follow the words'. Equal ones say which section they stand in."""
-    chips = []
-    titles = Counter(finding_title(finding) for finding in report.findings)
-    for place, finding in enumerate(report.findings):
-        kind = "present" if finding.present else "absent"
-        title = finding_title(finding)
-        name = escape(f"{title} ({finding.section})" if titles[title] > 1 and finding.section else title)
-        if tokens_of(report, finding):
-            selection = len(report.words) + place
-            button = f'<button type="button" class="chip {kind}" aria-pressed="false"'
-            chips.append(f'{button} data-selection="{selection}">{name}</button>')
-        else:
-            chips.append(f'<span class="chip {kind}">{name}</span>')
-    return "\n".join(chips)
+def mentions_html(report: Report) -> str:
+    """The names that state nothing about this film, each once with its role; nothing where there are none."""
+    named = dict.fromkeys(f"{mention.name} ({mention.role})" for mention in report.mentions)
+    return f'<p class="quiet mentions">Also named: {escape(", ".join(named))}</p>' if named else ""
 
 
-def finding_title(finding: Finding) -> str:
-    """For example "nodule, left upper" or "no pneumothorax"."""
-    place = " ".join(part for part in (finding.side, finding.zone) if part)
-    return f"{'' if finding.present else 'no '}{finding.name}{', ' if place else ''}{place}"
+def sentences_html(report: Report) -> str:
+    """How many sentences were read, and what the dots under some of them say; nothing where they were not counted."""
+    if not report.sentences:
+        return ""
+    counts = Counter(sentence.reading for sentence in report.sentences)
+    read = f"{counts['read']} sentence{'' if counts['read'] == 1 else 's'} read"
+    told = [read, *([f"{counts['other']} not about findings"] if counts["other"] else [])]
+    if not counts["unread"]:
+        return f'<p class="quiet sentences">{", ".join(told)}, none unread</p>'
+    told.append(f'<span class="unread">{counts["unread"]} unread</span>')
+    legend = "What is underlined with dots was not understood: no finding was taken from it."
+    return f'<p class="quiet sentences">{", ".join(told)}. {legend}</p>'
 
 
-def tokens_of(report: Report, finding: Finding) -> tuple[int, ...]:
-    """The indices of the tokens that wrote a finding's name; none for a text that no model wrote."""
-    words = [report.words[index] for index in finding.word_indices]
-    return tuple(sorted({token for word in words for token in word.token_indices}))
+def _passage(report: Report, start: int, end: int) -> str:
+    """A paragraph; what was thought in it is folded away between its parts."""
+    blocks: list[str] = []
+    at = start
+    for thought in report.thinking:
+        if start <= thought.start < end:
+            blocks += [_paragraph(report, at, thought.start), _thinking(report, thought.start, min(thought.end, end))]
+            at = thought.end
+    blocks.append(_paragraph(report, at, end))
+    return "\n".join(filter(None, blocks))
+
+
+def _thinking(report: Report, start: int, end: int) -> str:
+    """What stands between the marks of a thought (those of MedGemma 1.5), folded away; nothing where nothing does."""
+    marked = _THINKING_MARKS.fullmatch(report.text, start, end)
+    first, last = marked.span(2) if marked else (start, end)
+    words = sum(first <= word.start < last for word in report.words)
+    summary = f"<summary>What the model thought before it answered, {words} word{'' if words == 1 else 's'}</summary>"
+    content = _paragraph(report, first, last)
+    return f'<details class="thinking">{summary}{content}</details>' if content else ""
 
 
 def _paragraph(report: Report, start: int, end: int) -> str:
@@ -89,20 +107,54 @@ def _run(report: Report, start: int, end: int, *, heading: bool = False) -> str:
     """Words and the text between them in text[start:end]; a heading loses its markdown signs."""
     pieces: list[str] = []
     at = start
-    named = {index: finding.present for finding in report.findings for index in finding.word_indices}
-    for word in report.words:
-        if not start <= word.start < end:
-            continue
-        pieces.append(_between(report.text[at : word.start], heading))
-        if word.token_indices:
-            kind = "" if word.index not in named else " present" if named[word.index] else " absent"
-            button = f'<button type="button" class="word{kind}" aria-pressed="false"'
-            pieces.append(f'{button} data-selection="{word.index}">{escape(word.text)}</button>')
-        else:
-            pieces.append(escape(word.text))
-        at = word.end
-    pieces.append(_between(report.text[at:end], heading))
+    marks = _marks(report)
+    for stop, unread in _stretches(report, start, end):
+        inside: list[str] = []
+        for word in report.words:
+            if at <= word.start < stop:
+                inside += [_between(report.text[at : word.start], heading), _word(report, word.index, marks)]
+                at = word.end
+        inside.append(_between(report.text[at:stop], heading))
+        at = max(at, stop)
+        content = "".join(inside)
+        marked = unread and not heading and content.strip()
+        pieces.append(f"{_UNREAD}{content}</span>" if marked else content)
     return "".join(pieces).strip()
+
+
+def _stretches(report: Report, start: int, end: int) -> Iterator[tuple[int, bool]]:
+    """Where each stretch of text[start:end] ends, and whether it is (a part of) an unread sentence."""
+    at = start
+    for sentence in report.sentences:
+        if sentence.reading != "unread" or sentence.end <= at or sentence.start >= end:
+            continue
+        text = report.text[sentence.start : sentence.end]
+        first = max(at, sentence.end - len(text.lstrip()))
+        last = min(end, sentence.start + len(text.rstrip()))
+        if first < last:
+            yield first, False
+            yield last, True
+            at = last
+    yield end, False
+
+
+def _marks(report: Report) -> Mapping[int, str]:
+    """How each word that names or hedges a finding is marked; of a word that names several, the most certain counts."""
+    marks: dict[int, str] = {}
+    for start, end in (finding.hedge for finding in report.findings if finding.hedge is not None):
+        marks |= {word.index: "hedge" for word in report.words if word.start < end and start < word.end}
+    for finding in sorted(report.findings, key=lambda finding: STATUSES.index(finding.status), reverse=True):
+        marks |= dict.fromkeys(finding.word_indices, finding.status)
+    return marks
+
+
+def _word(report: Report, index: int, marks: Mapping[int, str]) -> str:
+    word = report.words[index]
+    if not word.token_indices:
+        return escape(word.text)
+    kind = f" {marks[index]}" if index in marks else ""
+    button = f'<button type="button" class="word{kind}" aria-pressed="false"'
+    return f'{button} data-selection="{index}">{escape(word.text)}</button>'
 
 
 def _between(text: str, heading: bool) -> str:

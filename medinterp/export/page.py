@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from medinterp.errors import SelectionError
-from medinterp.export.markup import finding_title, findings_html, report_html, tokens_of, warnings_html
+from medinterp.export.chips import chips_html, chips_of
+from medinterp.export.markup import mentions_html, report_html, sentences_html, warnings_html
 from medinterp.imaging import rgb8
 from medinterp.relevancy import METHODS, quantity_of, select_map, word_maps
 from medinterp.render import RenderOptions, colormap, default_colormap, encode_png, report_range
@@ -70,7 +71,9 @@ def html(explanation: Explanation, *, method: str | None = None) -> str:
         alone="" if len(views) > 1 else " disabled",
         opacity=data["opacity"],
         report=report_html(report),
-        findings=findings_html(report),
+        findings=chips_html(report),
+        mentions=mentions_html(report),
+        sentences=sentences_html(report),
         cut="" if report.complete else cut,
         provenance=_provenance(provenance, explanation.film, explanation.prior),
         data=script_json(data),
@@ -95,10 +98,10 @@ def script_json(value: Any) -> str:
 
 
 def _selections(report: Report) -> list[tuple[str, str, tuple[int, ...]]]:
-    """Label, facts and tokens of every word, then of every finding."""
+    """Label, facts and tokens of every word, then of every chip."""
     words = [(word.text, _facts(word), word.token_indices) for word in report.words]
-    findings = [(finding_title(each), "finding", tokens_of(report, each)) for each in report.findings]
-    return words + findings
+    facts = {chip: f"finding{', ' if chip.description else ''}{chip.description}" for chip in chips_of(report)}
+    return words + [(chip.title, fact, chip.tokens) for chip, fact in facts.items()]
 
 
 def _facts(word: Word) -> str:
@@ -127,9 +130,7 @@ def _title(name: str) -> str:
     return METHODS[name].title if name in METHODS else name
 
 
-def _method(
-    meaning: str, pack: MapPack, words: Sequence[Word], selections: list[tuple[int, ...]]
-) -> dict[str, Any]:
+def _method(meaning: str, pack: MapPack, words: Sequence[Word], selections: list[tuple[int, ...]]) -> dict[str, Any]:
     """What the page needs of one method; values: float32 [selections, rows, columns]."""
     _, rows, columns = pack.values.shape
     values = np.zeros((len(selections), rows, columns), dtype="<f4")

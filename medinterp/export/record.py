@@ -11,7 +11,7 @@ from medinterp.types import Explanation, Film, MapPack
 
 
 def document(explanation: Explanation) -> dict[str, Any]:
-    """The report, its tokens, words and findings, the methods that were run, and the provenance.
+    """The report, its tokens, words, findings and sentences, the methods that were run, and the provenance.
 
     Plain dicts, lists, text, numbers and None, as strict JSON takes them: a number that was not measured
     or is not finite (nan, -inf) is None. Spans count characters (Unicode code points) of `text`;
@@ -23,6 +23,9 @@ def document(explanation: Explanation) -> dict[str, Any]:
         "complete": report.complete,
         "sections": _plain(report.sections),
         "findings": _plain(report.findings),
+        "mentions": _plain(report.mentions),
+        "sentences": _plain(report.sentences),
+        "thinking": _plain(report.thinking),
         "words": _plain(report.words),
         "tokens": _plain(report.tokens),
         "methods": [_method(pack) for pack in explanation.packs.values()],

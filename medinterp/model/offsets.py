@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
+from medinterp.report import THINKING_MARKS
+
 _REPLACEMENT = "\ufffd"
+_MARKS = frozenset(mark for pair in THINKING_MARKS for mark in pair)
 
 
 class IncrementalDecoder:
@@ -13,11 +17,17 @@ class IncrementalDecoder:
 
     A byte-level token may end inside a UTF-8 character; the character is held back until it is whole, and
     stands in the span of every token that wrote a part of it. The report's text is by definition the
-    pieces one after the other, so what was streamed is what is kept.
+    pieces one after the other, so what was streamed is what is kept. Control tokens write nothing, but for those that
+    open or close a thought (Gemma 4's `<|channel>`): without them nobody could tell a thought from the report.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
+        self._marks = {
+            token_id: str(token)
+            for token_id, token in tokenizer.added_tokens_decoder.items()
+            if token.special and str(token) in _MARKS
+        }
         self._tokens: list[int] = []
         self._settled = 0
         """Tokens before this one have been written whole."""
@@ -72,10 +82,16 @@ class IncrementalDecoder:
         return self._decode(self._context, len(self._tokens))[len(before) :]
 
     def _decode(self, start: int, stop: int) -> str:
-        text: str = self._tokenizer.decode(
-            self._tokens[start:stop], skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        return text
+        pieces: list[str] = []
+        for is_mark, run in groupby(self._tokens[start:stop], key=self._marks.__contains__):
+            ids = list(run)
+            if is_mark:
+                pieces += [self._marks[token_id] for token_id in ids]
+            else:
+                pieces.append(
+                    self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+                )
+        return "".join(pieces)
 
 
 def decode_offsets(tokenizer: Any, token_ids: Sequence[int]) -> tuple[str, tuple[tuple[int, int], ...]]:

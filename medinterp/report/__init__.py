@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from medinterp.report.builder import build_report
-from medinterp.report.findings import find_findings, parse_findings
+from medinterp.report.builder import build_report, read_report
+from medinterp.report.findings import parse_findings
 from medinterp.report.sections import find_sections, is_impression
+from medinterp.report.thinking import MARKS as THINKING_MARKS
 from medinterp.report.words import find_words
 
-__all__ = ["build_report", "find_findings", "find_sections", "find_words", "is_impression", "parse_findings"]
+__all__ = [
+    "THINKING_MARKS",
+    "build_report",
+    "find_sections",
+    "find_words",
+    "is_impression",
+    "parse_findings",
+    "read_report",
+]

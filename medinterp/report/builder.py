@@ -1,11 +1,12 @@
-"""A Report from what a generator emitted."""
+"""A Report from what a generator emitted, or from a text that no model wrote."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from medinterp.report.findings import find_findings
+from medinterp.report.findings import read_findings
 from medinterp.report.sections import find_sections
+from medinterp.report.thinking import find_thinking, mark_spans, without_thinking
 from medinterp.report.words import find_words
 from medinterp.types import Alternative, Report, ReportToken
 
@@ -19,7 +20,7 @@ def build_report(
     image_mass: Sequence[float],
     complete: bool,
 ) -> Report:
-    """The report with its tokens, words, sections and findings.
+    """The report with its tokens, words, sections, findings and thoughts.
 
     token_ids, offsets, logprobs (nats), alternatives, image_mass (0..1): one each for every token;
     offsets are character spans (start, end) in text, empty for a control token; two tokens share a character
@@ -40,7 +41,28 @@ def build_report(
             zip(token_ids, offsets, logprobs, alternatives, strict=True)
         )
     )
-    sections = find_sections(text)
-    words = find_words(text, tokens, image_mass, sections)
-    findings = find_findings(text, words, sections)
-    return Report(text, tokens, words, sections, findings, complete)
+    return _report(text, tokens, image_mass, complete)
+
+
+def read_report(text: str) -> Report:
+    """The report of a text that no model wrote here: no tokens, and nothing measured of its words."""
+    return _report(text, (), None, True)
+
+
+def _report(text: str, tokens: tuple[ReportToken, ...], image_mass: Sequence[float] | None, complete: bool) -> Report:
+    thinking = find_thinking(text, tokens)
+    answer = without_thinking(text, thinking)
+    sections = find_sections(answer)
+    words = find_words(text, tokens, image_mass, sections, mark_spans(text))
+    reading = read_findings(answer, words, sections)
+    return Report(
+        text=text,
+        tokens=tokens,
+        words=words,
+        sections=sections,
+        findings=reading.findings,
+        complete=complete,
+        mentions=reading.mentions,
+        sentences=reading.sentences,
+        thinking=thinking,
+    )

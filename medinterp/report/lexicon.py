@@ -1,164 +1,125 @@
-"""Names of chest findings, and the words for side and zone."""
+"""The tables of data/: names of chest findings, cues, and words for side and zone."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
-_HEART = (
-    r"(?:(?:heart|cardiac|cardiomediastinal|cardiopericardial)"
-    r"(?:[ ](?:size|shadow|silhouette|contour))?)"
-)
-_DEGREE = (
-    r"(?:not|no[ ]longer|now|again|still|also|mildly|moderately|severely|markedly|slightly|minimally|grossly|"
-    r"significantly|somewhat|borderline|definitely|clearly|normal[ ]and|stably|and)"
-)
-_BE = r"(?:is|are|was|were|appears|appear|looks|seems|remains)"
-_GAP = r"(?:[\w'-]+[ ]){0,6}?"
+from medinterp.report.phrases import LINKS, PLACES, PhraseTable
+from medinterp.report.tables import table
+from medinterp.report.tokens import Spelling, base_form
 
-# Canonical name -> patterns. At one place the longest match wins, then the earlier entry.
-_TERMS: dict[str, tuple[str, ...]] = {
-    "nodule": (
-        r"(?:(?:lung|pulmonary)[ ])?(?:nodules?|mass(?:es)?(?![ ]effect))",
-        r"coin[ ]lesions?",
-        r"(?:nodular|rounded|round)[ ](?:opacit(?:y|ies)|densit(?:y|ies)|lesions?|shadows?)",
-    ),
-    "consolidation": (
-        r"consolidations?",
-        r"consolidated",
-        r"(?:air[ -]?space[ ])?(?:opacit(?:y|ies)|opacifications?)",
-        r"air[ -]?space[ ]disease",
-        r"infiltrat(?:es?|ions?)",
-    ),
-    "pleural effusion": (
-        r"(?:pleural[ ])?effusions?",
-        r"pleural[ ]fluid",
-        r"(?:hydro|ha?emo)thorax",
-        r"blunt(?:ing[ ]of|ed)[ ](?:the[ ])?(?:(?:left|right)[ ])?(?:lateral[ ])?"
-        + r"costophrenic[ ](?:angles?|sulc(?:us|i))",
-        r"costophrenic[ ](?:angle|sulcus)[ ]blunting",
-    ),
-    "pericardial effusion": (r"pericardial[ ]effusions?",),
-    "pneumothorax": (r"pneumothora(?:x|xes|ces)",),
-    "hydropneumothorax": (r"hydropneumothora(?:x|ces)",),
-    "atelectasis": (r"atelecta(?:sis|ses|tic)(?:[ ](?:bands?|changes?))?",),
-    "cardiomegaly": (
-        r"cardiomegaly",
-        r"(?:enlarged|large)[ ](?:heart|cardiac[ ](?:silhouette|shadow)|cardiomediastinal[ ]silhouette)",
-        rf"enlargement[ ]of[ ](?:the[ ])?{_HEART}",
-        rf"{_HEART}[ ]enlargement",
-        rf"{_HEART}(?:[ ]{_BE})?(?:[ ]{_DEGREE})*[ ](?:enlarged|increased)(?:[ ]in[ ]size)?",
-        r"(?:increased|enlarged)[ ]cardio-?thoracic[ ](?:ratio|index)",
-        rf"cardio-?thoracic[ ](?:ratio|index)(?:[ ]{_BE})?(?:[ ]{_DEGREE})*[ ](?:increased|enlarged)",
-    ),
-    "rib fracture": (
-        r"ribs?[ ]fractures?",
-        rf"fractures?[ ](?:of|in|through|involving|at)[ ]{_GAP}ribs?",
-        rf"(?:fractured|broken)[ ]{_GAP}ribs?",
-        rf"ribs?[ ]{_BE}(?:[ ](?:not|no[ ]longer))?[ ](?:fractured|broken)",
-    ),
-    "fracture": (r"fractures?",),
-    "tube": (r"(?:(?:endotracheal|tracheal|et|breathing)[ ])?tubes?", r"ett"),
-    "nasogastric tube": (
-        r"(?:nasogastric|orogastric|nasoenteric|enteric|enteral|feeding|gastric|ng|og|dobb?hoff)[ ]tubes?",
-    ),
-    "chest tube": (
-        r"(?:chest|pleural|thoracostomy|intercostal)[ ](?:tubes?|drains?|catheters?)",
-        r"pigtail[ ]catheters?",
-    ),
-    "tracheostomy": (r"tracheostomy(?:[ ](?:tube|cannula))?",),
-    "pacemaker": (
-        r"(?:cardiac[ ])?pace-?makers?(?:[ ](?:leads?|generators?|devices?|box(?:es)?))?",
-        r"pacers?",
-        r"pacing[ ](?:devices?|leads?|wires?|systems?)",
-        r"(?:cardiac[ ])?pulse[ ]generators?",
-        r"icd",
-        r"implantable[ ]cardioverter[ -]defibrillators?",
-    ),
-    "central venous catheter": (
-        r"central[ ](?:venous[ ])?(?:catheters?|lines?)",
-        r"picc(?:[ ]lines?)?",
-        r"port-?a-?cath",
-        r"(?:jugular|subclavian)[ ](?:venous[ ])?(?:catheters?|lines?)",
-        r"swan-?ganz(?:[ ]catheters?)?",
-    ),
-    "sternotomy wires": (r"(?:median[ ])?sternotomy(?:[ ]wires?)?", r"sternal[ ]wires?"),
-    "edema": (r"(?:(?:pulmonary|interstitial|alveolar)[ ])*o?edema",),
-    "vascular congestion": (r"(?:pulmonary[ ])?(?:vascular|venous)[ ]congestion",),
-    "pneumonia": (r"(?:broncho)?pneumonia",),
-    "emphysema": (r"emphysema(?:tous[ ]changes?)?",),
-    "subcutaneous emphysema": (r"subcutaneous[ ](?:emphysema|air|gas)",),
-    "hyperinflation": (r"hyperinflat(?:ion|ed)", r"hyperexpan(?:sion|ded)"),
-    "pneumomediastinum": (r"pneumomediastinum",),
-    "pneumoperitoneum": (r"pneumoperitoneum", r"free[ ](?:intraperitoneal[ ]|subdiaphragmatic[ ])?air"),
-    "granuloma": (r"(?:calcified[ ])?granulom(?:as?|ata)",),
-    "hiatal hernia": (r"hiat(?:al|us)[ ]hernia",),
-    "scoliosis": (r"scoliosis",),
-    "pleural thickening": (r"pleural[ ]thickening",),
-    "mediastinal widening": (
-        r"mediastinal[ ]widening",
-        r"widened[ ](?:superior[ ]|upper[ ])?mediastinum",
-        r"widening[ ]of[ ](?:the[ ])?(?:superior[ ]|upper[ ])?mediastinum",
-        rf"mediastinum[ ]{_BE}(?:[ ]{_DEGREE})*[ ]widened",
-    ),
-    "mediastinal shift": (
-        r"mediastinal[ ]shift",
-        r"shift[ ]of[ ]the[ ](?:mediastinum|trachea)",
-        r"tracheal[ ]deviation",
-    ),
-    "lymphadenopathy": (r"(?:lymph)?adenopathy", r"enlarged[ ]lymph[ ]nodes?"),
-    "cavity": (r"cavit(?:y|ies|ation|ary[ ]lesions?)",),
-    "fibrosis": (r"fibro(?:sis|tic[ ]changes?)",),
-    "interstitial opacity": (
-        r"interstitial[ ](?:opacit(?:y|ies)|markings|thickening|changes|disease)",
-        r"reticular[ ](?:opacit(?:y|ies)|markings)",
-    ),
-}
-_BLANK = r"[ \t]*[ \t\n][ \t]*"  # words of a name may stand on two lines
+Cue = tuple[str, str]
+"""What a cue does and to which side: ("deny", "before") denies what follows it."""
 
 
-def _compile(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    joined = "|".join(patterns).replace("[ ]", _BLANK)
-    return re.compile(rf"(?<![\w-])(?:{joined})(?!\w)", re.IGNORECASE)
+IGNORED = "ignored"
+"""The entry for what looks like a name and is none."""
 
 
-TERMS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
-    (name, _compile(patterns)) for name, patterns in _TERMS.items()
-)
+@dataclass(frozen=True)
+class Term:
+    """A finding of the table, with its keys (data/findings.toml says what each means).
 
-# Where a pacemaker's lead ends is not the side that it lies on.
-_CHAMBER = r"(?![ ](?:atri|ventric))"
-SIDES = re.compile(
-    rf"\b(?P<left>left)(?:-sided)?\b{_CHAMBER}|\b(?P<right>right)(?:-sided)?\b{_CHAMBER}|"
-    r"\b(?P<bilateral>bilateral(?:ly)?|both|bibasilar|bibasal|bibasally|biapical)\b",
-    re.IGNORECASE,
-)
-# "none on the left" names a side that the finding does not have.
-OTHER_SIDE = re.compile(r"\b(?:none|not|nothing)[ ](?:on|in|at)[ ](?:the[ ])?(?:left|right)\b", re.IGNORECASE)
-
-ZONES = re.compile(
-    r"\b(?P<apical>(?:bi)?apical|apex|apices|apically)\b|"
-    r"\b(?P<upper>upper)\b(?![ ](?:limits?|abdomen))|"
-    r"\b(?P<mid>mid(?:dle|zones?|-zones?)?)\b(?!-?(?:line|clavicular|axillary))|"
-    r"\b(?P<lower>lower(?![ ]than)|bas(?:al|ilar|e|es|ally)|bibasilar|bibasal|bibasally)\b|"
-    r"\b(?P<perihilar>(?:peri)?hilar)\b",
-    re.IGNORECASE,
-)
-
-_LEVEL = (
-    r"(?:(?P<high>high(?:-lying|-riding)?|upper)|(?P<mid>mid(?:dle)?(?:-?trachea)?)|"
-    r"(?P<low>low(?:-lying)?|lower|too[ ]deep))"
-)
-TIP_LEVELS = (
-    re.compile(rf"\btips?\b[^.;]*?\b{_LEVEL}\b", re.IGNORECASE),
-    re.compile(rf"\b{_LEVEL}[ ](?:tip|position|(?:endotracheal[ ]|et[ ])?tube)\b", re.IGNORECASE),
-    re.compile(rf"\btubes?\b[^.;]*?\b{_LEVEL}(?:\b|[ ]trachea)", re.IGNORECASE),
-)
-
-# Inside a name ("fracture of a left mid rib", "heart is not enlarged") these do not name the finding.
-NOT_NAMING = frozenset(
+    snomed, radlex: its codes, where one is public.
     """
-    a an the of in is are was were appears appear looks seems remains not no longer now again still also
-    and or left right upper mid middle lower lateral anterior posterior mildly moderately severely markedly slightly
-    minimally grossly significantly somewhat borderline definitely clearly normal stably
-    """.split()
-)
+
+    name: str
+    sided: bool
+    zoned: bool
+    device: bool
+    apart: bool
+    part: bool
+    sign: bool
+    anywhere: bool
+    snomed: str | None
+    radlex: str | None
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """All tables, compiled.
+
+    denied: structure -> names of the findings that a normal statement about it denies; narrow: property -> the only
+    ones that a statement about that property does.
+    """
+
+    terms: Mapping[str, Term]
+    names: PhraseTable[str]
+    structures: PhraseTable[str]
+    denied: Mapping[str, tuple[str, ...]]
+    narrow: Mapping[str, frozenset[str]]
+    cues: PhraseTable[Cue]
+    changes: PhraseTable[str]
+    boundaries: PhraseTable[str]
+    roles: PhraseTable[str]
+    places: PhraseTable[tuple[str, str]]
+    normal: PhraseTable[str]
+    topics: PhraseTable[str]
+    spelling: Spelling
+
+
+@cache
+def lexicon() -> Lexicon:
+    """The tables, read once."""
+    found, cues = dict(table("findings")), table("cues")
+    words, structures = found.pop("words"), found.pop("structures")
+    macros = {**words, **cues["words"]}
+    terms = {name: _term(name, entry) for name, entry in found.items() if name != IGNORED}
+    names = PhraseTable(((phrase, name) for name, entry in found.items() for phrase in entry["phrases"]), macros)
+    tables: dict[str, PhraseTable[Any]] = {
+        "structures": PhraseTable(_pairs(structures), macros),
+        "cues": PhraseTable(
+            ((p, (kind, way)) for kind in ("affirm", "hedge", "deny") for p, way in _pairs(cues[kind])), macros
+        ),
+        "changes": PhraseTable(_pairs(cues["change"]), macros),
+        "boundaries": PhraseTable(_pairs(cues["boundary"]), macros),
+        "roles": PhraseTable(_pairs({**cues["role"], "elsewhere": cues["place"]["elsewhere"]}), macros),
+        "places": PhraseTable(
+            [
+                *((p, ("mask", key)) for key in ("not_a_side", "none_there") for p in cues["place"][key]),
+                *((p, ("side", side)) for p, side in _pairs(cues["place"]["side"])),
+                *((p, ("zone", zone)) for p, zone in _pairs(cues["place"]["zone"])),
+            ],
+            macros,
+        ),
+        "normal": PhraseTable(_pairs(cues["normal"]), macros),
+        "topics": PhraseTable(_pairs(cues["topic"]), macros),
+    }
+    known = set(names.vocabulary).union(*(each.vocabulary for each in tables.values()), LINKS, PLACES)
+    known |= set(map(base_form, cues["spelling"]["real"]))
+    denied: dict[str, list[str]] = {}
+    for name, entry in found.items():
+        for structure in entry.get("normal", ()):
+            denied.setdefault(structure, []).append(name)
+    return Lexicon(
+        terms=terms,
+        names=names,
+        denied={structure: tuple(its) for structure, its in denied.items()},
+        narrow={word: frozenset(its) for word, its in cues["narrow"].items()},
+        spelling=Spelling(names.vocabulary | tables["places"].vocabulary, known),
+        **tables,
+    )
+
+
+def _term(name: str, entry: Mapping[str, Any]) -> Term:
+    device = entry.get("device", False)
+    return Term(
+        name=name,
+        sided=entry.get("sided", True),
+        zoned=entry.get("zoned", True),
+        device=device,
+        apart=entry.get("apart", device),
+        part=entry.get("part", False),
+        sign=entry.get("sign", False),
+        anywhere=entry.get("anywhere", False),
+        snomed=entry.get("snomed"),
+        radlex=entry.get("radlex"),
+    )
+
+
+def _pairs(table: Mapping[str, list[str]]) -> Iterator[tuple[str, str]]:
+    """(phrase, its key) of a table of lists."""
+    return ((phrase, key) for key, phrases in table.items() for phrase in phrases)

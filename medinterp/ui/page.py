@@ -15,6 +15,7 @@ HEAD = """\
 <link rel="stylesheet" href="page/style.css">
 <link rel="stylesheet" href="page/compare.css">
 <link rel="stylesheet" href="page/film.css">
+<link rel="stylesheet" href="page/findings.css">
 <script type="module" src="page/app.js"></script>
 <meta name="color-scheme" content="dark">
 <meta name="referrer" content="no-referrer">

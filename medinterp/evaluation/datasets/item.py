@@ -9,34 +9,52 @@ from types import MappingProxyType
 
 from medinterp.types import BoolArray
 
+_OPACITIES = (
+    "opacity",
+    "airspace disease",
+    "infiltrate",
+    "consolidation",
+    "interstitial opacity",
+    "interstitial lung disease",
+    "pneumonia",
+)
 REPORT_NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         # The label holds the heart's: an enlarged heart enlarges the silhouette of heart and mediastinum.
         "Enlarged Cardiomediastinum": ("mediastinal widening", "cardiomegaly"),
         "Cardiomegaly": ("cardiomegaly",),
-        "Lung Lesion": ("nodule", "cavity"),
-        "Airspace Opacity": ("consolidation", "interstitial opacity", "pneumonia"),
-        "Lung Opacity": ("consolidation", "interstitial opacity", "pneumonia"),
-        "Edema": ("edema", "vascular congestion"),
+        "Lung Lesion": ("nodule", "cavity", "malignancy"),
+        "Airspace Opacity": _OPACITIES,
+        "Lung Opacity": _OPACITIES,
+        "Edema": ("edema", "vascular congestion", "heart failure"),
         "Consolidation": ("consolidation",),
-        "Pneumonia": ("pneumonia", "consolidation"),
+        "Pneumonia": ("pneumonia", "consolidation", "infiltrate", "airspace disease"),
         "Atelectasis": ("atelectasis",),
         "Pneumothorax": ("pneumothorax", "hydropneumothorax"),
-        "Pleural Effusion": ("pleural effusion", "hydropneumothorax"),
+        "Pleural Effusion": ("pleural effusion", "hydropneumothorax", "blunted costophrenic angle"),
         "Support Devices": (
             "tube",
             "nasogastric tube",
             "chest tube",
             "tracheostomy",
             "pacemaker",
+            "defibrillator",
             "central venous catheter",
+            "PICC",
+            "port",
+            "dialysis catheter",
+            "pulmonary artery catheter",
+            "catheter",
+            "intra-aortic balloon pump",
+            "ventricular assist device",
+            "prosthetic valve",
+            "implanted device",
         ),
     }
 )
 """Label of CheXlocalize or MS-CXR -> the names of `medinterp.report.lexicon` that a report gives it.
 
-Labels are those of the CheXpert labeller (Irvin et al., AAAI 2019), wider than a report's names: "opacity" alone
-is filed under consolidation by the lexicon, as every opacity of the air spaces is.
+Labels are those of the CheXpert labeller (Irvin et al., AAAI 2019), wider than a report's names.
 """
 
 

@@ -5,13 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from medinterp.errors import PromptError
 from medinterp.evaluation.sensitivity.answers import mirrored
 from medinterp.evaluation.sensitivity.maps import map_shifts, maps_of, needs_layers, packs_of
 from medinterp.evaluation.sensitivity.margins import forced_logprobs
-from medinterp.evaluation.sensitivity.results import FindingChange, MapShift, ReportComparison, ReportVariant, Said
+from medinterp.evaluation.sensitivity.results import (
+    Change,
+    FindingChange,
+    MapShift,
+    ReportComparison,
+    ReportVariant,
+    Said,
+)
 from medinterp.imaging.perturb import PERTURBATIONS, Perturbation
 from medinterp.report import is_impression
 from medinterp.types import Film, Finding, Float32Array, MapPack, Report
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
 
 
 _Told = tuple[Said, Finding]
+_Place = tuple[str | None, frozenset[str]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,22 +38,20 @@ class _Reading:
     packs: Mapping[str, MapPack]
 
     def findings(self, *, mirrored_film: bool = False) -> dict[str, list[_Told]]:
-        """By name what the report affirms, each place once; told outside the impression, or in it alone.
+        """By name what the report affirms or hedges, each place once; told outside the impression, or in it alone.
 
-        mirrored_film: sides are exchanged back.
+        A place that is both affirmed and hedged is affirmed. mirrored_film: sides are exchanged back.
         """
-        told = [finding for finding in self.report.findings if finding.present]
+        told = [finding for finding in self.report.findings if finding.status != "absent"]
         outside = {finding.name for finding in told if not is_impression(finding.section)}
-        found: dict[str, list[_Told]] = {}
+        found: dict[str, dict[_Place, _Told]] = {}
         for finding in told:
-            side = finding.side
-            if mirrored_film and side is not None:
-                side = mirrored(side)
-            said, others = Said(side, finding.zone), found.setdefault(finding.name, [])
-            repeats = is_impression(finding.section) and finding.name in outside
-            if not repeats and said not in (other for other, _ in others):
-                others.append((said, finding))
-        return found
+            if is_impression(finding.section) and finding.name in outside:
+                continue
+            said, others = _said(finding, mirrored_film=mirrored_film), found.setdefault(finding.name, {})
+            if _place(said) not in others or (said.status, others[_place(said)][0].status) == ("present", "uncertain"):
+                others[_place(said)] = said, finding
+        return {name: list(places.values()) for name, places in found.items()}
 
     def tokens(self, finding: Finding) -> tuple[int, ...]:
         """The tokens that name a finding."""
@@ -67,9 +73,9 @@ def compare_reports(
 ) -> ReportComparison:
     """Have the report written of the film and of each changed film, and compare finding by finding.
 
-    prompt: None for the model's own. A finding is a name, side and zone that the report affirms, outside the impression
-    where it does so there; of one name, equal ones are the same, and of the others the first moved to the first, and so
-    on. Maps are those of the words that name it, each from its own report, moved back to the film.
+    prompt: None for the model's own. A finding is a name, side and zones that the report affirms or hedges, outside the
+    impression where it does so there; of one name, those of one place are the same, and of the others the first moved
+    to the first, and so on. Maps are those of the words that name it, each from its own report, moved back to the film.
 
     progress gets 1 for each report, 1 + len(perturbations) in all. Raises PromptError (also when nothing was
     written), RequestTooLargeError, GenerationCancelled, and before the model is asked UnknownMethodError.
@@ -129,30 +135,45 @@ def _changes(
     for name in [*here, *(name for name in there if name not in here)]:
         for one, two in _pairs(here.get(name, []), there.get(name, [])):
             before, after = (None if told is None else told[0] for told in (one, two))
+            change = _change(before, after)
             logprob_change: float | None = None
             shifts: tuple[MapShift, ...] = ()
             if one is not None and gained is not None:
                 logprob_change = math.fsum(float(gained[token]) for token in first.tokens(one[1]))
             if one is not None and two is not None:
                 maps = maps_of(first.packs, first.tokens(one[1])), maps_of(reading.packs, reading.tokens(two[1]))
-                shifts = map_shifts(methods, *maps, perturbation, other_answer=before != after)
-            changes.append(FindingChange(name, before, after, _kind(before, after), logprob_change, shifts))
+                shifts = map_shifts(methods, *maps, perturbation, other_answer=change != "same")
+            changes.append(FindingChange(name, before, after, change, logprob_change, shifts))
     return tuple(changes)
 
 
+def _said(finding: Finding, *, mirrored_film: bool) -> Said:
+    side = mirrored(finding.side) if mirrored_film and finding.side is not None else finding.side
+    return Said("present" if finding.present else "uncertain", side, finding.zones)
+
+
+def _place(said: Said) -> _Place:
+    return said.side, frozenset(said.zones)
+
+
 def _pairs(here: Sequence[_Told], there: Sequence[_Told]) -> list[tuple[_Told | None, _Told | None]]:
-    """Each finding of one name with the one that it became: equal ones first, the others in their order."""
-    equal = {said: (said, finding) for said, finding in there if said in (other for other, _ in here)}
-    others = iter([told for told in there if told[0] not in equal])
+    """Each finding of one name with the one that it became: those of one place first, the others in their order."""
+    places = {_place(said) for said, _ in here}
+    stayed = {_place(told[0]): told for told in there if _place(told[0]) in places}
+    others = iter([told for told in there if _place(told[0]) not in stayed])
     pairs: list[tuple[_Told | None, _Told | None]] = [
-        (told, equal[told[0]] if told[0] in equal else next(others, None)) for told in here
+        (told, stayed[_place(told[0])] if _place(told[0]) in stayed else next(others, None)) for told in here
     ]
     return pairs + [(None, told) for told in others]
 
 
-def _kind(before: Said | None, after: Said | None) -> Literal["same", "moved", "gone", "new"]:
+def _change(before: Said | None, after: Said | None) -> Change:
     if after is None:
         return "gone"
     if before is None:
         return "new"
-    return "same" if before == after else "moved"
+    if _place(before) != _place(after):
+        return "moved"
+    if before.status == after.status:
+        return "same"
+    return "hedged" if before.status == "present" else "affirmed"

@@ -82,29 +82,34 @@ class Comparison:
     variants: tuple[Variant, ...]
 
 
+Change = Literal["same", "moved", "hedged", "affirmed", "gone", "new"]
+
+
 @dataclass(frozen=True)
 class Said:
-    """What a report says of a finding that it affirms."""
+    """What a report says of a finding that it affirms ("present") or hedges ("uncertain")."""
 
+    status: Literal["present", "uncertain"]
     side: str | None
-    zone: str | None
+    zones: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class FindingChange:
     """One finding in the report of the film and of the changed film.
 
-    before, after: what each says of it, None where it does not affirm it (after: on the film as it was, so sides of
-    a mirrored film are exchanged back). change: "moved" is another side or zone. logprob_change: how much the words
-    that name it in the first report lose or gain, teacher-forced on the changed film, nats; None for a new finding
-    and on a mirrored film, whose report has other words before them. shifts: of the words' maps, empty unless both
-    reports affirm the finding.
+    before, after: what each says of it, None where it neither affirms nor hedges it (after: on the film as it was, so
+    sides of a mirrored film are exchanged back). change: "moved" is another side or other zones, whatever the status;
+    at the same place "hedged" is present and then uncertain, "affirmed" the other way round. logprob_change: how much
+    the words that name it in the first report lose or gain, teacher-forced on the changed film, nats; None for a new
+    finding and on a mirrored film, whose report has other words before them. shifts: of the words' maps, empty unless
+    both reports have the finding.
     """
 
     name: str
     before: Said | None
     after: Said | None
-    change: Literal["same", "moved", "gone", "new"]
+    change: Change
     logprob_change: float | None
     shifts: tuple[MapShift, ...]
 

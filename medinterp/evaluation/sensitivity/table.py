@@ -96,7 +96,10 @@ def _shift(shift: MapShift) -> str:
 def _said(said: Said | None) -> str:
     if said is None:
         return "-"
-    return " ".join(part for part in (said.side, said.zone) if part) or "present"
+    place = " ".join(filter(None, (said.side, " and ".join(said.zones))))
+    if said.status == "present":
+        return place or "present"
+    return f"uncertain, {place}" if place else "uncertain"
 
 
 def _rate(rate: dict[str, float | None], digits: int = 2) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from medinterp.evaluation.reading import film_of, unseen_films
 from medinterp.evaluation.speed.decoding import decoding_lines
 from medinterp.evaluation.speed.generation import generation_lines, medgemma_width
+from medinterp.evaluation.speed.language import language_lines
 from medinterp.evaluation.speed.line import BenchLine
 from medinterp.evaluation.speed.maps import maps_lines
 from medinterp.evaluation.speed.memory import memory_lines
@@ -17,7 +18,7 @@ from medinterp.model.prompt import DEFAULT_PROMPT
 
 
 def run_bench(name: str = "phantom") -> Iterator[BenchLine]:
-    """Measure generation by a model and by one of MedGemma-4B's layer widths, memory, maps, and decoding."""
+    """Measure generation by a model and by one of MedGemma-4B's layer widths, memory, maps, decoding and reading."""
     loaded = load_model(name)
     films = [film_of(*one)[0] for one in unseen_films(8)]
     yield from generation_lines(loaded, films[:1], name, tokens=128, rounds=7)
@@ -25,6 +26,7 @@ def run_bench(name: str = "phantom") -> Iterator[BenchLine]:
     yield from memory_lines(name, batch=8, tokens=128)
     yield from maps_lines()
     yield from decoding_lines()
+    yield from language_lines()
     yield from exact_lines(loaded, films[0], name, tokens=96)
     wide = medgemma_width(load_model("phantom"))
     yield from generation_lines(wide, films[:1], wide.model_id, tokens=48, rounds=2)

@@ -126,23 +126,34 @@ function describe() {
   strip.putImageData(line, 0, 0);
 }
 
+/** Words that are not folded away. */
+const shown = () => words.filter((word) => word.closest("details:not([open])") === null);
+
 /** One word is in the tab order; arrow keys go on from there. */
-function focusWord(index) {
+function focusWord(one) {
   for (const word of words) word.tabIndex = -1;
-  words[index].tabIndex = 0;
+  if (one) one.tabIndex = 0;
 }
 
-words.forEach((word, index) => {
-  word.addEventListener("focus", () => focusWord(index));
+for (const word of words) {
+  word.addEventListener("focus", () => focusWord(word));
   word.addEventListener("keydown", (event) => {
-    const last = words.length - 1;
+    const reached = shown();
+    const index = reached.indexOf(word);
+    const last = reached.length - 1;
     const target = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: last }[event.key];
     if (target === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
-    words[Math.min(last, Math.max(0, target))].focus();
+    reached[Math.min(last, Math.max(0, target))].focus();
     event.preventDefault();
   });
-});
-if (words.length) focusWord(0);
+}
+focusWord(shown()[0]);
+for (const details of document.querySelectorAll("#report details")) {
+  details.addEventListener("toggle", () => {
+    const reached = shown();
+    if (!reached.some((word) => word.tabIndex === 0)) focusWord(reached[0]);
+  });
+}
 for (const button of buttons) {
   const place = Number(button.dataset.selection);
   button.addEventListener("click", () => select(selected === place ? null : place));

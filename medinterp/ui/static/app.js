@@ -10,7 +10,10 @@
 //   #medinterp-window    by which window a DICOM is shown, in #medinterp-windows
 //   #medinterp-model-view  shows #medinterp-model-film, the film as the model saw it; #medinterp-model-caption
 //   #medinterp-report    the report; in it .medinterp-word[data-word-index="n"]
-//   #medinterp-findings  findings; in it [data-finding-index="k"]
+//   #medinterp-thinking  details in it: what the model thought before it answered, with words of the same kind
+//   #medinterp-findings  findings; in it [data-finding-index="k"], of a normal statement's findings that of the first
+//   #medinterp-mentions  what is only named; in it [data-mention-index="k"]
+//   #medinterp-sentences what dots under a sentence mean, with counts, where there are any
 //   #medinterp-notes     what was done to the file, where the film is small
 //   #medinterp-film      the film (img)       #medinterp-overlay   the film with the map (img)
 //   #medinterp-method    the methods          #medinterp-setting   "Detail" of one, in #medinterp-settings
@@ -34,14 +37,16 @@ import { Comparing } from "./comparing.js";
 import { Details } from "./details.js";
 import { byId, make, slicer } from "./dom.js";
 import { showWarnings } from "./doubts.js";
+import { statementOf } from "./findings.js";
 import { Judging } from "./judging.js";
 import { Maps } from "./maps.js";
 import { Methods } from "./methods.js";
 import { ModelView } from "./modelview.js";
 import { clearProblem, showProblem } from "./problem.js";
-import { ReportView, findingTitle, selectedWords } from "./report.js";
+import { ReportView, selectedWords } from "./report.js";
 import { Source } from "./source.js";
 import { Tabs } from "./tabs.js";
+import { isThought, unmarked } from "./thinking.js";
 import { Viewer } from "./viewer.js";
 import { Windows } from "./windows.js";
 
@@ -187,7 +192,7 @@ class Page {
   }
 
   status(text) {
-    byId("status").textContent = text;
+    if (byId("status").textContent !== text) byId("status").textContent = text; // not to be read out with each word
   }
 
   /** Another film: the old report speaks of the old film and must not stand beside the new one. */
@@ -253,9 +258,10 @@ class Page {
     const write = this.report.stream();
     let pieces = 0;
     const onText = (text) => {
-      write(text);
       pieces += 1;
-      if (pieces === 1) this.status("Writing the report …");
+      const written = write(text);
+      if (written.thought) this.status("Thinking before the report …");
+      else if (written.text) this.status("Writing the report …");
     };
     const onProgress = (progress) => this.status(this.methods.progressText(progress));
     try {
@@ -296,7 +302,8 @@ class Page {
     this.windows.show(film);
     this.modelView.open(id);
     this.setState("read");
-    this.status(`Read: ${report.words.length} words.${film.warnings.length ? " Mind the warnings about the film." : ""}`);
+    const count = report.words.filter((word) => !isThought(report, word)).length;
+    this.status(`Read: ${count} words.${film.warnings.length ? " Mind the warnings about the film." : ""}`);
     this.details.invite();
     const until = new Date(this.explanation.expires_at);
     byId("kept").textContent = `Kept until ${until.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}.`;
@@ -323,12 +330,12 @@ class Page {
     this.showSelectionFacts();
     const { id, report } = this.explanation;
     if (selection.kind === "finding") {
-      const subject = findingTitle(report.findings[selection.index]);
+      const { subject } = statementOf(report, selection.index);
       this.viewer.select(`/reports/${id}/overlay.png`, { finding: selection.index }, subject);
       return;
     }
     const { first, last } = selection;
-    const subject = slicer(report.text)(report.words[first].start, report.words[last].end);
+    const subject = unmarked(slicer(report.text)(report.words[first].start, report.words[last].end));
     if (first === last) this.viewer.select(`/reports/${id}/words/${first}/overlay.png`, {}, subject);
     else this.viewer.select(`/reports/${id}/overlay.png`, { words: `${first}-${last}` }, subject);
   }

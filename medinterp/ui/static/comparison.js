@@ -1,9 +1,12 @@
 // A comparison in words and numbers: what held, a row for each variant, and what each number says.
 
 import { fixed, make, nats, percent, words } from "./dom.js";
+import { placeOf } from "./findings.js";
+import { spoken } from "./thinking.js";
 import { verdictNodes } from "./verdict.js";
 
-const CHANGES = { same: "= same", changed: "≠ changed", moved: "↔ moved", gone: "− gone", new: "+ new" };
+const CHANGES = { same: "= same", changed: "≠ changed", moved: "↔ moved", hedged: "? hedged", affirmed: "! affirmed",
+  gone: "− gone", new: "+ new" };
 
 /** "1 of 3 paraphrases". */
 function share(count, of, one) {
@@ -103,11 +106,12 @@ function questionNodes(result, { titles, perturbations }) {
   const films = result.variants.filter((one) => one.name !== "paraphrase");
   const kept = (variants) => variants.filter((one) => !one.changed).length;
   const held = kept(result.variants) === result.variants.length;
+  const answer = spoken(result.answer);
   const parts = [
     reworded.length ? `to ${share(kept(reworded), reworded.length, "paraphrase")} (consistency ${fixed(100 * result.consistency, 0)} %)` : null,
     films.length ? `on ${share(kept(films), films.length, "changed film")}` : null,
   ].filter(Boolean);
-  const title = `The answer ${held ? "holds" : "does not always hold"}: “${result.answer}”`;
+  const title = `The answer ${held ? "holds" : "does not always hold"}: “${answer}”`;
   const sentence = parts.length ? `The same answer ${parts.join(", and ")}.` : "There was no variant to compare it with.";
 
   const shiftCells = (shifts) => titles.map(([method, name]) =>
@@ -116,12 +120,12 @@ function questionNodes(result, { titles, perturbations }) {
     const change = named(perturbations, one.name);
     const head = change ? [words(one.name), quiet(change.meaning)] : [`“${one.question}”`];
     if (change && one.question !== result.question) head.push(quiet(`asked: “${one.question}”`));
-    return row(rowHead(...head), cell("Answer", one.answer || "(nothing)"), cell("", badge(one.changed ? "changed" : "same")),
+    return row(rowHead(...head), cell("Answer", spoken(one.answer) || "(nothing)"), cell("", badge(one.changed ? "changed" : "same")),
       marginCell(one.margin, one.margin_change), ...shiftCells(one.shifts));
   };
   const head = ["", "Answer", "", "Margin, nats", ...titles.map(([, name]) => `${name}, bits`)];
   const bodies = [
-    [row(rowHead(`“${result.question}”`, quiet("the question, on the film as it is")), cell("Answer", result.answer),
+    [row(rowHead(`“${result.question}”`, quiet("the question, on the film as it is")), cell("Answer", answer),
       cell("", ""), marginCell(result.margin, null), ...titles.map(([, name]) => cell(name, "")))],
     reworded.length ? [group(head.length, "In other words"), ...reworded.map(variantRow)] : null,
     films.length ? [group(head.length, "On changed films"), ...films.map(variantRow)] : null,
@@ -143,9 +147,11 @@ function questionNodes(result, { titles, perturbations }) {
   ];
 }
 
-function place(said) {
+/** "left upper", "present" without a place, "uncertain, left upper", or a dash. */
+function saidOf(said) {
   if (said === null) return "–";
-  return [said.side, said.zone].filter(Boolean).join(" ") || "present";
+  const place = placeOf(said);
+  return said.status === "present" ? place || "present" : `uncertain${place ? `, ${place}` : ""}`;
 }
 
 function reportNodes(result, { titles, perturbations }) {
@@ -158,8 +164,8 @@ function reportNodes(result, { titles, perturbations }) {
     return Object.keys(CHANGES).map((change) => [change, findings.filter((one) => one.change === change).length])
       .filter(([, count]) => count > 0).map(([change, count]) => `${count} ${change}`).join(", ");
   };
-  const findingRow = (one) => row(rowHead(one.name), cell("On the film", place(one.before)),
-    cell("On the changed film", place(one.after)), cell("", badge(one.change)),
+  const findingRow = (one) => row(rowHead(one.name), cell("On the film", saidOf(one.before)),
+    cell("On the changed film", saidOf(one.after)), cell("", badge(one.change)),
     cell("log p", one.logprob_change === null ? "–" : nats(one.logprob_change)),
     ...titles.map(([method, name]) => shiftCell(name, one.shifts.find((shift) => shift.method === method))));
   const bodies = variants.map((one) => [
@@ -167,16 +173,17 @@ function reportNodes(result, { titles, perturbations }) {
       make("span", { class: `mi-tally ${one.changed ? "mi-tally-changed" : ""}` }, tally(one.findings))),
     ...one.findings.map(findingRow),
     row(make("td", { role: "cell", colspan: head.length, class: "mi-its-report" },
-      make("details", {}, make("summary", {}, "Its report"), make("p", {}, one.report || "(nothing)")))),
+      make("details", {}, make("summary", {}, "Its report"), make("p", {}, spoken(one.report) || "(nothing)")))),
   ]);
   const findings = variants.flatMap((one) => one.findings);
   return [
     verdict(held, held ? "The findings hold" : "The findings do not always hold",
-      `The same findings, on the same side and in the same zone, on ${share(kept, variants.length, "changed film")}.`),
+      `The same findings, as certain, on the same side and in the same zones, on ${share(kept, variants.length, "changed film")}.`),
     table("What the reports say of each finding", head, bodies),
     key([
-      ["Moved", "Both reports affirm the finding, on another side or in another zone."],
-      ["Gone, new", "Only the report of the film as it is affirms it, or only that of the changed film."],
+      ["Moved", "Both reports have the finding, affirmed or hedged, on another side or in other zones."],
+      ["Hedged, affirmed", "At the same place: affirmed on the film as it is and hedged on the changed film, or the other way round."],
+      ["Gone, new", "Only the report of the film as it is has it, or only that of the changed film."],
       ["log p", "How much likelier (above 0) or less likely the words that name the finding are on the changed film, in nats; "
         + "3 nats are 20 times."],
       ...shiftKeys(findings.flatMap((one) => one.shifts)),

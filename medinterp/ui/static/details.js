@@ -2,7 +2,9 @@
 // stood there, and how much of the attention was on the film.
 
 import { byId, make, percent, slicer } from "./dom.js";
-import { findingTitle, selectedWords } from "./report.js";
+import { statementOf } from "./findings.js";
+import { selectedWords } from "./report.js";
+import { isThought, unmarked } from "./thinking.js";
 
 /** A token's text with its white space made visible. */
 function shown(text) {
@@ -74,15 +76,16 @@ export class Details {
     const first = words[0];
     const last = words[words.length - 1];
     const slice = slicer(report.text);
-    const quoted = slice(first.start, last.end);
-    const finding = selection.kind === "finding" ? report.findings[selection.index] : null;
-    const title = finding ? findingTitle(finding) : `“${quoted}”`;
-    const section = finding ? finding.section : first.section;
+    const quoted = unmarked(slice(first.start, last.end));
+    const told = selection.kind === "finding" ? statementOf(report, selection.index) : null;
+    const title = told ? told.title : `“${quoted}”`;
+    const section = (told ?? first).section ?? (isThought(report, first) ? "what the model thought" : null);
+    const more = [section ? `in ${section}` : "", told?.hedge].filter(Boolean).join(", ");
 
     this.host.hidden = this.judging.hidden = false;
     this.head.replaceChildren(
       make("h2", { id: "medinterp-word" }, title,
-        section ? make("span", { class: "mi-quiet" }, ` in ${section}`) : null),
+        more ? make("span", { class: "mi-quiet" }, ` ${more}`) : null),
       make("dl", { class: "mi-facts" },
         ...fact("Probability", percent(Math.exp(logprob)),
           `log p = ${logprob.toFixed(3)} nats, the sum over ${tokens.length} token(s)`),

@@ -1,15 +1,12 @@
-// The report: sections, clickable words, findings. A selection is
+// The report: sections and clickable words. A selection is
 //   { kind: "words", first, last } (word indices, inclusive) or { kind: "finding", index }.
 
 import { byId, make, percent, slicer } from "./dom.js";
+import { Findings, markWords } from "./findings.js";
+import { showReading, underlined } from "./sentences.js";
+import { folded, outside, parted } from "./thinking.js";
 
 const STRONGEST = 0.34; // opacity of the tint at the report's largest image mass
-
-/** "nodule, left upper" or "no pneumothorax". */
-export function findingTitle(finding) {
-  const place = [finding.side, finding.zone].filter(Boolean).join(" ");
-  return `${finding.present ? "" : "no "}${finding.name}${place ? `, ${place}` : ""}`;
-}
 
 /** The word indices that a selection speaks of. */
 export function selectedWords(selection, report) {
@@ -25,7 +22,7 @@ export class ReportView {
   constructor(onSelect) {
     this.onSelect = onSelect;
     this.host = byId("report");
-    this.findings = byId("findings");
+    this.findings = new Findings(onSelect);
     this.clear();
     this.host.addEventListener("click", (event) => this.clicked(event));
     this.host.addEventListener("keydown", (event) => this.keyed(event));
@@ -38,22 +35,25 @@ export class ReportView {
     this.anchor = null;
     this.host.replaceChildren(make("p", { class: "mi-hint" }, "The report appears here, word by word."));
     this.host.classList.remove("mi-streaming");
-    this.findings.replaceChildren();
-    this.findings.hidden = true;
-    byId("legend").hidden = true;
-    byId("cut").hidden = true;
+    this.findings.clear();
+    for (const name of ["legend", "sentences", "cut"]) byId(name).hidden = true;
   }
 
-  /** Begin a stream of words; returns the function that takes each piece of text. */
+  /** Begin a stream of words; returns the function that takes each piece of text, and says what is being written. */
   stream() {
     this.clear();
-    const text = document.createTextNode("");
-    this.host.replaceChildren(make("p", { class: "mi-raw" }, text, make("span", { class: "mi-caret" })));
+    let whole = "";
+    const raw = make("p", { class: "mi-raw" }, make("span", { class: "mi-caret" }));
+    this.host.replaceChildren(raw);
     this.host.classList.add("mi-streaming");
     return (delta) => {
       const atEnd = this.host.scrollHeight - this.host.scrollTop - this.host.clientHeight < 40;
-      text.data += delta;
+      whole += delta;
+      const parts = parted(whole);
+      raw.replaceChildren(...parts.filter(({ text }) => text).map(({ text, thought }) =>
+        (thought ? make("span", { class: "mi-thought" }, text) : text)), raw.lastChild);
       if (atEnd) this.host.scrollTop = this.host.scrollHeight;
+      return parts.at(-1);
     };
   }
 
@@ -68,15 +68,13 @@ export class ReportView {
     this.report = report;
     const largest = Math.max(0, ...report.words.map((word) => word.image_mass));
     this.words = report.words.map((word) => this.wordNode(word, largest));
-    for (const finding of report.findings) {
-      for (const index of finding.word_indices) {
-        this.words[index].classList.add("mi-finding", finding.present ? "mi-present" : "mi-absent");
-      }
-    }
+    markWords(report, this.words);
     this.host.replaceChildren(...this.blocks());
-    if (this.words.length) this.words[0].tabIndex = 0;
-    this.showFindings();
+    this.host.querySelector("details")?.addEventListener("toggle", () => this.enterAtStart());
+    this.enterAtStart();
+    this.findings.show(report);
     this.showLegend(largest);
+    showReading(report.sentences);
   }
 
   wordNode(word, largest) {
@@ -93,40 +91,56 @@ export class ReportView {
     return node;
   }
 
-  /** Sections with their headings; what stands outside a section keeps its place. */
+  /** The thoughts, then sections with their headings; what stands outside a section keeps its place. */
   blocks() {
-    const { sections } = this.report;
-    const slice = slicer(this.report.text);
-    const size = Array.from(this.report.text).length;
-    const blocks = [];
+    const { sections, text } = this.report;
+    const slice = slicer(text);
+    const size = Array.from(text).length;
+    const blocks = folded(this.report, (start, end) => this.run(slice, start, end));
     let at = 0;
     for (const section of sections) {
+      const before = this.written(at, section.start);
+      const [from, start] = before.pop() ?? [section.start, section.start];
       // The heading is the last line before the body; what stands above it is a paragraph of its own.
-      const before = Array.from(slice(at, section.start).trimEnd());
-      const lead = at + before.lastIndexOf("\n") + 1;
-      if (slice(at, lead).trim()) blocks.push(make("p", {}, ...this.run(slice, at, lead)));
-      const heading = make("h3", {}, ...this.run(slice, lead, section.start, true));
-      const body = make("p", {}, ...this.run(slice, section.start, section.end));
-      blocks.push(make("div", { class: "mi-section" }, heading, body));
+      const lead = from + Array.from(slice(from, start).trimEnd()).lastIndexOf("\n") + 1;
+      blocks.push(...this.paragraphs(slice, [...before, [from, lead]]));
+      const heading = make("h3", {}, ...this.run(slice, lead, start, true));
+      const body = this.written(section.start, section.end).flatMap((range) => this.run(slice, ...range));
+      blocks.push(make("div", { class: "mi-section" }, heading, make("p", {}, ...body)));
       at = section.end;
     }
-    if (slice(at, size).trim()) blocks.push(make("p", {}, ...this.run(slice, at, size)));
+    blocks.push(...this.paragraphs(slice, this.written(at, size)));
+    if (this.report.thinking.length && !this.written(0, size).some((range) => slice(...range).trim())) {
+      blocks.push(make("p", { class: "mi-hint" }, "The model thought, and wrote no report."));
+    }
     return blocks;
   }
 
-  /** Words and the text between them in text[start:end]; a heading loses its markdown signs. */
+  /** What of text[start:end] is the report, not thought. */
+  written(start, end) {
+    return outside(this.report.thinking, start, end);
+  }
+
+  paragraphs(slice, ranges) {
+    return ranges.filter((range) => slice(...range).trim()).map((range) => make("p", {}, ...this.run(slice, ...range)));
+  }
+
+  /** Words and the text between them in text[start:end], trimmed; a heading loses its markdown signs. */
   run(slice, start, end, heading = false) {
-    const { words } = this.report;
+    const text = slice(start, end);
+    const first = start + text.length - text.trimStart().length; // white space has one UTF-16 unit each
+    const last = Math.max(first, end - (text.length - text.trimEnd().length));
+    return underlined(this.report.sentences, first, last, (from, to) => this.piece(slice, from, to, heading));
+  }
+
+  piece(slice, start, end, heading) {
     const nodes = [];
     const plain = (from, to) => {
-      let piece = slice(from, to);
-      if (from === start) piece = piece.trimStart();
-      if (to === end) piece = piece.trimEnd();
-      if (heading) piece = piece.replace(/[*#:]/g, "");
-      if (piece) nodes.push(document.createTextNode(piece));
+      const text = heading ? slice(from, to).replace(/[*#:]/g, "") : slice(from, to);
+      if (text) nodes.push(document.createTextNode(text));
     };
     let at = start;
-    for (const word of words) {
+    for (const word of this.report.words) {
       if (word.end <= start || word.start >= end) continue;
       if (word.start > at) plain(at, word.start);
       nodes.push(this.words[word.index]);
@@ -134,27 +148,6 @@ export class ReportView {
     }
     if (at < end) plain(at, end);
     return nodes;
-  }
-
-  showFindings() {
-    // What is there comes first: of the rest there is always more.
-    const findings = [...this.report.findings].sort((one, other) => other.present - one.present);
-    const titles = findings.map(findingTitle);
-    const chips = findings.map((finding, place) => {
-      const title = titles[place];
-      const twin = titles.indexOf(title) !== titles.lastIndexOf(title); // the impression repeats what was written before
-      const chip = make("button", {
-        type: "button",
-        class: `mi-chip ${finding.present ? "mi-present" : "mi-absent"}`,
-        "aria-pressed": "false",
-        "data-finding-index": finding.index,
-        title: finding.section ? `In ${finding.section}` : false,
-      }, twin && finding.section ? `${title} (${finding.section})` : title);
-      chip.addEventListener("click", () => this.onSelect({ kind: "finding", index: finding.index }));
-      return chip;
-    });
-    this.findings.replaceChildren(...chips);
-    this.findings.hidden = chips.length === 0;
   }
 
   showLegend(largest) {
@@ -174,16 +167,14 @@ export class ReportView {
       const pressed = chosen.has(Number(node.dataset.wordIndex));
       node.setAttribute("aria-pressed", String(pressed));
     }
-    for (const chip of this.findings.children) {
-      const pressed = selection?.kind === "finding" && Number(chip.dataset.findingIndex) === selection.index;
-      chip.setAttribute("aria-pressed", String(pressed));
-    }
+    this.findings.mark(selection);
     if (selection?.kind !== "words") this.anchor = null;
+    this.keepInSight();
   }
 
-  /** What is said of a word takes room from the report: the word does not slip out of it. */
+  /** The chosen word is in sight, though a chip may be far from it, and what is said of it takes room from the report. */
   keepInSight() {
-    const chosen = this.words.find((node) => node.getAttribute("aria-pressed") === "true");
+    const chosen = this.words.find((node) => node.getAttribute("aria-pressed") === "true" && node.checkVisibility());
     if (!chosen) return;
     const word = chosen.getBoundingClientRect();
     const host = this.host.getBoundingClientRect();
@@ -199,9 +190,19 @@ export class ReportView {
     this.onSelect({ kind: "words", first, last });
   }
 
+  /** Tab leads to this word. */
+  enterAt(node) {
+    for (const other of this.words) other.tabIndex = -1;
+    if (node) node.tabIndex = 0;
+  }
+
+  /** Tab leads to the first word that is not folded away. */
+  enterAtStart() {
+    this.enterAt(this.words.find((node) => node.checkVisibility()));
+  }
+
   focus(index) {
-    for (const node of this.words) node.tabIndex = -1;
-    this.words[index].tabIndex = 0;
+    this.enterAt(this.words[index]);
     this.words[index].focus();
   }
 
@@ -234,13 +235,13 @@ export class ReportView {
     event.preventDefault();
   }
 
-  /** The word that a key leads to: the next, the previous, the one above or below, first, last. */
+  /** The word that a key leads to: the next, the previous, the one above or below, first, last; none that is folded away. */
   neighbour(index, key) {
     const last = this.words.length - 1;
-    if (key === "ArrowRight") return Math.min(index + 1, last);
-    if (key === "ArrowLeft") return Math.max(index - 1, 0);
-    if (key === "Home") return 0;
-    if (key === "End") return last;
+    if (key === "ArrowRight") return this.seen(index + 1, 1) ?? index;
+    if (key === "ArrowLeft") return this.seen(index - 1, -1) ?? index;
+    if (key === "Home") return this.seen(0, 1);
+    if (key === "End") return this.seen(last, -1);
     if (key !== "ArrowUp" && key !== "ArrowDown") return null;
     const step = key === "ArrowDown" ? 1 : -1;
     const here = this.words[index].getBoundingClientRect();
@@ -248,7 +249,7 @@ export class ReportView {
     let line = null;
     let best = index;
     let nearest = Infinity;
-    for (let at = index + step; at >= 0 && at <= last; at += step) {
+    for (let at = this.seen(index + step, step); at !== null; at = this.seen(at + step, step)) {
       const box = this.words[at].getBoundingClientRect();
       if (Math.abs(box.top - here.top) < here.height / 2) continue;
       if (line === null) line = box.top;
@@ -257,5 +258,13 @@ export class ReportView {
       if (distance < nearest) [nearest, best] = [distance, at];
     }
     return best;
+  }
+
+  /** The first word from `index` on, in steps of 1 or -1, that is not folded away. */
+  seen(index, step) {
+    for (let at = index; at >= 0 && at < this.words.length; at += step) {
+      if (this.words[at].checkVisibility()) return at;
+    }
+    return null;
   }
 }
