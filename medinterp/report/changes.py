@@ -17,7 +17,6 @@ _NOT_LEADING = word_set("not_leading")
 _WHICH = word_set("which")
 _HAD_VERB = word_set("had_verb")
 _SEPARATORS = frozenset((",", "and", "with", "but", "or"))
-_OF_DENSITY = frozenset("density opacity opacification lucency marking haziness".split())
 _RANK = {"removed": 0, "resolved": 1, "larger": 2, "smaller": 2, "new": 3, "unchanged": 4}
 
 
@@ -58,7 +57,8 @@ def _reached(sentence: Sentence, names: Sequence[int], start: int, end: int) -> 
     if told and before and _follows(sentence, sentence.names[before[-1]].end, start):
         behind = behind[:0]  # "the effusion has increased and edema has improved"
     if behind and _leads(sentence, end, sentence.names[behind[0]].start):
-        if sentence.base(start) in ("increased", "decreased") and sentence.base(end) in _OF_DENSITY:
+        increased = sentence.words[start:end] in (["increased"], ["decreased"])
+        if increased and lexicon().terms[sentence.names[behind[0]].value].looks:
             return []
         reached = [behind[0]]
         for first, second in pairwise(behind):

@@ -18,10 +18,10 @@ Span = tuple[int, int]
 _SENTENCE_END = re.compile(
     r"(?<!\be\.g)(?<!\bi\.e)(?<!\bDr)(?<!\bapprox)(?<!\bvs)[.!?]+(?=[\s*_)\"'\]}$]|$)|"
     r"(?<=[a-z])\.(?=[A-Z][a-z])|\n[ \t]*\n|"
-    r"\n(?=[ \t]*(?:[*+•>|#\-]|\d{1,2}[.)])?[ \t*_]*[A-Z])|\n(?=[ \t]*[*+•\-][ \t])|\n(?=[ \t]*[^\w\s(])|"
-    r"\n(?=[ \t]*no\s)",
+    r"\n(?=[ \t]*(?:[*+•>|#\-]|\d{1,2}[.)])?[ \t*_]*[A-Z])|\n(?=[ \t]*[*+•\-][ \t])|\n(?=[ \t]*[^\w\s(])",
 )
-_LISTED_NO = re.compile(r"^[ \t]*no\b[^\n]{0,60}(\n)", re.MULTILINE)
+_NO_LINES = re.compile(r"^[ \t]*no\b.*(\n)[ \t]*no\b.*(\n|\Z)", re.MULTILINE)
+_JOINS = re.compile(r"(?:\b(?:of|or|and|nor|no|without|the|a|an|for|with|in|at|on)|,)[ \t]*$")
 _NUMBERED = re.compile(r"(?:^|\n)[ \t>*_]*\d{1,2}$")
 _BE = word_set("be")
 _JOINTS = frozenset(", and with ( - \u2013 \u2014".split())
@@ -61,7 +61,7 @@ def sentence_spans(text: str) -> tuple[Span, ...]:
     edges = [(start, end) for _, start, end in find_headings(text)] + [(len(text), len(text))]
     for heading_start, heading_end in edges:
         start = position
-        ends = {match.end(1) for match in _LISTED_NO.finditer(text, position, heading_start)}
+        ends = _ends_of_lines(text, position, heading_start)
         for match in _SENTENCE_END.finditer(text, position, heading_start):
             if not (
                 match.group().startswith(".") and _NUMBERED.search(text, max(0, match.start() - 12), match.start())
@@ -73,6 +73,19 @@ def sentence_spans(text: str) -> tuple[Span, ...]:
         spans.append((start, heading_start))
         position = heading_end
     return tuple((start, end) for start, end in spans if any(map(str.isalpha, text[start:end])))
+
+
+def _ends_of_lines(text: str, start: int, end: int) -> set[int]:
+    """Ends of lines where two after each other begin with a small "no": a list without stops, no wrapped text."""
+    ends: set[int] = set()
+    position = start
+    while (match := _NO_LINES.search(text, position, end)) is not None:
+        for group in (1, 2):
+            line = text[text.rfind("\n", 0, match.start(group)) + 1 : match.start(group)]
+            if match.start(group) < match.end(group) and not _JOINS.search(line):
+                ends.add(match.end(group))
+        position = match.end(1)
+    return ends
 
 
 _LABEL = re.compile(r"^[ \t]*(?:(?:[*+\-•]|\d{1,2}[.)])[ \t]+)?\*\*[^*\n]+\*\*[ \t]*(\n\s*)", re.MULTILINE)

@@ -21,7 +21,7 @@ from medinterp.types import Finding, Mention, MentionRole, Section, SentenceRead
 from medinterp.types import Sentence as ReadSentence
 
 # Inside a name ("fracture of a left mid rib", "heart is not enlarged") these do not name the finding.
-_NOT_NAMING = word_set("not_naming")
+_NOT_NAMING = word_set("not_naming", written=True)
 
 
 @dataclass(frozen=True)
@@ -183,14 +183,16 @@ def _read_one(
 def _answer(sentence: Sentence, following: Sentence | None) -> str | None:
     """Of a question: "yes" or "no" where the next sentence answers it, else "none"; None for what is no question."""
     words = [token.base for token in sentence.tokens[sentence.prefix :]]
-    if words[-1:] != ["query"] or not _ASKING & set(words[:4]):
+    if words[-1:] != ["query"] or not (_ASKING & set(words[:4]) or len(words) <= 4):
         return None
+    if following is None and not _ASKING & set(words[:4]):
+        return None  # "Effusion?"
     at = following.prefix if following is not None else 0
     if following is not None and following.base(at) in ("a", "answer") and following.base(at + 1) == ":":
         at += 2
     first = following.base(at) if following is not None else ""
     if following is None or first not in ("yes", "no"):
-        return "none"
+        return "none" if _ASKING & set(words[:4]) else None
     if {name.value for name in sentence.names} & {name.value for name in following.names}:
         return "none"  # the answer says it again
     return first if following.base(at + 1) in (",", ".", "") else "none"
@@ -209,10 +211,19 @@ def _is_label(sentence: Sentence, k: int) -> bool:
     inside = {i for other in sentence.names for i in range(other.start, other.end)}
     if any(i not in inside and sentence.words[i] not in _JOINING for i in range(name.start, colon)):
         return False
-    return any(other.value == name.value and other.start > colon for other in sentence.names[k + 1 :])
+    if any(other.value == name.value and other.start > colon for other in sentence.names[k + 1 :]):
+        return True
+    rest = [other for other in sentence.names if other.start > colon]
+    if not rest and any(statement.start > colon for statement in normal_statements(sentence)):
+        return True  # "Effusion: The costophrenic angles are sharp"
+    # "Opacities/infiltrates: There are areas of density" labels by several names and states none of them
+    several = sum(other.end <= colon for other in sentence.names) > 1
+    return several and not _DENYING & set(sentence.words[colon:]) and not _VERBS.isdisjoint(sentence.words[colon:])
 
 
 _JOINING = frozenset(("and", "or", "/", ","))
+_DENYING = frozenset(("no", "none", "not", "absent", "negative", "without"))
+_VERBS = word_set("clause_verbs")
 
 
 _SIDES = {"left": "left", "right": "right", "bilaterally": "bilateral"}

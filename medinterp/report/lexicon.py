@@ -34,6 +34,8 @@ class Term:
     part: bool
     sign: bool
     anywhere: bool
+    looks: bool
+    usual: bool
     snomed: str | None
     radlex: str | None
 
@@ -115,6 +117,8 @@ def _term(name: str, entry: Mapping[str, Any]) -> Term:
         part=entry.get("part", False),
         sign=entry.get("sign", False),
         anywhere=entry.get("anywhere", False),
+        looks=entry.get("looks", False),
+        usual=entry.get("usual", False),
         snomed=entry.get("snomed"),
         radlex=entry.get("radlex"),
     )

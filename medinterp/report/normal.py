@@ -62,7 +62,8 @@ def _stated(sentence: Sentence, said: Match[str], structures: Sequence[Match[str
             break
         subjects.insert(0, structure)
         position = structure.start
-    if not subjects:
+    if not subjects or subjects[-1].end <= sentence.prefix:
+        headed, subjects = subjects, []  # "Lungs: Normal vasculature" says nothing of the lungs
         position = said.end
         for structure in behind:
             if structure.start < said.end:
@@ -74,6 +75,7 @@ def _stated(sentence: Sentence, said: Match[str], structures: Sequence[Match[str
                 break
             subjects.append(structure)
             position = structure.end
+        subjects = subjects or headed
     named = [s for s in subjects if said.value in ("all", s.value)]
     if not named:
         return []

@@ -66,16 +66,13 @@ def places_of(sentence: Sentence, absent: Sequence[bool], following: Sentence | 
     normal = {k for statement in normal_statements(sentence) for k in range(statement.start, statement.end)}
     words = _Words(sentence, normal)
     found: list[Place] = [Place()] * len(sentence.names)
-    for clause, inside in sentence.clauses:
+    for number, (clause, inside) in enumerate(sentence.clauses):
         if not inside:
             continue
-        regions = _regions(sentence, clause, inside)
-        own = [
-            _own(sentence, k, words.place(region, pairs=not absent[k]))
-            for k, region in zip(inside, regions, strict=True)
-        ]
+        regions = _regions(sentence, _led(sentence, number), inside)
+        own = [_own(sentence, words, k, region, absent[k]) for k, region in zip(inside, regions, strict=True)]
         behind = [
-            _own(sentence, k, words.place((min(sentence.names[k].end, region[1]), region[1]), pairs=not absent[k]))
+            _own(sentence, words, k, (min(sentence.names[k].end, region[1]), region[1]), absent[k])
             for k, region in zip(inside, regions, strict=True)
         ]
         shared = _share(sentence, inside, absent, own, behind)
@@ -139,7 +136,20 @@ class _Words:
         return token.base in ("base", "apex", "hilum", "angle", "sulcus", "hemidiaphragm") and token.plural
 
     def heading(self) -> Place:
-        return self.place((0, self._prefix))
+        return self.place((0, self._prefix), pairs=False)
+
+
+def _led(sentence: Sentence, number: int) -> Span:
+    """A clause, with a place that stands before it: "In the right upper lobe, there is a nodule"."""
+    clause = sentence.clauses[number][0]
+    if number:
+        before, names = sentence.clauses[number - 1]
+        if not names and sentence.base(max(before[0], sentence.prefix)) in _LEADING and before[1] - before[0] <= 12:
+            return before[0], clause[1]
+    return clause
+
+
+_LEADING = frozenset(("in", "on", "at", "within", "over"))
 
 
 def _regions(sentence: Sentence, clause: Span, inside: Sequence[int]) -> list[Span]:
@@ -182,7 +192,9 @@ def _joins_places(sentence: Sentence, k: int) -> bool:
     if not (sentence.base(before) in _PLACE and sentence.base(after) in _PLACE):
         return False
     # "left effusion and right atelectasis" joins findings, "left and right effusion" places.
-    return sentence.base(k - 1) in _PLACE or not _leads_to_name(sentence, after)
+    if sentence.base(k) != "," and sentence.base(k - 1) in _PLACE:
+        return True
+    return not _leads_to_name(sentence, after)
 
 
 def _leads_to_name(sentence: Sentence, k: int) -> bool:
@@ -264,9 +276,13 @@ def _keeps(sentence: Sentence, k: int) -> bool:
     return lexicon().terms[sentence.names[k].value].apart
 
 
-def _own(sentence: Sentence, k: int, place: Place) -> Place:
-    """What of a place says something of the finding."""
-    term = lexicon().terms[sentence.names[k].value]
+def _own(sentence: Sentence, words: _Words, k: int, region: Span, absent: bool) -> Place:
+    """What the words of a region say of where a finding is; a device is on the side that is named before it."""
+    name = sentence.names[k]
+    term = lexicon().terms[name.value]
+    place = words.place(region, pairs=not absent)
+    if term.device:
+        place = Place(words.place((region[0], max(region[0], name.end))).side or place.side, place.zones)
     return place if term.zoned or term.name == "tube" else Place(place.side)
 
 

@@ -18,7 +18,7 @@ REACH = 80
 """Words over which a role reaches."""
 _BACKWARD = word_set("backward")
 _DONE = word_set("advised")
-_HAD_VERB = word_set("had_verb")
+_VERBS = word_set("clause_verbs")
 
 _OVER = frozenset(("advice", "disclaimer", "indication", "example"))
 """These reach to the end of the sentence, through its clauses."""
@@ -84,6 +84,9 @@ def _reaches(sentence: Sentence, name: Match[str], match: Match[str]) -> bool:
 
 def _reaches_back(sentence: Sentence, name: Match[str], match: Match[str]) -> bool:
     """Whether a cue gives its role to a name before it: "cardiomegaly means", "a chest tube should be placed"."""
+    if match.value == "comparison" and sentence.base(match.start) == "on":
+        # "There was a pneumothorax on the prior film"
+        return bool({"was", "were"} & set(sentence.words[max(0, name.start - 6) : match.start]))
     if sentence.base(match.start) not in _BACKWARD:
         return False
     if match.value == "advice":
@@ -93,7 +96,7 @@ def _reaches_back(sentence: Sentence, name: Match[str], match: Match[str]) -> bo
 
 def _told_of(sentence: Sentence, start: int, stop: int) -> bool:
     """Whether something else is said before: "the tube is coiled and should be repositioned"."""
-    return bool(_HAD_VERB & set(sentence.words[start:stop]))
+    return bool(_VERBS & set(sentence.words[start:stop]))
 
 
 def _states(words: Sequence[str]) -> bool:

@@ -92,6 +92,7 @@ _CAPITALS = sorted(
     reverse=True,
 )
 _ANY = "|".join(map(re.escape, _CAPITALS))
+_ANY_INLINE = "|".join(re.escape(name.capitalize()) for name in _CAPITALS)
 _HEADINGS = (
     # **Lungs:** or **Lungs**: or __Lungs:__, and **Lungs** alone on its line; *Lungs:* too
     re.compile(
@@ -109,9 +110,8 @@ _HEADINGS = (
     re.compile(rf"(?<=[.!?;])[ \t]+(?P<name>{_ANY}):(?=\s|$)"),
     # ... Clear. **PLEURA:** ..., and ... pneumonia? Findings: ...
     re.compile(rf"(?<=[.!?;])[ \t]+(?P<mark>\*\*|__)(?P<name>{_NAME})[ \t]*(?::(?P=mark)|(?P=mark)[ \t]*:)"),
-    re.compile(
-        r"(?<=[.!?;,])[ \t]+(?P<name>Findings|Impression|Conclusion|Comparison|Technique|Indication|History):(?=\s|$)"
-    ),
+    # ... pneumonia? Findings: ..., and ... no masses. Pleura: ...
+    re.compile(rf"(?<=[.!?;,])[ \t]+(?P<name>{_ANY_INLINE}):(?=\s|$)"),
 )
 _ALONE = re.compile(r"^[ \t]*(?P<name>[A-Z][a-z]+(?: [a-z]+)?)[ \t]*$", re.MULTILINE)
 _SMALL = {"and", "or", "of", "the", "in", "with", "for", "to"}

@@ -7,6 +7,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from medinterp.report.tokens import base_form
+
 
 @cache
 def table(name: str) -> dict[str, Any]:
@@ -14,6 +16,7 @@ def table(name: str) -> dict[str, Any]:
     return tomllib.loads((files("medinterp.report") / "data" / f"{name}.toml").read_text(encoding="utf-8"))
 
 
-def word_set(name: str) -> frozenset[str]:
-    """A set of words of data/words.toml, in base form."""
-    return frozenset(str(table("words")[name]).split())
+def word_set(name: str, *, written: bool = False) -> frozenset[str]:
+    """A set of words of data/words.toml, in base form; written: as they are written."""
+    words = str(table("words")[name]).split()
+    return frozenset(words if written else map(base_form, words))

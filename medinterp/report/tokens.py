@@ -10,10 +10,11 @@ _TOKEN = re.compile(
     r"\*\*[ \t]*\n|\[ \]|\+/-|\bw/out\b|\b(?:[rhsbwfcRHSBWFC]/[opwluPOWLU]|e\.g|i\.e)\b\.?|"
     r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d+(?:[.,]\d+)*|[^\s\w]",
 )
+_BOLD_LINE = re.compile(r"[ \t]*(?:(?:[*+\-•]|\d{1,2}[.)])[ \t]+)?\*\*[^*]+$")
+"""A line that is bold as a whole is a label of what stands below it."""
 _SIGNS = {
     "?": "query",
     "&": "and",
-    "+": "and",
     "+/-": "possible",
     "w/out": "w/o",
     "[ ]": "no",
@@ -87,6 +88,8 @@ def tokenise(text: str, start: int, end: int, spelling: Spelling) -> list[Token]
         written = match.group()
         if written == "-" and _within(text, match.start()):
             continue  # "air-fluid" is two words
+        if written.endswith("\n") and not _BOLD_LINE.match(text, text.rfind("\n", 0, match.start()) + 1, match.start()):
+            continue
         if written not in _DROPPED:
             base = ":" if written.endswith("\n") else _SIGNS.get(written) or spelling.base(written)
             plural = (written[-1:] in "sS" and base[-1:] != "s") or (
