@@ -259,6 +259,10 @@ STATUSES: list[tuple[str, list[tuple[str, str]]]] = [
     ("| Pneumothorax | Absent |\n| Effusion | Present |", [("pneumothorax", ABSENT), ("pleural effusion", PRESENT)]),
     ("No evidence of:\n- pneumothorax\n- effusion", [("pneumothorax", ABSENT), ("pleural effusion", ABSENT)]),
     ("Is there an effusion? No.", [("pleural effusion", ABSENT)]),
+    (
+        "No XXXX of XXXX pneumothorax. The XXXX is enlarged heart.",
+        [("pneumothorax", ABSENT), ("cardiomegaly", PRESENT)],
+    ),
     # What was read wrongly once.
     ("The lungs are hyperexpanded and otherwise clear.", [("hyperinflation", PRESENT)]),
     ("The lungs are otherwise clear of effusion.", [("pleural effusion", ABSENT)]),

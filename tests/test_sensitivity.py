@@ -57,6 +57,7 @@ def test_yes_and_no_are_told_from_words_that_begin_alike(text: str, expected: st
 
 def test_answers_are_the_same_when_they_say_the_same() -> None:
     assert same_answer("Yes, on the left.", "yes")
+    assert same_answer("<unused94>thought\nNo, or is it?<unused95>Yes.", "<unused94>thought\nIt is.<unused95>Yes.")
     assert same_answer("Right  mid zone.", "right mid zone")
     assert not same_answer("Yes.", "No.")
     assert not same_answer("No pneumothorax.", "No.")

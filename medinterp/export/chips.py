@@ -80,13 +80,12 @@ def _groups(findings: Sequence[Finding]) -> list[list[Finding]]:
 
 def _group_title(report: Report, group: Sequence[Finding]) -> str:
     """Of several: the statement, and what it denies."""
-    titles = [finding_title(finding) for finding in group]
-    if len(titles) == 1:
-        return titles[0]
+    if len(group) == 1:
+        return finding_title(group[0])
     statement = " ".join(report.text[group[0].start : group[0].end].split())
     if not statement[1:2].isupper():  # no acronym
         statement = statement[:1].lower() + statement[1:]
-    return f"{statement}: {('; ' if any(',' in title for title in titles) else ', ').join(titles)}"
+    return f"{statement}: {', '.join(f'no {finding.name}' for finding in group)}"  # it says the side itself
 
 
 def _hedge(report: Report, finding: Finding) -> str:

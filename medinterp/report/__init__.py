@@ -6,6 +6,7 @@ from medinterp.report.builder import build_report, read_report
 from medinterp.report.findings import parse_findings
 from medinterp.report.sections import find_sections, is_impression
 from medinterp.report.thinking import MARKS as THINKING_MARKS
+from medinterp.report.thinking import spoken
 from medinterp.report.words import find_words
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "is_impression",
     "parse_findings",
     "read_report",
+    "spoken",
 ]

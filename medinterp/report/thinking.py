@@ -46,6 +46,11 @@ def without_thinking(text: str, thinking: Sequence[Thinking]) -> str:
     return "".join([*pieces, text[position:]])
 
 
+def spoken(text: str) -> str:
+    """The text without its thoughts: what was answered."""
+    return _BLOCK.sub("", text).strip() if any(mark in text for pair in MARKS for mark in pair) else text
+
+
 def mark_spans(text: str) -> tuple[tuple[int, int], ...]:
     """Where the marks themselves stand: they are no words."""
     spans = []

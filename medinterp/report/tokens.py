@@ -10,6 +10,8 @@ _TOKEN = re.compile(
     r"\*\*[ \t]*\n|\[ \]|\+/-|\bw/out\b|\b(?:[rhsbwfcRHSBWFC]/[opwluPOWLU]|e\.g|i\.e)\b\.?|"
     r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d+(?:[.,]\d+)*|[^\s\w]",
 )
+_HIDDEN = re.compile(r"[xX]{3,}")
+"""What stands for a word that was taken out to hide a person."""
 _BOLD_LINE = re.compile(r"[ \t]*(?:(?:[*+\-•]|\d{1,2}[.)])[ \t]+)?\*\*[^*]+$")
 """A line that is bold as a whole is a label of what stands below it."""
 _SIGNS = {
@@ -90,7 +92,7 @@ def tokenise(text: str, start: int, end: int, spelling: Spelling) -> list[Token]
             continue  # "air-fluid" is two words
         if written.endswith("\n") and not _BOLD_LINE.match(text, text.rfind("\n", 0, match.start()) + 1, match.start()):
             continue
-        if written not in _DROPPED:
+        if written not in _DROPPED and not _HIDDEN.fullmatch(written):
             base = ":" if written.endswith("\n") else _SIGNS.get(written) or spelling.base(written)
             plural = (written[-1:] in "sS" and base[-1:] != "s") or (
                 base in ("apex", "hilum") and written.lower() != base

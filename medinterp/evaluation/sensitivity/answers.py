@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import re
 
+from medinterp.report import spoken
+
 _YES_NO = re.compile(r"\W*(yes\b|no\b(?!\s+\w|-\w))", re.IGNORECASE)
 _SIDE = re.compile(r"\b(left|right)(?=(?:wards?)?\b)", re.IGNORECASE)
 
 
 def yes_no(text: str) -> str | None:
-    """ "yes" or "no" for an answer that begins with it, else None. "No pneumothorax" names something and is neither."""
-    match = _YES_NO.match(text)
+    """ "yes" or "no" for an answer that begins with it, else None; what was thought before it does not count.
+
+    "No pneumothorax" names something and is neither.
+    """
+    match = _YES_NO.match(spoken(text))
     return match.group(1).lower() if match else None
 
 
 def answer_key(text: str) -> str:
     """What is compared of an answer: "yes" or "no", else its words in small letters without punctuation."""
-    return yes_no(text) or " ".join(re.findall(r"\w+", text.casefold()))
+    return yes_no(text) or " ".join(re.findall(r"\w+", spoken(text).casefold()))
 
 
 def same_answer(first: str, second: str) -> bool:

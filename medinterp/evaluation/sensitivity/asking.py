@@ -107,7 +107,9 @@ def compare(
 
 def _answering(report: Report) -> tuple[int, ...]:
     """The tokens that give the answer: those of yes or no, else of all words; none where there is no word."""
-    words = report.words[:1] if yes_no(report.text) else report.words
+    thought = [(block.start, block.end) for block in report.thinking]
+    words = [word for word in report.words if not any(start <= word.start < end for start, end in thought)]
+    words = words[:1] if yes_no(report.text) else words
     return tuple(sorted({token for word in words for token in word.token_indices}))
 
 

@@ -36,10 +36,10 @@ function hedging({ status, hedge }, slice) {
 function statement(findings, slice) {
   const [first] = findings;
   const about = { findings, status: first.status, section: first.section, hedge: hedging(first, slice) };
-  const titles = findings.map(findingTitle);
-  if (titles.length === 1) return { ...about, title: titles[0], subject: titles[0] };
+  if (findings.length === 1) return { ...about, title: findingTitle(first), subject: findingTitle(first) };
   const subject = lowered(inline(slice(first.start, first.end)));
-  return { ...about, title: `${subject}: ${titles.join(titles.some((title) => title.includes(",")) ? "; " : ", ")}`, subject };
+  const denied = findings.map(({ name }) => `no ${name}`).join(", "); // the subject says the side itself
+  return { ...about, title: `${subject}: ${denied}`, subject };
 }
 
 /**
