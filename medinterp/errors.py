@@ -9,6 +9,7 @@
     │   ├── NoPictureError             decoded, but it shows nothing           (HTTP 422)
     │   └── FilmWithheldError          a report on it would mean nothing       (HTTP 422)
     ├── PromptError                the prompt cannot be used                   (HTTP 422)
+    ├── ReportTextError            the given report cannot be used             (HTTP 422)
     ├── RequestTooLargeError       prompt and report do not fit the model      (HTTP 422)
     ├── ModelError                 the model cannot be used
     │   ├── ModelNotFoundError         no such directory, hub id or licence
@@ -81,6 +82,10 @@ class FilmWithheldError(FilmError):
 
 class PromptError(MedInterpError):
     """The prompt is empty, too long or holds the model's control tokens."""
+
+
+class ReportTextError(MedInterpError):
+    """The report that was given to be explained cannot be used."""
 
 
 class RequestTooLargeError(MedInterpError):

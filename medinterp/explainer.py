@@ -184,6 +184,7 @@ class Explainer:
         window: str | None = None,
         force: bool = False,
         prompt: str | None = None,
+        report: str | None = None,
         methods: Sequence[str] = DEFAULT_METHODS,
         options: Mapping[str, Mapping[str, Any]] | None = None,
         max_new_tokens: int = 512,
@@ -199,14 +200,17 @@ class Explainer:
         [height, width] or [height, width, 3 or 4]; window: of a DICOM, as in `medinterp.imaging.read_film`. What is
         doubtful about the film is in `explanation.film.warnings`; where that makes a report meaningless none is
         written (FilmWithheldError), unless by `force`.
+        report: a text that somebody else wrote, to be explained as it stands, in one pass: every word has its
+        log-probability and its maps, and those that the model would hardly have written are marked (`Word.unlikely`).
+        Nothing is then written, and max_new_tokens, seed and temperature say nothing.
         prior: an earlier film of the same patient; the model sees it after the current one, and every word has a
         map on each (`explanation.map(word, image=1)`). options: by method, such as {"occlusion": {"block": 4}},
         {"occlusion": {"coarse_to_fine": True}} or {"raw": {"layer": 3}}. progress: gets method, done and total of the
         methods that ask the model again, such as occlusion.
         Raises FilmError for a film that cannot be used or is withheld, SelectionError for a window that it has not,
-        PromptError, RequestTooLargeError, UnknownMethodError, and MethodError for options of a method that is not among
-        `methods`, before the model is asked; MethodError for options that a method has not, MissingEvidenceError,
-        GenerationCancelled.
+        PromptError, ReportTextError, RequestTooLargeError, UnknownMethodError, and MethodError for options of a method
+        that is not among `methods`, before the model is asked; MethodError for options that a method has not,
+        MissingEvidenceError, GenerationCancelled.
         """
         from medinterp.relevancy import compute_maps, get_method
 
@@ -218,15 +222,18 @@ class Explainer:
         opened = self.loaded.admit(open_film(film, window=window), force=force)
         earlier = None if prior is None else self.loaded.admit(open_film(prior), force=force)
         films = [opened] if earlier is None else [opened, earlier]
-        generation = self._generator.generate(
-            films,
-            prompt,
-            max_new_tokens=max_new_tokens,
-            seed=seed,
-            temperature=temperature,
-            on_word=on_word,
-            cancelled=cancelled,
-        )
+        if report is not None:
+            generation = self._generator.force(films, report, prompt)
+        else:
+            generation = self._generator.generate(
+                films,
+                prompt,
+                max_new_tokens=max_new_tokens,
+                seed=seed,
+                temperature=temperature,
+                on_word=on_word,
+                cancelled=cancelled,
+            )
         trace = generation.trace
         measured = (
             self._generator.measure(

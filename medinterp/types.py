@@ -125,6 +125,7 @@ class Word:
     logprob: sum of its tokens' log-probabilities (log p of the word), nats.
     image_mass: mean over its tokens, layers and heads of the attention on image cells, 0..1.
     section: name of the section it stands in, or None.
+    unlikely: the model gave one of its tokens less than 1 in 1,000 at its place: it would hardly have written the word.
     """
 
     index: int
@@ -135,6 +136,7 @@ class Word:
     logprob: float
     image_mass: float
     section: str | None = None
+    unlikely: bool = False
 
 
 @dataclass(frozen=True)
@@ -266,6 +268,8 @@ class Provenance:
     sliding_window: int | None
     notice: str | None = None
     """A sentence that the model's maker wants shown beside every report."""
+    given: bool = False
+    """Whether somebody else wrote the report, and the model was asked only how it would have come to it."""
 
 
 @dataclass(frozen=True, eq=False)

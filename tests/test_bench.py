@@ -82,6 +82,12 @@ def test_a_model_of_medgemmas_width_is_what_it_says() -> None:
     assert Path(wide.model_id).name.startswith("random weights")
 
 
+def test_a_given_report_is_timed_beside_its_writing(loaded: LoadedModel) -> None:
+    (line,) = generation.given_lines(loaded, noise_film(1), "small", tokens=5, rounds=1)
+    assert line.name == "explaining a given report / writing it with capture (small, 5 tokens)"
+    assert line.value > 0
+
+
 def test_reading_is_timed_on_one_sentence_beside_ten() -> None:
     assert sentence_of(3, ", ") == "No opacity, effusion, pneumothorax."
     lines = language_lines(mentions=60, rounds=1)

@@ -81,7 +81,7 @@ def test_a_forced_report_is_the_written_one(loaded: LoadedModel) -> None:
     forced = generator.force([film], [t.token_id for t in generation.report.tokens])
     assert forced.report.text == generation.report.text
     np.testing.assert_allclose(forced.trace.token_logprob, generation.trace.token_logprob, atol=1e-4)
-    np.testing.assert_array_equal(forced.trace.image_attention, generation.trace.image_attention)
+    np.testing.assert_allclose(forced.trace.image_attention, generation.trace.image_attention, atol=1e-3)
     other = generator.force([film], "LUNGS: No nodule.")
     assert other.report.text == "LUNGS: No nodule."
 

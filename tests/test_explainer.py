@@ -72,6 +72,18 @@ def test_words_of_several_tokens_sum_their_log_probabilities(explanation: Explan
         assert word.logprob == pytest.approx(total, abs=1e-4)
 
 
+def test_a_report_that_somebody_else_wrote_is_explained(explainer: Explainer, explanation: Explanation) -> None:
+    """Its own report again gives its own maps; words that it would not have written are marked."""
+    again = explainer.explain(explanation.film, report=explanation.report.text)
+    assert again.provenance.given and not explanation.provenance.given
+    assert again.report.text == explanation.report.text
+    assert not [word.text for word in again.report.words if word.unlikely]
+    for mine, its in zip(again.report.words, explanation.report.words, strict=True):
+        np.testing.assert_allclose(again.map(mine).values, explanation.map(its).values, atol=1e-4)
+    other = explainer.explain(explanation.film, report="BONES: A zebra sits on the left clavicle.", methods=["raw"])
+    assert {"zebra", "sits"} <= {word.text for word in other.report.words if word.unlikely}
+
+
 def test_the_same_words_at_two_places_have_two_maps(explanation: Explanation) -> None:
     places = [word for word in explanation.report.words if word.text == "No"]
     assert len(places) > 1

@@ -58,6 +58,11 @@ def test_a_word_of_several_tokens_adds_log_probabilities_and_averages_mass() -> 
     assert not report_of(["A"], complete=False).complete
 
 
+def test_a_word_with_a_token_below_one_in_a_thousand_is_unlikely() -> None:
+    report = report_of([" a", " b", " c", " d", " e", " f", " no", "dule"])  # token k has log-probability -(k + 1)
+    assert [word.text for word in report.words if word.unlikely] == ["nodule"]
+
+
 def test_repeated_words_are_different_words() -> None:
     report = report_of(["left", " nodule", ", left", " effusion", ", ", "le", "ft", " mass"])
     left = [word for word in report.words if word.text == "left"]

@@ -24,8 +24,7 @@ class DecodeOptions:
     """How to write.
 
     temperature 0 takes the likeliest token; above 0 samples with one generator for each seed;
-    min_new_tokens: the report does not end before (used by the self-test alone); forced: these tokens are written
-    whatever is likeliest, and nothing after them.
+    min_new_tokens: the report does not end before (used by the self-test alone).
     """
 
     max_new_tokens: int
@@ -33,7 +32,6 @@ class DecodeOptions:
     temperature: float = 0.0
     seeds: tuple[int, ...] | None = None
     layer_attention: bool = True
-    forced: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,10 +192,7 @@ class _Chooser:
         step = len(self._logprob)
         early = step < self._options.min_new_tokens
         allowed = logits.index_fill(1, self._not_yet if early else self._never, -torch.inf)
-        if self._options.forced is not None:
-            self.last = torch.full((len(logits),), self._options.forced[step], device=logits.device)
-        else:
-            self.last = self._sample(allowed) if self._generators else allowed.argmax(-1)
+        self.last = self._sample(allowed) if self._generators else allowed.argmax(-1)
         total = logits.logsumexp(-1, keepdim=True)
         best = logits.topk(ALTERNATIVES + 1)
         self._best.append((best.values - total, best.indices))

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from medinterp.errors import MethodError, RequestTooLargeError
+from medinterp.errors import MethodError, ReportTextError, RequestTooLargeError
 from medinterp.model.decoding import Decoded, DecodeOptions, decode
+from medinterp.model.given import given_tokens, read_given
 from medinterp.model.loading import LoadedModel
 from medinterp.model.measuring import Progress, measure
 from medinterp.model.offsets import IncrementalDecoder
@@ -96,20 +97,26 @@ class Generator:
         *,
         layer_attention: bool = True,
     ) -> Generation:
-        """The trace of a text (or of token ids) as if the model had written it: its words, whatever is likelier.
+        """The report and trace of a text (or of token ids) as if the model had written it, in one pass.
 
-        Raises PromptError, RequestTooLargeError.
+        Raises PromptError, ReportTextError for a text that the tokenizer cannot give back, RequestTooLargeError.
         """
         tokenizer = self.loaded.processor.tokenizer
-        ids = tokenizer(text, add_special_tokens=False).input_ids if isinstance(text, str) else text
+        ids = given_tokens(tokenizer, text) if isinstance(text, str) else tuple(text)
         if not ids:
-            raise RequestTooLargeError("there is no text to force")
+            raise ReportTextError("the given report is empty")
         asked = self.loaded.default_prompt or DEFAULT_PROMPT if prompt is None else prompt
         inputs = build_prompt(self.loaded, films, asked)
         self._check_context(inputs.length, len(ids))
         self._check_trace(inputs, len(ids), layer_attention)
-        options = DecodeOptions(max_new_tokens=len(ids), layer_attention=layer_attention, forced=tuple(ids))
-        return self._write(films, asked, inputs, options, None, None, None)
+        with self.loaded.lock:
+            decoded = read_given(self.loaded, inputs, ids, layer_attention=layer_attention)
+        decoder = IncrementalDecoder(tokenizer)
+        for token_id in ids:
+            decoder.push(token_id)
+        decoder.finish()
+        options = DecodeOptions(max_new_tokens=len(ids), layer_attention=layer_attention)
+        return self._assemble(films, asked, inputs, decoded, decoder, options, None, given=True)
 
     def _write(
         self,
@@ -200,6 +207,8 @@ class Generator:
         text: IncrementalDecoder,
         options: DecodeOptions,
         seed: int | None,
+        *,
+        given: bool = False,
     ) -> Generation:
         loaded, rows = self.loaded, decoded.rows
         trace = AttentionTrace(
@@ -226,6 +235,7 @@ class Generator:
                 layer_types=loaded.facts.layer_types,
                 sliding_window=loaded.facts.sliding_window,
                 notice=loaded.notice,
+                given=given,
             ),
             layer_weights=loaded.layer_weights,
         )

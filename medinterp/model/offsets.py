@@ -88,9 +88,7 @@ class IncrementalDecoder:
             if is_mark:
                 pieces += [self._marks[token_id] for token_id in ids]
             else:
-                pieces.append(
-                    self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-                )
+                pieces.append(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
         return "".join(pieces)
 
 

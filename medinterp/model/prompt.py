@@ -84,11 +84,16 @@ def check_prompt(tokenizer: Any, prompt: str) -> None:
     """Raise PromptError when the prompt is empty or would be read as control tokens."""
     if not prompt.strip():
         raise PromptError("the prompt is empty")
-    control = {i: token.content for i, token in tokenizer.added_tokens_decoder.items() if token.special}
-    control |= dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
-    held = sorted({control[i] for i in tokenizer(prompt, add_special_tokens=False)["input_ids"] if i in control})
+    held = control_tokens(tokenizer, prompt)
     if held:
         raise PromptError(f"the prompt holds the model's control tokens: {', '.join(held)}")
+
+
+def control_tokens(tokenizer: Any, text: str) -> list[str]:
+    """The control tokens that a text would be read as, each once; the marks of a thought may stand in a report."""
+    control = {i: token.content for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    control |= dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
+    return sorted({control[i] for i in tokenizer(text, add_special_tokens=False)["input_ids"] if i in control})
 
 
 def find_image_spans(

@@ -12,6 +12,8 @@ from medinterp.types import ReportToken, Section, Word
 
 # Word boundaries of Unicode (UAX 29) in every script; letters and digits on both sides of a hyphen are one word.
 _BOUNDARY = regex.compile(r"(?w)(?<!^)\b(?!$)")
+UNLIKELY = math.log(1e-3)
+"""A token of a smaller log-probability is one that the model would hardly have written."""
 _HYPHENS = frozenset("-\u2010\u2011")
 _DOT = regex.compile(r"(?<=\p{L})\.(?=\p{L})")
 
@@ -58,6 +60,7 @@ def find_words(
                 logprob=math.fsum(tokens[index].logprob for index in indices),
                 image_mass=mass,
                 section=section_at(sections, start),
+                unlikely=any(tokens[index].logprob < UNLIKELY for index in indices),
             )
         )
     return tuple(words)

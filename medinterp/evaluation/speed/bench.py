@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from medinterp.evaluation.reading import film_of, unseen_films
 from medinterp.evaluation.speed.decoding import decoding_lines
-from medinterp.evaluation.speed.generation import generation_lines, medgemma_width
+from medinterp.evaluation.speed.generation import generation_lines, given_lines, medgemma_width
 from medinterp.evaluation.speed.language import language_lines
 from medinterp.evaluation.speed.line import BenchLine
 from medinterp.evaluation.speed.maps import maps_lines
@@ -23,6 +23,7 @@ def run_bench(name: str = "phantom") -> Iterator[BenchLine]:
     films = [film_of(*one)[0] for one in unseen_films(8)]
     yield from generation_lines(loaded, films[:1], name, tokens=128, rounds=7)
     yield from generation_lines(loaded, films, name, tokens=128, rounds=5)
+    yield from given_lines(loaded, films[0], name, tokens=128, rounds=7)
     yield from memory_lines(name, batch=8, tokens=128)
     yield from maps_lines()
     yield from decoding_lines()

@@ -13,6 +13,7 @@ from medinterp.evaluation.writing import default_prompts, plain_tokens
 from medinterp.model.decoding import DecodeOptions, decode
 from medinterp.model.facts import read_facts
 from medinterp.model.forcing import attention_by
+from medinterp.model.given import read_given
 from medinterp.model.loading import LoadedModel
 from medinterp.types import Film
 
@@ -60,6 +61,22 @@ def generation_lines(
         for name in runs
         if name != "plain"
     ]
+
+
+def given_lines(loaded: LoadedModel, film: Film, label: str, *, tokens: int, rounds: int) -> list[BenchLine]:
+    """A report of so many tokens that somebody else wrote, explained in one pass, beside writing it with capture."""
+    (prompt,) = default_prompts(loaded, [film])
+    options = DecodeOptions(tokens, min_new_tokens=tokens)
+    written: dict[str, tuple[int, ...]] = {}
+
+    def write() -> None:
+        written["ids"] = decode(loaded, [prompt], options)[0].token_ids
+
+    with loaded.lock:
+        write()
+        seconds = interleaved({"write": write, "given": lambda: read_given(loaded, prompt, written["ids"])}, rounds)
+    name = f"explaining a given report / writing it with capture ({label}, {tokens} tokens)"
+    return [seconds_line(name, seconds["write"], seconds["given"])]
 
 
 def exactly(loaded: LoadedModel, tokens: int) -> dict[str, Any]:
