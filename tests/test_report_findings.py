@@ -14,6 +14,7 @@ from medinterp.phantom.findings import NAMES, TUBE_LEVELS, ZONES
 from medinterp.phantom.reports import Fact, write_report
 from medinterp.report import parse_findings, read_report
 from medinterp.report.lexicon import lexicon
+from medinterp.report.phrases import PhraseTable
 from medinterp.types import Finding
 
 SECTION_OF = {
@@ -296,6 +297,21 @@ STATUSES: list[tuple[str, list[tuple[str, str]]]] = [
     ("Effusion is not well seen.", [("pleural effusion", UNCERTAIN)]),
     ("Uncertain whether the opacity is pneumonia.", [("opacity", PRESENT), ("pneumonia", UNCERTAIN)]),
     ("Heart size is normal to mildly enlarged.", [("cardiomegaly", UNCERTAIN)]),
+    ("Heart: Upper normal.", [("cardiomegaly", UNCERTAIN)]),
+    ("HEART: Large effusion.", [("pleural effusion", PRESENT)]),
+    ("HEART: Large hiatal hernia.", [("hiatal hernia", PRESENT)]),
+    ("No effusion, or suspicious nodule.", [("pleural effusion", ABSENT), ("nodule", ABSENT)]),
+    ("No effusion, kyphosis.", [("pleural effusion", ABSENT), ("kyphosis", PRESENT)]),
+    ("ET tube in right main bronchus; removal recommended.", [("tube", PRESENT)]),
+    ("Left chest tube removed without pneumothorax.", [("chest tube", ABSENT), ("pneumothorax", ABSENT)]),
+    ("Effusions, if any, are small.", [("pleural effusion", UNCERTAIN)]),
+    ("Pneumothorax has not recurred.", [("pneumothorax", ABSENT)]),
+    ("The heart does not appear enlarged.", [("cardiomegaly", ABSENT)]),
+    ("Previously normal heart size is now increased.", [("cardiomegaly", PRESENT)]),
+    ("Pneumothorax is unlikely but cannot be excluded.", [("pneumothorax", UNCERTAIN)]),
+    ("It is not possible to rule out pneumothorax.", [("pneumothorax", UNCERTAIN)]),
+    ("The patient has a large pneumothorax.", [("pneumothorax", PRESENT)]),
+    ("I recommend CT because there is a large mass in the left lung.", [("nodule", PRESENT)]),
 ]
 
 
@@ -444,10 +460,31 @@ def test_normal_statements_say_what_is_absent(text: str, span: str | None, names
 
 @pytest.mark.parametrize(
     "text",
-    ["No acute cardiopulmonary process.", "The heart size is not normal.", "The lungs are not clear.", "Normal chest."],
+    [
+        "No acute cardiopulmonary process.",
+        "The heart size is not normal.",
+        "The lungs are not clear.",
+        "Normal chest.",
+        "Are the lungs clear? No.",
+        "The lungs were clear on the previous film.",
+        "Neither lung is clear.",
+        "I cannot say that the lungs are clear.",
+        "Repeat film once the lungs are clear.",
+    ],
 )
 def test_no_absence_that_nobody_wrote(text: str) -> None:
     assert parse_findings(text) == ()
+
+
+def test_a_normal_statement_is_named_by_its_words() -> None:
+    """Also where each of them says little by itself: a finding can be chosen by its words."""
+    report = read_report("**Heart:** Normal.")
+    (finding,) = report.findings
+    assert [report.words[k].text for k in finding.word_indices] == ["Normal"]
+
+
+def test_a_lobe_that_is_clear_is_not_both_lungs() -> None:
+    assert {(f.side, f.zones) for f in parse_findings("The right upper lobe is clear.")} == {("right", ("upper",))}
 
 
 def test_a_normal_statement_spares_what_its_sentence_affirms() -> None:
@@ -463,6 +500,9 @@ def test_a_normal_statement_spares_what_its_sentence_affirms() -> None:
         ("Two views of the chest were obtained.", "other"),
         ("Here's a breakdown of the findings:", "other"),
         ("The stomach is upside down.", "unread"),
+        ("The lungs are not clear.", "unread"),
+        ("Heart size is larger than normal.", "unread"),
+        ("A white rim of air is seen at the left apex.", "unread"),
     ],
 )
 def test_every_sentence_is_read_or_not_about_findings_or_unread(text: str, reading: str) -> None:
@@ -523,6 +563,23 @@ def test_whatever_the_text_every_name_is_found_once_and_in_order(words: list[str
     assert sum(finding.name == "nodule" for finding in findings) == words.count("nodule")
     assert sum("tube" in text[finding.start : finding.end] for finding in findings) == words.count("tube")
     assert all(finding.side in (None, "left", "right", "bilateral") for finding in findings)
+
+
+@pytest.mark.parametrize(
+    ("phrase", "words"),
+    [
+        ("(pleural effusion", "a bracket is not closed"),
+        ("pleural) effusion", "a bracket is closed that was not opened"),
+        ("<lung> effusion", "has no 'lung'"),
+        ("Pleural effusion", r"not \['Pleural'\]"),
+        ("air-space disease", r"not \['-'\]"),
+        ("effusions?+", r"not \['\+'\]"),
+        ("effusion?", "all of it may be missing"),
+    ],
+)
+def test_a_phrase_that_is_malformed_is_told_with_its_name(phrase: str, words: str) -> None:
+    with pytest.raises(ValueError, match=f"of 'pleural effusion'.*{words}"):
+        PhraseTable([(phrase, "pleural effusion")], {})
 
 
 @pytest.mark.parametrize(

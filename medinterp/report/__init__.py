@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from medinterp.report.builder import build_report, read_report
 from medinterp.report.findings import parse_findings
+from medinterp.report.lexicon import finding_names
 from medinterp.report.sections import find_sections, is_impression
 from medinterp.report.thinking import MARKS as THINKING_MARKS
 from medinterp.report.thinking import spoken
@@ -12,6 +13,7 @@ from medinterp.report.words import find_words
 __all__ = [
     "THINKING_MARKS",
     "build_report",
+    "finding_names",
     "find_sections",
     "find_words",
     "is_impression",

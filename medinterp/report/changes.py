@@ -25,6 +25,8 @@ def changes_of(sentence: Sentence) -> list[FindingChange | None]:
     found: dict[int, str] = {}
     inside = {k for name in sentence.names for k in range(name.start, name.end)}
     cues = [cue for cue in lexicon().changes.find(sentence.tokens) if cue.start not in inside]
+    cues = [cue for cue in cues if not (_ADVISED & set(sentence.words[max(0, cue.start - 3) : cue.end + 2]))]
+    cues = [cue for cue in cues if not _compares_sides(sentence, cue.value, cue.end)]
     starts = [cue.start for cue in cues]
     last: int | None = None
     for clause, names in sentence.clauses:
@@ -48,12 +50,23 @@ def changes_of(sentence: Sentence) -> list[FindingChange | None]:
     return [cast("FindingChange | None", found.get(k)) for k in range(len(sentence.names))]
 
 
+_ADVISED = frozenset(("should", "must", "recommend", "recommended", "advised"))
+
+
+def _compares_sides(sentence: Sentence, change: str, end: int) -> bool:
+    """ "Worse on the right" compares places, not films."""
+    after = sentence.words[end : end + 3]
+    sides = {"left", "right", "base", "apex"}
+    return change == "larger" and after[:1] in (["on"], ["at"], ["in"]) and not sides.isdisjoint(after)
+
+
 def _reached(sentence: Sentence, names: Sequence[int], start: int, end: int) -> list[int]:
     split = bisect_left(names, start, key=lambda k: sentence.names[k].end - 1)
     before, behind = names[:split], names[split:]
     while behind and sentence.names[behind[0]].start < end:
         behind = behind[1:]
     told = sentence.base(start) in _HAD_VERB or sentence.base(start - 1) in _HAD_VERB
+    told |= bool(before) and sentence.names[before[-1]].end == start  # "edema improved and effusions increased"
     if told and before and _follows(sentence, sentence.names[before[-1]].end, start):
         behind = behind[:0]  # "the effusion has increased and edema has improved"
     if behind and _leads(sentence, end, sentence.names[behind[0]].start):

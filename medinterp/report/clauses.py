@@ -152,12 +152,21 @@ def _names(tokens: Sequence[Token], prefix: int) -> list[Match[str]]:
     own = table.find(tokens[prefix:], shared=True, coordinated=True)
     names = [Match(match.value, match.start + prefix, match.end + prefix) for match in own]
     if prefix:
-        begun = [m for m in table.find(tokens, shared=True, coordinated=True) if m.start < prefix < m.end]
+        begun = [
+            match
+            for match in table.find(tokens, shared=True, coordinated=True)
+            if match.start < prefix < match.end and _closes(tokens, match.end)
+        ]
         last = max((match.end for match in begun), default=0)
         if any(match.start < last < match.end for match in names):
             begun, last = [], 0  # "Heart: Enlarged heart"
         names = begun + [match for match in names if match.start >= last]
     return [match for match in names if match.value != IGNORED]
+
+
+def _closes(tokens: Sequence[Token], end: int) -> bool:
+    """Whether what a heading begins is over there: "Heart: Enlarged", and not "Heart: Large effusion"."""
+    return end == len(tokens) or not tokens[end].base.isalnum() or tokens[end].base in _JOINED | {"size", "silhouette"}
 
 
 def _clauses(

@@ -214,7 +214,7 @@ def _is_label(sentence: Sentence, k: int) -> bool:
     if any(other.value == name.value and other.start > colon for other in sentence.names[k + 1 :]):
         return True
     rest = [other for other in sentence.names if other.start > colon]
-    if not rest and any(statement.start > colon for statement in normal_statements(sentence)):
+    if not rest and any(statement.start > colon and statement.names for statement in normal_statements(sentence)):
         return True  # "Effusion: The costophrenic angles are sharp"
     # "Opacities/infiltrates: There are areas of density" labels by several names and states none of them
     several = sum(other.end <= colon for other in sentence.names) > 1
@@ -226,6 +226,7 @@ _DENYING = frozenset(("no", "none", "not", "absent", "negative", "without"))
 _VERBS = word_set("clause_verbs")
 
 
+_ZONES = {"upper": "upper", "mid": "mid", "middle": "mid", "lower": "lower", "apex": "apical", "base": "lower"}
 _SIDES = {"left": "left", "right": "right", "bilaterally": "bilateral"}
 
 
@@ -240,12 +241,15 @@ def _denied_by_normal(
         place = set(sentence.words[statement.start : statement.end + 1]) & {"left", "right", "bilaterally"}
         place = place or set(sentence.words[: sentence.prefix]) & {"left", "right"}
         told = _SIDES[next(iter(place))] if len(place) == 1 else None
+        said_of = sentence.words[statement.start : statement.end]
+        zones = tuple(dict.fromkeys(_ZONES[word] for word in said_of if word in _ZONES))
         for name in statement.names:
             if name in affirmed:
                 continue
             side = told if lexicon().terms[name].sided else None
+            where = zones if lexicon().terms[name].zoned else ()
             words = naming.of(start, end)
-            found.append(Finding(0, name, "absent", side, (), start, end, words, section))
+            found.append(Finding(0, name, "absent", side, where, start, end, words, section))
     return found
 
 
@@ -255,21 +259,24 @@ def _reading_of(sentence: Sentence, role: MentionRole | None, stated: bool, name
         return "read"
     if role is not None or named:
         return "other"
-    if sentence.structures and normal_said(sentence):
+    if normal_statements(sentence):
         return "read"
+    words = sentence.words[sentence.prefix :]
+    if set(words) <= _ANSWERS:
+        return "other"
     topics = {match.value for match in lexicon().topics.find(sentence.tokens, shared=True)}
     if "general" in topics and any(cue.value[0] in ("deny", "affirm") for cue in sentence.cues):
         return "read"
-    if topics & {"technique", "person", "talk", "advice"}:
+    if topics & {"technique", "person", "advice"}:
         return "other"
-    if normal_said(sentence):
-        return "read"
+    about = any(s.value not in _FRAMES and s.start >= sentence.prefix for s in sentence.structures)
+    if "talk" in topics and (not about or words[-1:] == [":"]):
+        return "other"
     return "unread"
 
 
-def normal_said(sentence: Sentence) -> bool:
-    """Whether a word of the sentence says that something is normal."""
-    return bool(lexicon().normal.find(sentence.tokens))
+_ANSWERS = frozenset(("yes", "no", "none", ".", ",", "!"))
+_FRAMES = frozenset(("chest", "device", "abdomen"))
 
 
 class _Naming:
@@ -280,7 +287,7 @@ class _Naming:
         self._at = 0
 
     def of(self, start: int, end: int) -> tuple[int, ...]:
-        """Indices of the words in text[start:end] that name a finding; in order of the text, so that it is linear."""
+        """Indices of the words in text[start:end] that name a finding, or of all where none does ("Heart: Normal")."""
         low, high = 0, len(self._words)
         while low < high:
             middle = (low + high) // 2
@@ -288,12 +295,12 @@ class _Naming:
                 low = middle + 1
             else:
                 high = middle
-        indices = []
+        words = []
         while low < len(self._words) and self._words[low].start < end:
-            if self._words[low].text.lower() not in _NOT_NAMING:
-                indices.append(self._words[low].index)
+            words.append(self._words[low])
             low += 1
-        return tuple(indices)
+        naming = [word for word in words if word.text.lower() not in _NOT_NAMING]
+        return tuple(word.index for word in naming or words)
 
 
 def _characters(sentence: Sentence, start: int, end: int) -> Span:

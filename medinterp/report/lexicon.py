@@ -36,6 +36,7 @@ class Term:
     anywhere: bool
     looks: bool
     usual: bool
+    chronic: bool
     snomed: str | None
     radlex: str | None
 
@@ -69,6 +70,7 @@ def lexicon() -> Lexicon:
     found, cues = dict(table("findings")), table("cues")
     words, structures = found.pop("words"), found.pop("structures")
     macros = {**words, **cues["words"]}
+    _check(found, structures)
     terms = {name: _term(name, entry) for name, entry in found.items() if name != IGNORED}
     names = PhraseTable(((phrase, name) for name, entry in found.items() for phrase in entry["phrases"]), macros)
     tables: dict[str, PhraseTable[Any]] = {
@@ -106,6 +108,25 @@ def lexicon() -> Lexicon:
     )
 
 
+def finding_names() -> tuple[str, ...]:
+    """The names of the table, in its order."""
+    return tuple(lexicon().terms)
+
+
+_KEYS = frozenset(Term.__dataclass_fields__) - {"name"} | {"phrases", "normal"}
+
+
+def _check(found: Mapping[str, Any], structures: Mapping[str, Any]) -> None:
+    """Raise ValueError for an entry with a key that means nothing, or without phrases."""
+    for name, entry in found.items():
+        strange = sorted(set(entry) - _KEYS)
+        if strange or not entry.get("phrases"):
+            raise ValueError(f"findings.toml, {name}: {'unknown ' + ', '.join(strange) if strange else 'no phrases'}")
+        unknown = sorted(set(entry.get("normal", ())) - set(structures))
+        if unknown:
+            raise ValueError(f"findings.toml, {name}: no structure is called {', '.join(unknown)}")
+
+
 def _term(name: str, entry: Mapping[str, Any]) -> Term:
     device = entry.get("device", False)
     return Term(
@@ -119,6 +140,7 @@ def _term(name: str, entry: Mapping[str, Any]) -> Term:
         anywhere=entry.get("anywhere", False),
         looks=entry.get("looks", False),
         usual=entry.get("usual", False),
+        chronic=entry.get("chronic", False),
         snomed=entry.get("snomed"),
         radlex=entry.get("radlex"),
     )

@@ -14,6 +14,8 @@ from medinterp.report.tables import word_set
 _LIST = word_set("normal_list")
 _LINKED = LINKS | word_set("normal_links")
 _NOT = word_set("not_normal")
+_OF_ANOTHER = word_set("no_statement")
+_EARLIER = frozenset(("prior", "previous", "earlier", "last"))
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,11 @@ def normal_statements(sentence: Sentence) -> list[Normal]:
 
 def _taken_back(sentence: Sentence, said: Match[str]) -> bool:
     """Whether the word is denied, hedged or says something else: "not normal", "upper limits of normal", "clear of"."""
-    before = {sentence.base(said.start - 1), sentence.base(said.start - 2), sentence.base(said.start - 3)}
+    before = set(sentence.words[max(0, said.start - 3) : said.start])
+    if _OF_ANOTHER & set(sentence.words[max(0, said.start - 10) : said.start]):
+        return True  # "I cannot say that the lungs are clear", "previously normal"
+    if sentence.words[-1:] == ["query"] or _EARLIER & set(sentence.words[said.end : said.end + 5]):
+        return True  # "Are the lungs clear?", "was normal on the prior film"
     if sentence.base(said.start - 1) == "limit" and "upper" in before:
         return True
     # "normal to mildly enlarged", "clear of infiltrates"
@@ -76,11 +82,12 @@ def _stated(sentence: Sentence, said: Match[str], structures: Sequence[Match[str
             subjects.append(structure)
             position = structure.end
         subjects = subjects or headed
-    named = [s for s in subjects if said.value in ("all", s.value)]
+    named = [s for s in subjects if said.value in ("all", "none", s.value)]
     if not named:
         return []
     first, last = min(named[0].start, said.start), max(named[-1].end, said.end)
-    names = dict.fromkeys(name for s in named for name in lexicon().denied.get(s.value, ()))
+    told = named if said.value != "none" else []  # "the airway is patent" is understood, and denies nothing
+    names = dict.fromkeys(name for s in told for name in lexicon().denied.get(s.value, ()))
     inside = {k for structure in structures for k in range(structure.start, structure.end)}
     for k in range(first, min(last + 2, len(sentence.words))):
         if k not in inside:
@@ -89,9 +96,12 @@ def _stated(sentence: Sentence, said: Match[str], structures: Sequence[Match[str
     return [Normal(_from_side(sentence, first), last, tuple(names))]
 
 
+_PLACED = frozenset(("left", "right", "both", "remaining", "side", "upper", "lower", "mid", "middle"))
+
+
 def _from_side(sentence: Sentence, start: int) -> int:
     """Where a statement begins with its side: "the left lung is clear"."""
-    while start > sentence.prefix and sentence.words[start - 1] in ("left", "right", "both", "remaining", "side"):
+    while start > sentence.prefix and sentence.words[start - 1] in _PLACED:
         start -= 1
     return start
 

@@ -35,7 +35,7 @@ def run_of(words: Iterable[str]) -> str:
 
 STATES = word_set("states")
 _GAPS = {
-    "...": f"(?:{run_of(PLACES)}|{run_of(STATES)}){{0,{_RUN}}}?",
+    "...": f"(?:{run_of(PLACES)}|(?:and |, )?{run_of(STATES)}){{0,{_RUN}}}?",
     "~": f"(?:{run_of(LINKS)}|{run_of(STATES)}(?:and|,|or) ){{0,{_RUN}}}?",
 }
 
@@ -44,12 +44,27 @@ class _Parser:
     """One phrase into a regular expression over base forms (each with a blank behind it), and its first words."""
 
     def __init__(self, phrase: str, words: Mapping[str, str]) -> None:
-        if "+" in phrase or "\\" in phrase:
-            raise ValueError(f"the phrase {phrase!r} has signs of a regular expression: ( | ) ? * are all there are")
         self._items = _ITEM.findall(phrase)
         self._words = words
         self._at = 0
         self.vocabulary: set[str] = set()
+
+    def whole(self, name: str) -> tuple[str, set[str]]:
+        """The expression and the words that can stand first; raises ValueError that says what is wrong with `name`."""
+        strange = sorted(set(" ".join(self._items)) & set('+[]{}"\\^$-') | {s for s in self._items if s != s.lower()})
+        if strange:
+            raise ValueError(f"{name}: only small letters and ( | ) ? * ... ~ <word> can stand in it, not {strange}")
+        try:
+            pattern, firsts, empty = self.parse()
+        except KeyError as error:
+            raise ValueError(f"{name}: [words] has no {error}") from None
+        except IndexError:
+            raise ValueError(f"{name}: a bracket is not closed") from None
+        if self._at != len(self._items):
+            raise ValueError(f"{name}: a bracket is closed that was not opened")
+        if empty:
+            raise ValueError(f"{name}: all of it may be missing")
+        return pattern, firsts
 
     def parse(self) -> tuple[str, set[str], bool]:
         """The expression, the words that can stand first, and whether it may be empty."""
@@ -111,9 +126,7 @@ class PhraseTable(Generic[Value]):
         self._by_first: dict[str, list[tuple[int, re.Pattern[str], Value]]] = {}
         for order, (phrase, value) in enumerate(phrases):
             parser = _Parser(phrase, words)
-            pattern, firsts, empty = parser.parse()
-            if empty:
-                raise ValueError(f"the phrase {phrase!r} may be empty")
+            pattern, firsts = parser.whole(f"the phrase {phrase!r} of {value!r}")
             self.vocabulary |= parser.vocabulary
             compiled = re.compile(pattern)
             for first in firsts:

@@ -63,7 +63,9 @@ def places_of(sentence: Sentence, absent: Sequence[bool], following: Sentence | 
     absent: whether it is denied: what is there shares no place with what is not.
     following: the next sentence, which may tell of a tube's tip.
     """
-    normal = {k for statement in normal_statements(sentence) for k in range(statement.start, statement.end)}
+    normal = {
+        k for statement in normal_statements(sentence) if statement.names for k in range(statement.start, statement.end)
+    }
     words = _Words(sentence, normal)
     found: list[Place] = [Place()] * len(sentence.names)
     for number, (clause, inside) in enumerate(sentence.clauses):
@@ -82,6 +84,12 @@ def places_of(sentence: Sentence, absent: Sequence[bool], following: Sentence | 
             before = found[first - 1]  # "infiltrate with a small effusion", "consolidation with a cavity"
             part = lexicon().terms[sentence.names[first].value].part
             shared[0] = Place(before.side, shared[0].zones or (before.zones if part else ()))
+        if number and sentence.base(clause[0]) in ("except", "apart", "other", "aside"):
+            # "The left lung is clear except for basilar atelectasis"
+            start, stop = sentence.clauses[number - 1][0]
+            sides = {"left", "right"} & set(sentence.words[start:stop])
+            if len(sides) == 1:
+                shared = [Place(one.side or next(iter(sides)), one.zones) for one in shared]
         for k, place, region in zip(inside, shared, regions, strict=True):
             found[k] = _fitting(sentence, k, place, region, following)
     heading = words.heading()

@@ -21,6 +21,10 @@ _SIZES = word_set("sizes")
 _SIDES = frozenset(("left", "right", "bilateral", "l", "r"))
 _SEEN = word_set("seen")
 _SUGGESTING = word_set("suggesting")
+_OF_SOMETHING = frozenset(
+    ("suspicious", "concerning", "worrisome", "suggestive", "consistent", "compatible", "diagnostic")
+)
+_OF = frozenset(("for", "of", "with", "about"))
 _OR = frozenset(("or", "nor", "and/or"))
 ALTERNATIVES = frozenset(("or", "versus", "vs", "v", "/", "over"))
 LISTED = word_set("listed")
@@ -125,7 +129,12 @@ class Clause:
             return False
         if any(c.value == cue.value for c in self.between(position, stop)):
             return False  # what follows such a cue is its own
-        suggests = [at for at, word in enumerate(gap) if word in _SUGGESTING]
+        # "opacity suggestive of pneumonia", but not "effusion or suspicious nodule"
+        suggests = [
+            at
+            for at, word in enumerate(gap)
+            if word in _SUGGESTING and (word not in _OF_SOMETHING or not _OF.isdisjoint(gap[at + 1 : at + 2]))
+        ]
         if suggests and not hedge:
             return "," not in gap[: suggests[0]]
         if not hedge and gap[-2:-1] and gap[-2] in ("within", "in", "around", "behind") and gap[-1] in ("the", "this"):
@@ -165,11 +174,12 @@ class Clause:
         """
         name = self.names[k]
         first = self.words[name.start]
-        if lexicon().terms[name.value].device or first in _MARKS or first in _STRUCTURES:
+        term = lexicon().terms[name.value]
+        if term.device or term.chronic or first in _MARKS or first in _STRUCTURES:
             return True
         behind = self.words[name.end : name.end + 4]
         placed = behind[:1] in (["at"], ["in"]) and bool((_SIDES | {"base", "lobe", "apex"}) & set(behind))
-        return placed and lexicon().terms[name.value].usual
+        return placed and term.usual
 
     def marked(self, words: Sequence[str], *, with_evidence: bool = True) -> bool:
         """Whether what stands before a name affirms it: a size, a number, "new"."""

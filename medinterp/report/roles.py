@@ -14,6 +14,8 @@ from medinterp.types import MentionRole
 
 _NOW = word_set("now")
 _ASSERTING = word_set("asserting")
+_SHOWS = frozenset(("there", "show", "demonstrate", "reveal", "see"))
+_MAY = frozenset(("may", "might", "could", "can", "would"))
 REACH = 80
 """Words over which a role reaches."""
 _BACKWARD = word_set("backward")
@@ -47,8 +49,10 @@ def _role(
     sentence: Sentence, name: Match[str], matches: Sequence[Match[str]], clause: Span, told: str | None
 ) -> str | None:
     """The role of a name in a section that has none of its own."""
-    if any(match.value == "disclaimer" and clause[0] <= match.start < clause[1] for match in matches):
-        return "disclaimer"
+    for match in matches:
+        within = match.value == "disclaimer" and clause[0] <= match.start < clause[1]
+        if within and ":" not in sentence.words[match.end : name.start]:
+            return "disclaimer"
     if lexicon().terms[name.value].anywhere and _elsewhere(sentence, name, matches):
         return "elsewhere"
     return None if told == "statement" else told
@@ -78,7 +82,10 @@ def _reaches(sentence: Sentence, name: Match[str], match: Match[str]) -> bool:
     if match.value == "history":
         return not (_NOW & set(between) or ("," in between and _states(between)))
     if match.value == "example":
-        return not _denied(sentence, match.start)
+        before = set(sentence.words[max(0, match.start - 12) : match.start])
+        return not _denied(sentence, match.start) and not (_SHOWS & before and not _MAY & before)
+    if match.value == "advice" and {"because", "since"} & set(between):
+        return False
     return not (match.value == "comparison" and "," in between)
 
 

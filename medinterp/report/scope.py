@@ -13,6 +13,7 @@ from medinterp.report.reach import ALTERNATIVES, LISTED, Clause
 from medinterp.report.tables import word_set
 from medinterp.types import FindingStatus
 
+_GOES_ON = frozenset(("without", "since", "in", "from", "after", "and", "with"))
 _SAID_NORMAL = frozenset(("normal", "unremarkable", "limit", "clear"))
 _UNSURE = word_set("unsure")
 _NONE = word_set("none")
@@ -34,10 +35,19 @@ def judge(sentence: Sentence) -> list[Judgement]:
     judged: dict[int, Judgement] = {}
     starts = [cue.start for cue in sentence.cues]
     for clause, inside in sentence.clauses:
+        cues = sentence.cues[bisect_left(starts, clause[0]) : bisect_left(starts, clause[1])]
         if inside:
-            cues = sentence.cues[bisect_left(starts, clause[0]) : bisect_left(starts, clause[1])]
             judged |= _Judge(sentence, clause, inside, cues).judge()
+            continue
+        last = len(judged) - 1
+        for cue in cues:
+            # "Pneumothorax is unlikely but cannot be excluded"
+            if judged and cue.value == ("hedge", "after") and _EXCLUDING & set(sentence.words[cue.start : cue.end]):
+                judged[last] = Judgement("uncertain", (cue.start, cue.end))
     return [judged[k] for k in range(len(sentence.names))]
+
+
+_EXCLUDING = frozenset(("exclude", "excluded", "ruled", "rule"))
 
 
 class _Judge(Clause):
@@ -56,7 +66,12 @@ class _Judge(Clause):
             reached = self.forward(cue) if way == "before" else self.backward(cue)
             if self.both_ways(cue) and (way == "before") != self.looks_forward(cue):
                 continue
-            if way == "after" and cue.end - cue.start == 1 and not self.ends(cue.end):
+            if (
+                way == "after"
+                and cue.end - cue.start == 1
+                and not self.ends(cue.end)
+                and self.words[cue.end] not in _GOES_ON
+            ):
                 continue  # "plaques, likely from asbestos"
             if way == "after" and self.words[cue.end - 1] == "not" and not self.ends(cue.end):
                 continue  # "pneumothorax has not."
@@ -64,6 +79,8 @@ class _Judge(Clause):
                 reached = self._listed(cue.end + 1)  # "not present: edema, effusion"
             if self.words[cue.end - 1] in ("whether", "if"):
                 reached = self._asked(reached)
+            if way == "after" and reached and "tip" in self.words[self.names[reached[0]].end : cue.start]:
+                reached = [k for k in reached if not lexicon().terms[self.names[k].value].device]  # the tip is not seen
             marks = self.denied if kind == "deny" else self.hedged
             if self.words[cue.end - 1] in _SAID_NORMAL and way == "after":
                 reached = [k for k in reached if not lexicon().terms[self.names[k].value].device]
@@ -109,7 +126,7 @@ class _Judge(Clause):
             if said[:1] == ["("] and said[2:] == [")"] and (said[1] == "-" or said[1] in _NONE):
                 self.denied.setdefault(k, (position, position + 3))  # "pneumothorax (-)", "effusion (no)"
                 continue
-            if said[:1] in (["neg"], ["negative"]) and self.ends(position + 1):
+            if said[:2] == ["-", "ve"] or (said[:1] in (["neg"], ["negative"]) and self.ends(position + 1)):
                 self.denied.setdefault(k, (position, position + 1))
                 continue
             while (
@@ -171,20 +188,23 @@ class _Judge(Clause):
         for k, name in enumerate(self.names):
             words = self.words[name.start : name.end]
             before = self.words[name.start - 1] if name.start > self.start else ""
-            if before in ("normal", "physiologic") and not lexicon().terms[name.value].device:
+            stated = {"is", "are", "has"} & set(words)  # "previously normal heart size is now increased"
+            if before in ("normal", "physiologic") and not stated and not lexicon().terms[name.value].device:
                 self.denied.setdefault(k, (name.start - 1, name.start))
                 continue
             if {"extubated", "extubation"} & set(words):
                 self.denied.setdefault(k, (name.start, name.end))
                 continue
-            if {"not", "isn't", "aren't", "wasn't", "weren't"} & set(words) or ("no" in words and "longer" in words):
+            if {"not", "isn't", "aren't", "wasn't", "weren't", "doesn't", "don't"} & set(words) or (
+                "no" in words and "longer" in words
+            ):
                 self.denied.setdefault(k, (name.start, name.end))
                 continue
             for at, word in enumerate(words):
                 if (
                     word in _INSIDE_HEDGES
                     or (word == "normal" and words[at + 1 : at + 2] == ["to"])
-                    or (word == "upper" and "limit" in words and "normal" in words)
+                    or (word == "upper" and "normal" in words)
                 ):
                     self.hedged.setdefault(k, (name.start + at, name.start + at + 1))
                     break
@@ -233,7 +253,7 @@ class _Judge(Clause):
                 if (
                     self.start <= min(at, other)
                     and max(at, other) < self.end
-                    and self.words[at] == "or"
+                    and self.words[at] in ("or", "versus", "vs")
                     and self.words[other].isalpha()
                     and self.words[other] not in _NO_ALTERNATIVE
                 ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +10,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from medinterp.errors import DatasetError
+from medinterp.report import finding_names
 from medinterp.types import FindingChange, FindingStatus, MentionRole
 
+ZONES = ("apical", "upper", "mid", "lower", "perihilar", "high", "low")
+"""Of the lungs; high, mid and low of a tube's tip."""
 SIDES = ("left", "right", "bilateral")
 ASKED = ("side", "zones", "change")
 """What is asked of a finding only where its line has the key."""
@@ -102,10 +106,10 @@ def _finding(value: Any, where: str) -> WantedFinding:
     entries = _object(value, where, needed=("name", "status"), others=ASKED)
     zones = _list(entries.get("zones", []), f"{where}: zones")
     return WantedFinding(
-        name=_said(entries["name"], f"{where}: name"),
+        name=_name(entries["name"], f"{where}: name"),
         status=_one_of(entries["status"], get_args(FindingStatus), f"{where}: status"),
         side=_one_of(entries.get("side"), (None, *SIDES), f"{where}: side"),
-        zones=tuple(_said(zone, f"{where}: a zone") for zone in zones),
+        zones=tuple(_one_of(zone, ZONES, f"{where}: a zone") for zone in zones),
         change=_one_of(entries.get("change"), (None, *get_args(FindingChange)), f"{where}: change"),
         asked=frozenset(entries) & frozenset(ASKED),
     )
@@ -113,7 +117,7 @@ def _finding(value: Any, where: str) -> WantedFinding:
 
 def _mention(value: Any, where: str) -> WantedMention:
     entries = _object(value, where, needed=("name", "role"))
-    name = _said(entries["name"], f"{where}: name")
+    name = _name(entries["name"], f"{where}: name")
     return WantedMention(name, _one_of(entries["role"], get_args(MentionRole), f"{where}: role"))
 
 
@@ -133,6 +137,16 @@ def _list(value: Any, where: str) -> list[Any]:
     if not isinstance(value, list):
         raise _BadLineError(f"{where} is a list, not {_shown(value)}")
     return value
+
+
+def _name(value: Any, where: str) -> str:
+    """A name of the table: another one would count as missed whatever is read."""
+    name, names = _said(value, where), finding_names()
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=3) or [other for other in names if name in other][:3]
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise _BadLineError(f"{where} is one of medinterp/report/data/findings.toml, not {_shown(name)}{hint}")
+    return name
 
 
 def _said(value: Any, where: str) -> str:
