@@ -1,4 +1,4 @@
-"""The generation deployment: writes the report and emits the trace of how it came about."""
+"""The generation deployment: writes the report, or takes a given one, and emits the trace of how it came about."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from medinterp.api.backend import ComparingTask, JudgingTask, MeasuringTask, Pro
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import selected
 from medinterp.api.store import RedisStoreSettings, SqliteStoreSettings, open_store, unpack_record
+from medinterp.errors import GenerationCancelled, RequestTooLargeError
 from medinterp.evaluation.sensitivity import compare_again
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
 from medinterp.explainer import Explanation
@@ -39,6 +40,7 @@ class GenerationDeployment:
         """
         from medinterp.evaluation.faithfulness import judge_map
         from medinterp.model import Generator, load_model, self_test
+        from medinterp.model.given import given_tokens
         from medinterp.model.prompt import DEFAULT_PROMPT
         from medinterp.model.view import model_view
 
@@ -54,6 +56,7 @@ class GenerationDeployment:
         )
         self_test(loaded)
         self._generator = Generator(loaded, max_trace_bytes=settings.max_trace_bytes)
+        self._given_tokens = given_tokens
         self._judge_map = judge_map
         self._model_view = model_view
         self._store = open_store(store)
@@ -80,7 +83,8 @@ class GenerationDeployment:
     async def write_aloud(
         self, film: Film, task: ReadingTask
     ) -> AsyncGenerator[str | Progress | dict[str, ray.ObjectRef[Generation]]]:
-        """The report's text as it grows, then progress; last, {"generation": reference to what `write` returns}."""
+        """The report's text as it grows, or a given one whole; then progress; last, {"generation": reference to what
+        `write` returns}."""
         async for item in self._aloud(lambda tell, gone: self._generate(film, task, tell, tell, gone)):
             yield {"generation": ray.put(item)} if isinstance(item, Generation) else item
 
@@ -166,21 +170,24 @@ class GenerationDeployment:
         tell: Tell | None,
         gone: threading.Event,
     ) -> Generation:
-        """Write the report, then ask the model again where a method needs it.
+        """Write the report, or explain the one that is given; then ask the model again where a method needs it.
 
         Raises FilmWithheldError before the model is asked, for a film unlike those that it was made for.
         """
         doubts = self._generator.loaded.doubts([film])
         if not task.force:
             withhold(replace(film, warnings=doubts))
-        generation = self._generator.generate(
-            [film],
-            task.prompt or self._prompt,
-            max_new_tokens=task.max_new_tokens,
-            layer_attention=task.layer_attention,
-            on_word=on_word,
-            cancelled=gone.is_set,
-        )
+        if task.report is not None:
+            generation = self._explain(film, task, task.report, on_word, gone)
+        else:
+            generation = self._generator.generate(
+                [film],
+                task.prompt or self._prompt,
+                max_new_tokens=task.max_new_tokens,
+                layer_attention=task.layer_attention,
+                on_word=on_word,
+                cancelled=gone.is_set,
+            )
         generation = replace(generation, warnings=doubts)
         if not task.on_model:
             return generation
@@ -198,6 +205,27 @@ class GenerationDeployment:
             cancelled=gone.is_set,
         )
         return replace(generation, measured=measured)
+
+    def _explain(
+        self, film: Film, task: ReadingTask, report: str, on_word: Callable[[str], None] | None, gone: threading.Event
+    ) -> Generation:
+        """Explain a report that somebody else wrote, in one pass, which nothing can stop once it has begun.
+
+        Raises ReportTextError, and RequestTooLargeError for more tokens than a report may have.
+        """
+        ids = self._given_tokens(self._generator.loaded.processor.tokenizer, report)
+        if len(ids) > task.max_new_tokens:
+            raise RequestTooLargeError(
+                f"the given report has {len(ids)} tokens; {task.max_new_tokens} are explained at most"
+            )
+        if gone.is_set():
+            raise GenerationCancelled("the caller went away before the report was explained")
+        generation = self._generator.force(
+            [film], ids, task.prompt or self._prompt, layer_attention=task.layer_attention
+        )
+        if on_word is not None:
+            on_word(generation.report.text)
+        return generation
 
     async def _aloud(self, work: Callable[[Tell, threading.Event], Result]) -> AsyncGenerator[Any]:
         """What the work tells while it is done in the one thread, and its result last."""

@@ -1,4 +1,4 @@
-"""A backend for tests of the HTTP application: reads every film as the sample report."""
+"""A backend for tests of the HTTP application: reads every film as the sample report, unless a report is given."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from medinterp.evaluation.sensitivity.results import Comparison, ReportCompariso
 from medinterp.explainer import Explanation as StoredExplanation
 from medinterp.phantom.films import draw_film, sample_film
 from medinterp.types import Explanation, Faithfulness, Film, Interval, MapPack, OrderScores
-from tests.api_samples import SPANS, TEXT, sample_explanation
+from tests.api_samples import SPANS, TEXT, given_explanation, sample_explanation
 from tests.sensitivity_samples import sample_comparison, sample_report_comparison
 
 MODEL_SIZE = 24
@@ -64,18 +64,18 @@ class FakeBackend:
         await asyncio.sleep(self.delay_s)
         if self.early:
             raise self.early
-        return sample_explanation(film)
+        return sample_explanation(film) if task.report is None else given_explanation(task.report, film)
 
     async def read_aloud(self, film: Film, task: ReadingTask) -> AsyncGenerator[str | Explanation]:
         self.tasks.append(task)
         if self.early:
             raise self.early
-        for word in TEXT.split(" "):
+        for piece in [word + " " for word in TEXT.split(" ")] if task.report is None else [task.report]:
             await asyncio.sleep(self.delay_s)
-            yield word + " "
+            yield piece
         if self.late:
             raise self.late
-        yield sample_explanation(film)
+        yield sample_explanation(film) if task.report is None else given_explanation(task.report, film)
 
     def stored(self, report_id: str) -> StoredExplanation:
         return unpack_record(self.store.get(report_id).blob)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import numpy as np
 
+from medinterp.report import build_report
 from medinterp.types import (
     Alternative,
     Explanation,
@@ -64,3 +68,16 @@ def sample_explanation(film: Film | None = None) -> Explanation:
     values = np.random.default_rng(5).random((len(SPANS), 4, 4)).astype(np.float32)
     pack = MapPack("raw", values, signed=False, additive=False, notes=("last layer",))
     return Explanation(film or sample_film(), report, {"raw": pack}, provenance)
+
+
+def given_explanation(text: str, film: Film | None = None) -> Explanation:
+    """A report that somebody else wrote, a token a word or sign; a model would hardly write of zebras."""
+    spans = [match.span() for match in re.finditer(r"\w+|[^\w\s]", text)]
+    logprobs = [-9.0 if text[start:end].casefold() == "zebra" else -0.25 for start, end in spans]
+    count = len(spans)
+    report = build_report(range(count), spans, text, logprobs, [()] * count, [0.25] * count, True)
+    sample = sample_explanation(film)
+    values = np.random.default_rng(5).random((count, 4, 4)).astype(np.float32)
+    packs = {"raw": replace(sample.packs["raw"], values=values)}
+    provenance = replace(sample.provenance, given=True, max_new_tokens=count)
+    return replace(sample, report=report, packs=packs, provenance=provenance)

@@ -40,11 +40,11 @@ from medinterp.api.schema_sensitivity import (
     PerturbationsModel,
     ReportComparisonModel,
 )
-from medinterp.errors import FilmWithheldError
+from medinterp.errors import FilmWithheldError, ReportTextError
 from medinterp.imaging.perturb import PERTURBATIONS
 from medinterp.types import FilmWarning, Quantity, Report, WindowChoice
 from tests.page_asking import Questions, judgement, methods
-from tests.page_reports import fake_report
+from tests.page_reports import fake_report, written
 from tests.sensitivity_samples import sample_comparison, sample_report_comparison
 
 GRID = 16
@@ -53,6 +53,7 @@ MODEL_SIDE = 24
 NOTICE = "Demo model: reads synthetic films only."
 PROMPT = "Write a chest radiograph report with the sections DEVICES, LUNGS, PLEURA, HEART, IMPRESSION."
 MEANING = methods()[0].meaning
+MAX_REPORT_CHARACTERS = 1200
 NOT_THERE = Problem(
     type="urn:medinterp:problem:missing-evidence", title="The method was not computed.", status=422, detail=""
 )
@@ -90,6 +91,7 @@ class FakeApi:
         self.stopped = 0  # streams that the page went away from
         self.films: dict[str, Image.Image] = {}
         self.used: dict[str, str | None] = {}  # the window of each film
+        self.given: dict[str, Report] = {}  # reports that somebody else wrote
         self.computed: dict[str, dict[str, dict[str, bool | int]]] = {}  # each report's methods, and their options
         self.questions = Questions()
         self.app = self._routes()
@@ -134,6 +136,7 @@ class FakeApi:
             max_upload_bytes=self.max_upload_bytes,
             max_pixels=2**26,
             max_prompt_characters=8000,
+            max_report_characters=MAX_REPORT_CHARACTERS,
             max_new_tokens=1024,
             default_max_new_tokens=300,
         )
@@ -152,27 +155,43 @@ class FakeApi:
         image: UploadFile,
         methods: Annotated[list[str], Form()],
         prompt: Annotated[str, Form()],
-        max_new_tokens: Annotated[int, Form()],
+        report: Annotated[str | None, Form()] = None,
+        max_new_tokens: Annotated[int | None, Form()] = None,
         window: Annotated[str | None, Form()] = None,
         force: Annotated[bool, Form()] = False,
     ) -> Response:
-        form = {"methods": " ".join(methods), "prompt": prompt, "max_new_tokens": str(max_new_tokens)}
-        form |= ({} if window is None else {"window": window}) | ({"force": "true"} if force else {})
+        given = report and report.replace("\r\n", "\n")  # browsers send it so
+        optional = {"report": given, "max_new_tokens": max_new_tokens, "window": window, "force": force and "true"}
+        form = {"methods": " ".join(methods), "prompt": prompt}
+        form |= {name: str(value) for name, value in optional.items() if value not in (None, False)}
         self.requests.append(("POST", "/v1/reports", form))
         data = await image.read()
-        withholding = tuple(warning for warning in self.warnings if warning.withholds)
-        refuse = problem_of(FilmWithheldError(withholding)) if withholding and not force else self.refuse
+        refuse = self._refusal(given, max_new_tokens, force)
         if refuse is not None:
             body = refuse.model_dump()
             return JSONResponse(body, refuse.status, headers=refuse.headers, media_type=MEDIA_TYPE)
         report_id = new_report_id()
         self.films[report_id] = Image.open(io.BytesIO(data)).convert("L")
+        if given is not None:
+            self.given[report_id] = self.report if given == self.report.text else written(given)
         self.used[report_id] = window or (self.windows[0].name if self.windows else None)
         self.computed[report_id] = {method: {} for method in methods}
         return StreamingResponse(self._stream(report_id, tuple(methods)), media_type="text/event-stream")
 
+    def _refusal(self, given: str | None, max_new_tokens: int | None, force: bool) -> Problem | None:
+        """Why nothing is written or explained, if so."""
+        withholding = tuple(warning for warning in self.warnings if warning.withholds)
+        if given is None and max_new_tokens is None:
+            return problem_of(ReportTextError("the page sends its token limit where a report is written"))
+        if given is not None and max_new_tokens is not None:
+            return problem_of(ReportTextError("leave out max_new_tokens"))
+        if given is not None and len(given) > MAX_REPORT_CHARACTERS:
+            return problem_of(ReportTextError(f"the given report has {len(given)} characters"))
+        return problem_of(FilmWithheldError(withholding)) if withholding and not force else self.refuse
+
     async def _stream(self, report_id: str, methods: tuple[str, ...]) -> AsyncIterator[bytes]:
-        pieces = re.findall(r"\s?\S+", self.report.text)
+        given = self.given.get(report_id)
+        pieces = re.findall(r"\s?\S+", self.report.text) if given is None else [given.text]
         try:
             for k, piece in enumerate(pieces):
                 if self.break_with is not None and k == len(pieces) // 2:
@@ -208,6 +227,7 @@ class FakeApi:
             layer_types=("full_attention",),
             sliding_window=None,
             notice=NOTICE,
+            given=report_id in self.given,
         )
         described = {
             "width": film.width,
@@ -223,12 +243,16 @@ class FakeApi:
             id=report_id,
             expires_at=datetime.now(UTC) + timedelta(hours=1),
             film=FilmModel.model_validate(described),
-            report=ReportModel.model_validate(self.report),
+            report=ReportModel.model_validate(self.report_of(report_id)),
             methods=methods,
             rows=GRID,
             columns=GRID,
             provenance=provenance,
         )
+
+    def report_of(self, report_id: str) -> Report:
+        """The report that was given, or the one that is always written."""
+        return self.given.get(report_id, self.report)
 
     async def delete(self, report_id: str) -> Response:
         del self.films[report_id]
@@ -245,14 +269,14 @@ class FakeApi:
     async def maps(self, report_id: str, method: str, quantity: Quantity) -> Response:
         if method not in self.computed[report_id]:
             return JSONResponse(NOT_THERE.model_dump(), NOT_THERE.status, media_type=MEDIA_TYPE)
-        answer = self.map_values(method, self.computed[report_id][method], quantity)
+        answer = self.map_values(method, self.computed[report_id][method], quantity, self.report_of(report_id))
         await asyncio.sleep(self.map_delays_s.pop(0) if self.map_delays_s else 0)
         return Response(answer.model_dump_json(), media_type="application/json")
 
     async def measure(self, report_id: str, asked: MeasuringModel) -> Response:
         body = asked.model_dump(exclude_none=True)
         options = {name: value for name, value in body.items() if name != "method"}
-        answer = self.map_values(asked.method, options)
+        answer = self.map_values(asked.method, options, report=self.report_of(report_id))
         kept = {asked.method: options}
         return self.questions.answer(
             "maps", asked.method, GRID * GRID, body, answer, then=lambda: self.computed[report_id].update(kept)
@@ -273,10 +297,14 @@ class FakeApi:
         return self.questions.answer("sensitivity", "sensitivity", 8, asked.model_dump(exclude_unset=True), answer)
 
     def map_values(
-        self, method: str, options: dict[str, bool | int] | None = None, quantity: Quantity = "relevancy"
+        self,
+        method: str,
+        options: dict[str, bool | int] | None = None,
+        quantity: Quantity = "relevancy",
+        report: Report | None = None,
     ) -> MapsModel:
         """All words' maps by a method; those of "heart" are faint, and members disagree by up to 0.5."""
-        report = self.report
+        report = report or self.report
         words = np.random.default_rng(4).random((len(report.words), GRID, GRID), dtype=np.float32) / 16
         words[[word.index for word in report.words if word.text == "heart"]] *= 0.02
         signed = method == "occlusion"

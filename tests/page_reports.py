@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from medinterp.report.words import UNLIKELY
 from medinterp.types import (
     Alternative,
     Finding,
@@ -67,6 +69,10 @@ ALL_FINDINGS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 )
 ALL_MENTIONS = (("pneumothorax", "Former pneumothorax", "history"), ("nodule", "nodule is feared", "advice"))
 UNREAD = ("Vague lines as before, of the old kind.", "It could be this or that.")
+RARE_WORDS = ("left upper", "represent", "pneumonia", "lung is", "lines", "larger", "pneumothorax.\nHEART", "cardio")
+"""Of a finding in each status, a hedge, an unread sentence, and none of these."""
+RARE = -9.2
+"""Log-probability of a token that the model would hardly have written."""
 OTHER = ("Former pneumothorax.", "Cough.", "CT is advised where a nodule is feared.")
 
 
@@ -80,6 +86,11 @@ def every_kind() -> Report:
     return written(ALL_KINDS, ALL_FINDINGS, ALL_MENTIONS)
 
 
+def every_kind_given() -> Report:
+    """The same, and words of each kind that the model would hardly have written."""
+    return written(ALL_KINDS, ALL_FINDINGS, ALL_MENTIONS, unlikely=RARE_WORDS)
+
+
 def thought_only() -> Report:
     """The token limit cut it off while it thought."""
     return written(f"<unused94>thought\n{THOUGHT}", complete=False)
@@ -91,14 +102,16 @@ def written(
     mentions: Iterable[tuple[str, str, str]] = (),
     *,
     complete: bool = True,
+    unlikely: Iterable[str] = (),
 ) -> Report:
     """The report of a text.
 
     findings: name, the words that name it (of a longer phrase, which tells places apart, those before the first full
-    stop), other fields, the hedge as text. mentions: name, a phrase that holds it, role.
+    stop), other fields, the hedge as text. mentions: name, a phrase that holds it, role. unlikely: words that the model
+    would hardly have written, each where it stands first.
     """
     rng = np.random.default_rng(3)
-    tokens = _tokens(text, rng)
+    tokens = _tokens(text, rng, [text.index(word) for word in unlikely])
     thinking = tuple(
         Thinking(match.start(), match.end(), _inside(tokens, match.start(), match.end()))
         for match in re.finditer(r"<unused94>.*?(?:<unused95>|\Z)", text, re.DOTALL)
@@ -112,7 +125,9 @@ def written(
             span = start + match.start(), start + match.end()
             own = _inside(tokens, *span)
             logprob = sum(tokens[t].logprob for t in own)
-            words.append(Word(len(words), match[0], *span, own, logprob, float(rng.uniform(0.05, 0.6)), name or None))
+            rare = any(tokens[t].logprob < UNLIKELY for t in own)
+            mass = float(rng.uniform(0.05, 0.6))
+            words.append(Word(len(words), match[0], *span, own, logprob, mass, name or None, rare))
 
     def placed(phrase: str, named: str) -> dict[str, Any]:
         start = text.index(phrase) + max(0, phrase.find(named))
@@ -144,7 +159,8 @@ def written(
     )
 
 
-def _tokens(text: str, rng: np.random.Generator) -> tuple[ReportToken, ...]:
+def _tokens(text: str, rng: np.random.Generator, unlikely: Iterable[int]) -> tuple[ReportToken, ...]:
+    """Those that hold one of the characters `unlikely` are."""
     tokens = []
     for k, match in enumerate(re.finditer(r"\s?\w{1,5}|[^\w]", text)):
         logprob = -float(rng.exponential(0.15))
@@ -153,7 +169,9 @@ def _tokens(text: str, rng: np.random.Generator) -> tuple[ReportToken, ...]:
             Alternative(f" {other}", float(p)) for other, p in zip(("mass", "fine", "the", "no"), rest, strict=True)
         )
         own = Alternative(match[0], logprob)
-        tokens.append(ReportToken(k, 100 + k, match.start(), match.end(), logprob, (own, *others)))
+        token = ReportToken(k, 100 + k, match.start(), match.end(), logprob, (own, *others))
+        rare = any(match.start() <= place < match.end() for place in unlikely)
+        tokens.append(replace(token, logprob=RARE, alternatives=others) if rare else token)
     return tuple(tokens)
 
 

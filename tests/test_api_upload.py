@@ -43,7 +43,7 @@ def test_two_films_are_not_one_report(service: Service) -> None:
     assert service.backend.tasks == []
 
 
-@pytest.mark.parametrize("name", ["prompt", "window", "force", "max_new_tokens"])
+@pytest.mark.parametrize("name", ["prompt", "report", "window", "force", "max_new_tokens"])
 def test_what_stands_in_a_form_once_is_not_given_twice(service: Service, name: str) -> None:
     value = {"max_new_tokens": "5", "force": "true"}.get(name, "x")
     document = problem(service.post(**{name: [value, value]}), 422)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -88,6 +89,63 @@ def test_explain_writes_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[s
     with np.load(out / "maps.npz") as maps:
         assert maps["raw"].shape == (len(report["tokens"]), 16, 16)
     assert "http://" not in (out / "report.html").read_text().replace("http://www.w3.org", "")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """`explain` of a film of noise by a small random model."""
+    folder = tmp_path_factory.mktemp("small")
+    cv2.imwrite(str(folder / "film.png"), noise_film().pixels)
+    model = save_small_model(folder / "model")
+    return ["explain", str(folder / "film.png"), "--model", str(model), "--force"]
+
+
+GIVEN = "LUNGS: Épanchement.\nA zebra.\n"
+
+
+@pytest.mark.parametrize("source", ["file", "stdin"])
+def test_explain_takes_a_report_that_somebody_else_wrote(
+    small: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    data = GIVEN.replace("\n", "\r\n").encode("utf-8-sig")
+    path, out = tmp_path / "report.txt", tmp_path / "out"
+    path.write_bytes(data)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data), encoding="ascii"))
+    assert main([*small, "--report", "-" if source == "stdin" else str(path), "--out", str(out)]) == 0
+    report = json.loads((out / "report.json").read_text())
+    assert (report["text"], report["provenance"]["given"]) == (GIVEN, True)
+    unlikely = sum(word["unlikely"] for word in report["words"])
+    assert f"explained: 4 words; {unlikely} of them the model would hardly write" in capsys.readouterr().err
+    assert "was given, and not written by the model" in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("data", "arguments", "told"),
+    [
+        ("Größe normal.".encode("latin-1"), [], "is not UTF-8 text"),
+        ("Normal.".encode("utf-16"), [], "is not UTF-8 text"),
+        (b" \r\n", [], "report.txt is empty"),
+        (None, [], "cannot read"),
+        (b"Normal.", ["--max-new-tokens", "5"], "leave out --max-new-tokens"),
+        (b"Normal.", ["film"], "these are 2"),
+        (b"Normal.<end_of_turn>", [], "control tokens: <end_of_turn>"),
+    ],
+)
+def test_a_report_that_cannot_be_explained_is_refused(
+    small: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    data: bytes | None,
+    arguments: list[str],
+    told: str,
+) -> None:
+    path, out = tmp_path / "report.txt", tmp_path / "out"
+    if data is not None:
+        path.write_bytes(data)
+    more = [str(film_of(1, tmp_path / "b.png"))] if arguments == ["film"] else arguments
+    assert main([small[0], *more, *small[1:], "--report", str(path), "--out", str(out)]) == 2
+    assert told in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_explain_takes_options_of_methods(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

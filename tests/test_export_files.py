@@ -15,7 +15,7 @@ import pytest
 from medinterp import export
 from medinterp.export.folder import write_folder
 from medinterp.types import Alternative, FilmWarning, ImageSpan, WindowChoice
-from tests.api_samples import SPANS, TEXT, sample_explanation
+from tests.api_samples import SPANS, TEXT, given_explanation, sample_explanation
 from tests.report_samples import all_kinds_explained
 from tests.traces import make_trace
 
@@ -33,6 +33,7 @@ def test_the_document_holds_all_but_the_maps() -> None:
         "logprob": -1.25,
         "image_mass": 0.25,
         "section": "PLEURA",
+        "unlikely": False,
     }
     assert [(token["start"], token["end"]) for token in record["tokens"]] == list(SPANS)
     assert record["tokens"][2]["alternatives"] == [{"text": "x", "logprob": -1.5}, {"text": "y", "logprob": -2.0}]
@@ -64,6 +65,12 @@ def test_the_document_says_how_sure_the_report_is() -> None:
     assert [one["reading"] for one in record["sentences"]].count("unread") == 1
     (thinking,) = record["thinking"]
     assert "The left base is dim." in record["text"][thinking["start"] : thinking["end"]]
+
+
+def test_the_document_says_that_a_report_was_given_and_what_the_model_would_hardly_write() -> None:
+    record = export.document(given_explanation("No zebra."))
+    assert record["provenance"]["given"] is True
+    assert [(word["text"], word["unlikely"]) for word in record["words"]] == [("No", False), ("zebra", True)]
 
 
 def test_a_folder_has_an_overlay_of_what_is_present_or_uncertain(tmp_path: Path) -> None:

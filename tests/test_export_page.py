@@ -35,7 +35,7 @@ from medinterp.types import (
     WindowChoice,
     Word,
 )
-from tests.api_samples import sample_explanation, sample_film
+from tests.api_samples import given_explanation, sample_explanation, sample_film
 from tests.browser import Page, browser, chromium  # noqa: F401 - pytest finds fixtures by name
 from tests.report_samples import all_kinds, all_kinds_explained
 
@@ -262,6 +262,45 @@ def test_a_report_without_maps_or_an_unknown_method_is_refused() -> None:
 def test_a_cut_off_report_says_so() -> None:
     assert "Cut off at the limit of 8 tokens." in export.html(hostile())
     assert "Cut off" not in export.html(sample_explanation())
+
+
+def test_a_given_report_says_that_no_model_wrote_it() -> None:
+    page = export.html(given_explanation("HEART: A <b>zebra</b>."))
+    assert "<title>Chest film report explained by sample</title>" in page
+    assert "A given report, explained by sample" in page
+    made = page[page.index("How this report was made") :]
+    assert "<dt>Report</dt><dd>was given, and not written by the model:" in made
+    assert "<dt>Seed</dt>" not in made and "<dt>Token limit</dt>" not in made and "<dt>Prompt</dt>" in made
+    written = export.html(sample_explanation())
+    assert "<title>Chest film report by sample</title>" in written and "given" not in written
+    assert "<dt>Seed</dt><dd>none</dd>" in written and "<dt>Token limit</dt><dd>64</dd>" in written
+
+
+def test_words_that_the_model_would_hardly_write_have_a_wave_beside_their_other_line(
+    browser: Page,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    sample = given_explanation("ZEBRA: A zebra. No zebra nodule.")
+    finding = dataclasses.replace(sample_explanation().report.findings[0], word_indices=(4, 5))
+    report = dataclasses.replace(sample.report, findings=(finding,))
+    open_export(browser, dataclasses.replace(sample, report=report), tmp_path / "given.html")
+    script = "return [...document.querySelectorAll('.unlikely')].map(e => [e.textContent, e.title !== '', "
+    script += "getComputedStyle(e).textDecorationLine, getComputedStyle(e).textDecorationStyle])"
+    assert browser.run(script) == [
+        ["3 words", False, "underline", "wavy"],
+        *[[word, True, "underline", "wavy"] for word in ("ZEBRA", "zebra", "zebra")],
+    ]
+    legend = browser.driver.find_element(By.CSS_SELECTOR, ".unlikelies").text
+    assert legend.endswith("(wavy: the model gave this word, or a part of it, less than 1 in 1,000).")
+    lines = "return [...document.querySelectorAll('.absent:not(.chip)')].map(e => "
+    lines += "[e.textContent, getComputedStyle(e).textDecorationStyle])"
+    assert browser.run(lines) == [["zebra", "solid"], ["nodule", "solid"]]
+    click_word(browser, "zebra")
+    told = browser.driver.find_element(By.ID, "subject").text
+    assert told.startswith("“zebra”") and told.endswith("the model would hardly have written it")
+    click_word(browser, "nodule")
+    assert "hardly" not in browser.driver.find_element(By.ID, "subject").text
+    assert 'class="unlikely"' not in export.html(sample_explanation())
 
 
 def test_a_clicked_word_is_drawn_as_the_library_draws_it(browser: Page, tmp_path: Path) -> None:  # noqa: F811

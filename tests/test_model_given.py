@@ -101,7 +101,7 @@ def test_a_text_that_the_tokenizer_changes_names_the_place(
     tokenizer = generator.loaded.processor.tokenizer
     real = type(tokenizer).__call__
     monkeypatch.setattr(type(tokenizer), "__call__", lambda self, text, **k: real(self, text.replace("X", "x"), **k))
-    with pytest.raises(ReportTextError, match="from character 4 on: 'X-ray' comes back as 'x-ray'"):
+    with pytest.raises(ReportTextError, match="from character 4 on"):
         generator.force([FILM], "The X-ray")
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medinterp.report import build_report, find_words
+from medinterp.report import build_report, find_words, inside_marks
 from medinterp.types import Alternative, Report
 
 
@@ -178,6 +178,13 @@ def test_a_thought_is_a_part_of_its_own() -> None:
     assert [sentence.start for sentence in report.sentences] == [report.text.index("Enlarged")]
     assert [word.text for word in report.words] == ["Lungs", "a", "nodule", "Heart", "Enlarged"]
     assert [word.section for word in report.words] == [None, None, None, None, "Heart"]
+
+
+def test_inside_the_marks_of_a_thought() -> None:
+    for text in ("a <unused94>thought b<unused95> c", "a <|channel>thought b<channel|> c"):
+        (thought,) = report_of([text]).thinking
+        first, last = inside_marks(text, thought.start, thought.end)
+        assert text[first:last] == " b"
 
 
 @pytest.mark.parametrize("text", ["<unused94>thought a nodule", "<|channel>thought\na nodule<channel|>"])

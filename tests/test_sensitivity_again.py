@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from medinterp import Explainer, Explanation
-from medinterp.errors import GenerationCancelled, PromptError, SelectionError, UnknownMethodError
+from medinterp.errors import GenerationCancelled, PromptError, ReportTextError, SelectionError, UnknownMethodError
 from medinterp.evaluation.sensitivity import Comparison, ReportComparison
 from medinterp.imaging.perturb import PERTURBATIONS
 from tests.models import noise_film, save_small_model
@@ -42,6 +42,14 @@ def test_questions_are_asked_of_the_reports_film(explainer: Explainer, explanati
     assert [(one.name, one.shifts) for one in asked.variants] == [("crop", ())]
 
 
+def test_questions_can_be_asked_of_a_given_report(explainer: Explainer) -> None:
+    given = explainer.explain(noise_film(1), report="No nodule. A zebra.", methods=("raw",))
+    assert given.provenance.given
+    asked = explainer.sensitivity(given, QUESTIONS[:1], perturbations=("crop",))
+    assert isinstance(asked, Comparison)
+    assert (asked.film_sha256, asked.methods) == (given.film.sha256, ("raw",))
+
+
 def test_without_questions_the_report_is_written_again(explainer: Explainer, explanation: Explanation) -> None:
     told: list[tuple[int, int]] = []
     found = explainer.sensitivity(
@@ -63,6 +71,9 @@ def test_what_cannot_be_asked_is_refused_before_the_model_is_asked(
         explainer.sensitivity(explanation, QUESTIONS, perturbations=("blur",))
     with pytest.raises(UnknownMethodError):
         explainer.sensitivity(explanation, QUESTIONS, methods=("tea leaves",))
+    given = replace(explanation, provenance=replace(explanation.provenance, given=True))
+    with pytest.raises(ReportTextError, match="without `report`"):
+        explainer.sensitivity(given)
     with pytest.raises(SelectionError, match="two films"):
         explainer.sensitivity(replace(explanation, prior=explanation.film), QUESTIONS)
     with pytest.raises(GenerationCancelled):

@@ -1,10 +1,13 @@
-"""The generation deployment without Ray: films that the model was not made for, and what it gets of a film."""
+"""The generation deployment without Ray: foreign films, given reports, and what the model gets of a film."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import threading
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,10 +16,10 @@ import pytest
 from deployments.generation import GenerationDeployment
 from deployments.relevancy import RelevancyDeployment
 from deployments.settings import ModelSettings
-from medinterp.api.backend import ReadingTask
+from medinterp.api.backend import Progress, ReadingTask
 from medinterp.api.report_id import new_report_id
 from medinterp.api.store import SqliteStoreSettings, open_store, pack_record
-from medinterp.errors import FilmWithheldError
+from medinterp.errors import FilmWithheldError, GenerationCancelled, ReportTextError, RequestTooLargeError
 from medinterp.imaging import read_film
 from medinterp.model.view import model_view
 from medinterp.types import Film
@@ -80,3 +83,108 @@ def test_the_models_view_of_a_stored_report(generation: GenerationDeployment, st
     png = asyncio.run(generation.view(report_id))
     drawn = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(drawn, model_view(generation._generator.loaded, own()))
+
+
+# ---- a report that somebody else wrote ----
+
+GIVEN = replace(TASK, report="LUNGS: No nodule. A zebra.\n", max_new_tokens=60)
+
+
+def test_a_given_report_has_what_a_written_one_has(generation: GenerationDeployment) -> None:
+    task = replace(TASK, methods=("raw", "attention_flow"), max_new_tokens=40, layer_attention=True)
+    written = asyncio.run(generation.write(own(), task))
+    given = asyncio.run(generation.write(own(), replace(task, report=written.report.text)))
+    for ours, its in zip(given.report.words, written.report.words, strict=True):
+        assert (ours.text, ours.unlikely) == (its.text, its.unlikely) == (ours.text, False)
+        assert ours.logprob == pytest.approx(its.logprob, abs=1e-4)
+    explained = [RelevancyDeployment().explain(one, task.methods)[1] for one in (given, written)]
+    for method in task.methods:
+        ours, its = (packs[method].values for packs in explained)
+        np.testing.assert_allclose(ours[: len(its)], its, atol=1e-3 * float(np.abs(its).max()))
+    assert (given.trace.provenance.given, written.trace.provenance.given) == (True, False)
+    assert given.trace.provenance.prompt == written.trace.provenance.prompt
+
+
+def test_words_that_the_model_would_hardly_write_are_marked(generation: GenerationDeployment) -> None:
+    written = asyncio.run(generation.write(own(), replace(TASK, max_new_tokens=40))).report
+    word = written.words[8]
+    text = f"{written.text[: word.start]}zebra{written.text[word.end :]}"
+    report = asyncio.run(generation.write(own(), replace(GIVEN, report=text))).report
+    assert report.text == text
+    assert [one.unlikely for one in report.words[:9]] == [False] * 8 + [True]
+
+
+def collected(items: AsyncGenerator[Any]) -> list[Any]:
+    """All items, the last one not: it is a reference in Ray's store."""
+
+    async def collect() -> list[Any]:
+        found = []
+        async with aclosing(items):
+            async for item in items:
+                found.append(item)
+        return found
+
+    return asyncio.run(collect())
+
+
+def test_its_text_comes_whole_and_then_the_progress(
+    generation: GenerationDeployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployments.generation.ray.put", lambda one: one)
+    task = replace(GIVEN, methods=("edge_gradient",), on_model=("edge_gradient",))
+    text, *progress, last = collected(generation.write_aloud(own(), task))
+    assert text == GIVEN.report
+    assert progress and all(isinstance(one, Progress) for one in progress)
+    assert list(last["generation"].measured) == ["edge_gradient"]
+
+
+@pytest.mark.parametrize(
+    ("task", "error", "told"),
+    [
+        (replace(GIVEN, max_new_tokens=3), RequestTooLargeError, r"has \d+ tokens; 3 are explained at most"),
+        (replace(GIVEN, report="No nodule.<end_of_turn>"), ReportTextError, "control tokens: <end_of_turn>"),
+        (replace(GIVEN, report="no " * 4000, max_new_tokens=9999), RequestTooLargeError, "the model holds"),
+    ],
+)
+def test_what_cannot_be_explained_is_refused_before_the_model_is_asked(
+    generation: GenerationDeployment,
+    monkeypatch: pytest.MonkeyPatch,
+    task: ReadingTask,
+    error: type[Exception],
+    told: str,
+) -> None:
+    monkeypatch.setattr("medinterp.model.generation.read_given", None)
+    with pytest.raises(error, match=told):
+        asyncio.run(generation.write(own(), task))
+    with pytest.raises(error, match=told):
+        collected(generation.write_aloud(own(), task))
+
+
+@pytest.mark.parametrize("text", ["The X-ray of Miller", "The X-ray of O'Hara"])
+def test_an_error_quotes_nothing_of_a_report(
+    generation: GenerationDeployment, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """Serve writes it to the log."""
+    tokenizer = type(generation._generator.loaded.processor.tokenizer)
+    real = tokenizer.__call__
+    monkeypatch.setattr(tokenizer, "__call__", lambda self, text, **k: real(self, text.replace("X", "x"), **k))
+    with pytest.raises(ReportTextError, match=r"from character 4 on$") as caught:
+        asyncio.run(generation.write(own(), replace(GIVEN, report=text)))
+    assert caught.value.__suppress_context__
+
+
+def test_a_caller_who_has_gone_is_not_explained_to(
+    generation: GenerationDeployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medinterp.model.generation.read_given", None)
+    gone = threading.Event()
+    gone.set()
+    with pytest.raises(GenerationCancelled):
+        generation._generate(own(), GIVEN, None, None, gone)
+
+
+def test_a_given_report_on_a_film_that_means_nothing_is_withheld_too(generation: GenerationDeployment) -> None:
+    with pytest.raises(FilmWithheldError):
+        asyncio.run(generation.write(noise_film(), GIVEN))
+    forced = asyncio.run(generation.write(noise_film(), replace(GIVEN, force=True)))
+    assert [warning.code for warning in forced.warnings] == ["foreign"]

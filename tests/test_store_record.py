@@ -11,7 +11,7 @@ import pytest
 from medinterp.api.store import pack_record, unpack_record
 from medinterp.errors import StoreError
 from medinterp.types import Film
-from tests.api_samples import sample_explanation
+from tests.api_samples import given_explanation, sample_explanation
 from tests.report_samples import all_kinds_explained
 
 
@@ -58,7 +58,7 @@ def test_all_that_a_report_says_comes_back() -> None:
 
 def test_a_record_of_version_2_is_told_apart() -> None:
     plain = msgpack.unpackb(pack_record(sample_explanation()), raw=False)
-    assert plain["version"] == 3
+    assert plain["version"] == 4
     finding = plain["report"]["findings"][0]
     del finding["status"], finding["zones"]
     report = {**plain["report"], "findings": [{**finding, "present": False, "zone": None}]}
@@ -67,13 +67,26 @@ def test_a_record_of_version_2_is_told_apart() -> None:
             unpack_record(msgpack.packb(blob))
 
 
+def test_a_given_report_comes_back_as_one() -> None:
+    sample = given_explanation("No zebra.")
+    again = unpack_record(pack_record(sample))
+    assert again.report == sample.report
+    assert [word.unlikely for word in again.report.words] == [False, True]
+    assert again.provenance.given and not unpack_record(pack_record(sample_explanation())).provenance.given
+    plain = msgpack.unpackb(pack_record(sample), raw=False)
+    for word in plain["report"]["words"]:
+        del word["unlikely"]  # as version 3 wrote it: nobody knows
+    with pytest.raises(StoreError, match="cannot be read by this version"):
+        unpack_record(msgpack.packb({**plain, "version": 3}))
+
+
 def test_a_record_is_plain_msgpack() -> None:
     plain = msgpack.unpackb(pack_record(sample_explanation()), raw=False, strict_map_key=True)
     assert set(plain) == {"version", "film", "report", "maps", "provenance"}
 
 
 @pytest.mark.parametrize(
-    "blob", [b"", b"\x80\x04K\x01.", b"\xc1", msgpack.packb({"version": 3}), msgpack.packb([1, 2])]
+    "blob", [b"", b"\x80\x04K\x01.", b"\xc1", msgpack.packb({"version": 4}), msgpack.packb([1, 2])]
 )
 def test_another_blob_is_refused(blob: bytes) -> None:
     with pytest.raises(StoreError):

@@ -116,7 +116,7 @@ def test_how_a_finding_is_called(page: Page) -> None:
     assert imported(page, "findings", "m.findingTitle(a[0])", gone) == "no nodule (resolved)"
     for text, title in (
         ("Left  lung\nclear.", "left lung clear: no nodule, no mass"),
-        ("AP film is clear", "AP film is clear: no nodule, no mass"),
+        ("AP film is clear", "AP film is clear, left: no nodule, no mass"),
     ):
         report = {"text": text, "findings": two}
         assert imported(page, "findings", "m.statements(a[0]).map((one) => one.title)", report) == [title]

@@ -26,7 +26,7 @@ from medinterp.imaging.workers import DecodingPool
 logger = logging.getLogger(__name__)
 
 FORM_BYTES = 64 * 1024
-"""Room for the multipart framing and the short fields beside the film and the prompt."""
+"""Room for the multipart framing and the short fields beside the film, the prompt and the report."""
 
 
 class Api(FastAPI):
@@ -72,9 +72,8 @@ def create_api(
         responses={"default": {"model": Problem, "description": "A problem document (RFC 9457)."}},
     )
     limits = settings.limits
-    app.add_middleware(
-        BodyLimit, max_bytes=limits.max_upload_bytes + 4 * limits.max_prompt_characters + FORM_BYTES
-    )
+    fields = 4 * (limits.max_prompt_characters + limits.max_report_characters)  # UTF-8
+    app.add_middleware(BodyLimit, max_bytes=limits.max_upload_bytes + fields + FORM_BYTES)
     app.add_middleware(PrivateResponses)
     install_problem_handlers(app)
     reading, asking = Reading(backend, settings, store, decoders), Asking(backend, settings, store)

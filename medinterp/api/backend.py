@@ -16,9 +16,10 @@ from medinterp.types import Explanation, Faithfulness, Film, MapPack, Quantity
 class ReadingTask:
     """How a film is to be read.
 
-    prompt: None for the service's default; methods: at least one, all of them registered;
-    layer_attention: whether one of the methods needs it in the trace; on_model: those of them for which the model
-    is asked again once the report is written. force: also on a film that a report should be withheld on.
+    prompt: None for the service's default; methods: at least one, all of them registered; max_new_tokens: the most that
+    the report may have; layer_attention: whether one of the methods needs it in the trace; on_model: those of them for
+    which the model is asked again once the report is there. force: also on a film that a report should be withheld on.
+    report: one that somebody else wrote, which is explained as it stands; None for the model to write it.
     """
 
     prompt: str | None
@@ -27,6 +28,7 @@ class ReadingTask:
     layer_attention: bool
     on_model: tuple[str, ...] = ()
     force: bool = False
+    report: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,12 +109,13 @@ class Backend(Protocol):
         """Read the film and compute the maps; the explanation comes without the trace.
 
         What the model finds doubtful about the film is among its warnings in the explanation. Raises
-        FilmWithheldError for what makes a report meaningless, unless the task forces it.
+        FilmWithheldError for what makes a report meaningless, unless the task forces it; ReportTextError for a
+        given report that the model's tokenizer cannot take, RequestTooLargeError for one of too many tokens.
         """
         ...
 
     def read_aloud(self, film: Film, task: ReadingTask) -> AsyncGenerator[str | Progress | Explanation]:
-        """The same, yielding the report's text as it grows, then progress, and the explanation last."""
+        """The same, yielding the text as it grows (a given one whole), then progress, and the explanation last."""
         ...
 
     def measure(self, report_id: str, task: MeasuringTask) -> AsyncGenerator[Progress | MapPack]:

@@ -1,7 +1,7 @@
 """Event streams of the API, asked for with `Accept: text/event-stream`.
 
     POST /v1/reports
-    event: text      data: {"delta": "No pneu"}      as the report grows, any number of times
+    event: text      data: {"delta": "No pneu"}      as the report grows, any number of times; a given one whole
     event: progress  data: ProgressModel             while the model is asked again, any number of times
     event: report    data: ExplanationModel          once, and last
     POST /v1/reports/{id}/maps, /v1/reports/{id}/faithfulness, /v1/reports/{id}/sensitivity

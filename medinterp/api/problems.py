@@ -21,6 +21,7 @@ STATUS: Mapping[type[errors.MedInterpError], HTTPStatus] = {
     errors.FilmWithheldError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.FilmError: HTTPStatus.BAD_REQUEST,
     errors.PromptError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.ReportTextError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.RequestTooLargeError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.ModelError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.MethodError: HTTPStatus.UNPROCESSABLE_ENTITY,

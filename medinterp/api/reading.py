@@ -23,6 +23,7 @@ from medinterp.api.store import ReportStore, pack_record
 from medinterp.errors import (
     DeadlineExceededError,
     PromptError,
+    ReportTextError,
     RequestTooLargeError,
     ServiceInterruptedError,
 )
@@ -32,6 +33,8 @@ from medinterp.relevancy import get_method
 from medinterp.types import Explanation, Film
 
 logger = logging.getLogger(__name__)
+REPLACEMENT = "\ufffd"
+"""What a decoder puts in place of bytes that are no letter."""
 
 
 class Reading:
@@ -51,25 +54,46 @@ class Reading:
         max_new_tokens: int | None,
         *,
         force: bool = False,
+        report: str | None = None,
     ) -> ReadingTask:
         """Check a request's parameters before anything is spent on it.
 
-        Raises PromptError, UnknownMethodError or RequestTooLargeError.
+        Raises PromptError, UnknownMethodError, RequestTooLargeError or ReportTextError.
         """
         limits = self._limits
         if prompt is not None and len(prompt) > limits.max_prompt_characters:
             raise PromptError(f"the prompt is longer than {limits.max_prompt_characters} characters")
         if max_new_tokens is not None and max_new_tokens > limits.max_new_tokens:
             raise RequestTooLargeError(f"max_new_tokens is at most {limits.max_new_tokens} here")
+        if report is not None:
+            if max_new_tokens is not None:
+                raise ReportTextError("a given report is explained and nothing is written: leave out max_new_tokens")
+            report, max_new_tokens = self._given(report), limits.max_new_tokens
         chosen = [get_method(name) for name in methods or self._settings.methods]
         return ReadingTask(
-            prompt=prompt,
+            prompt=None if prompt is None else _plain_lines(prompt),
             methods=tuple(dict.fromkeys(method.name for method in chosen)),
             max_new_tokens=max_new_tokens or limits.default_max_new_tokens,
             layer_attention=any("layer_attention" in method.needs for method in chosen),
             on_model=tuple(dict.fromkeys(method.name for method in chosen if method.on_model)),
             force=force,
+            report=report,
         )
+
+    def _given(self, report: str) -> str:
+        """A report that was given, without a BOM, with the line ends that a model writes (a form sends CR LF for each).
+
+        Raises ReportTextError.
+        """
+        text = _plain_lines(report.removeprefix("\ufeff"))
+        if not text.strip():
+            raise ReportTextError("the given report is empty")
+        limit = self._limits.max_report_characters
+        if len(text) > limit:
+            raise ReportTextError(f"the given report has {len(text)} characters; {limit} are explained at most")
+        if REPLACEMENT in text:
+            raise ReportTextError("the given report is not UTF-8 text, or holds U+FFFD in place of a lost letter")
+        return text
 
     async def film(self, data: bytes, *, window: str | None = None, force: bool = False) -> Film:
         """Decode an upload in a worker process.
@@ -147,3 +171,8 @@ class Reading:
 
     def _too_slow(self) -> DeadlineExceededError:
         return DeadlineExceededError(f"no report within {self._limits.timeout_s:g} s")
+
+
+def _plain_lines(text: str) -> str:
+    """The text with the line ends that people and models write: a form sends CR LF for each."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")

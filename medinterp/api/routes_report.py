@@ -34,7 +34,7 @@ Answer = TypeVar("Answer")
 ReportId = Annotated[str, Path(description="The id that POST /v1/reports answered with.")]
 ONCE = {
     "image": "one film a report: `image` was sent more than once",
-    **{name: f"`{name}` was sent more than once" for name in ("prompt", "max_new_tokens", "window", "force")},
+    **{name: f"`{name}` was sent more than once" for name in ("prompt", "report", "max_new_tokens", "window", "force")},
 }
 """Fields of the form that stand in it once, and what is said when they do not."""
 SEVERAL = frozenset({"methods"})
@@ -85,6 +85,13 @@ def report_routes(backend: Backend, reading: Reading, asking: Asking, store: Rep
         image: Annotated[UploadFile, File(description="One film: PNG, JPEG, TIFF or DICOM.")],
         prompt: Annotated[str | None, Form()] = None,
         methods: Annotated[list[str] | None, Form(description="May be repeated.")] = None,
+        report: Annotated[
+            str | None,
+            Form(
+                description="A report that somebody else wrote: it is explained as it stands, in one pass, and none is "
+                "written. Plain text, UTF-8; CR LF is read as a line feed. Not beside `max_new_tokens`."
+            ),
+        ] = None,
         max_new_tokens: Annotated[int | None, Form(ge=1)] = None,
         window: Annotated[
             str | None,
@@ -97,10 +104,14 @@ def report_routes(backend: Backend, reading: Reading, asking: Asking, store: Rep
             bool, Form(description="Read the film though a warning says that a report on it means nothing.")
         ] = False,
     ) -> Response:
-        """Read a film. With `Accept: text/event-stream` the words come as they are written."""
+        """Read a film, or explain a `report` of it. With `Accept: text/event-stream` words come as they are written."""
         media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.EVENTS)
-        check_fields(await request.form(), ONCE, SEVERAL)
-        task = reading.task(prompt, tuple(methods) if methods else None, max_new_tokens, force=force)
+        form = await request.form()
+        check_fields(form, ONCE, SEVERAL)
+        if form.get("report") == "":
+            report = ""  # FastAPI takes an empty field for one that was not sent, and a report would be written
+        chosen = tuple(methods) if methods else None
+        task = reading.task(prompt, chosen, max_new_tokens, force=force, report=report)
         film = await reading.film(bytes_of(image), window=window, force=force)
         if media_type == negotiation.EVENTS:
             return await reading.stream(film, task)

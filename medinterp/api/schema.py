@@ -40,13 +40,13 @@ class AlternativeModel(Model):
 
 
 class TokenModel(Model):
-    """One generated token."""
+    """One token of the report."""
 
     index: int
     token_id: int
     start: int
     end: int
-    logprob: float = Field(description="Log-probability where it was generated, nats.")
+    logprob: float = Field(description="Log-probability where it stands, nats.")
     alternatives: tuple[AlternativeModel, ...] = ()
 
 
@@ -61,6 +61,7 @@ class WordModel(Model):
     logprob: float = Field(description="Sum over the word's tokens, nats.")
     image_mass: float = Field(description="Mean attention on image cells, 0 to 1.")
     section: str | None = None
+    unlikely: bool = Field(description="The model gave one of its tokens less than 1 in 1,000 where it stands.")
 
 
 class SectionModel(Model):
@@ -119,7 +120,7 @@ class ThinkingModel(Model):
 
 
 class ReportModel(Model):
-    """What the model wrote."""
+    """What the model wrote, or was given to explain."""
 
     text: str
     tokens: tuple[TokenModel, ...]
@@ -176,6 +177,7 @@ class ProvenanceModel(Model):
     layer_types: tuple[str, ...]
     sliding_window: int | None
     notice: str | None = None
+    given: bool = Field(default=False, description="The report was given: somebody else wrote it, not the model.")
 
 
 class MapPackModel(Model):
@@ -342,6 +344,7 @@ class LimitsModel(Model):
     max_film_aspect: float = Field(description="The longer side over the shorter.")
     max_decoded_bytes: int
     max_prompt_characters: int
+    max_report_characters: int = Field(description="Of a report that is given; its tokens: `max_new_tokens`.")
     max_new_tokens: int
     default_max_new_tokens: int
 

@@ -22,7 +22,8 @@ class Limits(BaseModel):
     max_film_aspect: float = Field(default=5.0, ge=1, description="The longer side over the shorter.")
     max_decoded_bytes: int = Field(default=2**29, gt=0, description="Of the pixels as decoded, all channels.")
     max_prompt_characters: int = Field(default=8000, gt=0)
-    max_new_tokens: int = Field(default=1024, gt=0)
+    max_report_characters: int = Field(default=20_000, gt=0, le=2**18, description="Of a report that is given.")
+    max_new_tokens: int = Field(default=1024, gt=0, description="Of a report, written or given.")
     default_max_new_tokens: int = Field(default=512, gt=0)
     timeout_s: float = Field(default=300.0, gt=0, description="From the upload to the report.")
 

@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 from medinterp.cli.arguments import Commands, by_method, method_option, positive
-from medinterp.errors import FilmError, FilmWithheldError, SelectionError
+from medinterp.errors import FilmError, FilmWithheldError, ReportTextError, SelectionError
 
 SOME_FAILED, NONE_READ = 1, 2
 """Exit status when some films could not be read, and when none could."""
+WITHHELD = "No report was written; --force asks for one all the same."
+GIVEN_WITHHELD = "The report was not explained; --force explains it all the same."
 
 
 def add(commands: Commands) -> None:
@@ -26,7 +28,10 @@ def add(commands: Commands) -> None:
         "--option", action="append", dest="method_options", type=method_option, default=[], metavar="METHOD.NAME=VALUE",
         help="of a method, such as occlusion.coarse_to_fine=true or raw.layer=3; may be given again",
     )  # fmt: skip
-    explain.add_argument("--max-new-tokens", type=positive, default=512)
+    explain.add_argument(
+        "--report", metavar="FILE", help="explain this report of the film and write none: UTF-8 text, - for stdin"
+    )
+    explain.add_argument("--max-new-tokens", type=positive, default=None, help="of a report (default: 512)")
     explain.add_argument("--window", default=None, help="of a DICOM: window-1, lut-1, full or CENTER,WIDTH")
     explain.add_argument(
         "--force", action="store_true", help="read films too on which a report means nothing (inverted, no chest, ...)"
@@ -38,6 +43,7 @@ def _explain(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from medinterp.cli.films import find_films, tell
+    from medinterp.cli.given import tell_unlikely
     from medinterp.explainer import DEFAULT_METHODS, Explainer
     from medinterp.export.folder import write_folder
     from medinterp.imaging import open_film
@@ -49,6 +55,7 @@ def _explain(options: argparse.Namespace) -> int:
     films, others = find_films(options.films, out=options.out)
     if others:
         print(f"medinterp: {others} other files in these folders are no films", file=sys.stderr)
+    report = None if options.report is None else _given(options, len(films))
     explainer: Explainer | None = None
     failed: list[tuple[Path, str]] = []
     for film in tqdm(films, desc="films", unit="film", disable=len(films) == 1):
@@ -65,16 +72,19 @@ def _explain(options: argparse.Namespace) -> int:
                 prompt=options.prompt,
                 methods=methods,
                 options=by_method(options.method_options),
-                max_new_tokens=options.max_new_tokens,
+                report=report,
+                max_new_tokens=options.max_new_tokens or 512,
             )
         except FilmWithheldError as error:
             told = " ".join(warning.text for warning in error.warnings)
-            failed.append((film.path, f"{told} No report was written; --force asks for one all the same."))
+            failed.append((film.path, f"{told} {WITHHELD if report is None else GIVEN_WITHHELD}"))
             continue
         except FilmError as error:
             failed.append((film.path, str(error)))
             continue
         tell(film.path, explanation.film)
+        if report is not None:
+            tell_unlikely(film.path, explanation.report)
         folder = options.out / film.result if len(films) > 1 else options.out
         for written in write_folder(explanation, folder):
             print(written)
@@ -83,3 +93,14 @@ def _explain(options: argparse.Namespace) -> int:
     if failed and len(films) > 1:
         print(f"medinterp: {len(failed)} of {len(films)} films were not read", file=sys.stderr)
     return 0 if not failed else NONE_READ if len(failed) == len(films) else SOME_FAILED
+
+
+def _given(options: argparse.Namespace, films: int) -> str:
+    """The report that was given. Raises SelectionError for several films, ReportTextError."""
+    from medinterp.cli.given import read_report
+
+    if films > 1:
+        raise SelectionError(f"--report is the report of one film; these are {films}")
+    if options.max_new_tokens is not None:
+        raise ReportTextError("a given report is explained and nothing is written: leave out --max-new-tokens")
+    return read_report(options.report)

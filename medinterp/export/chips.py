@@ -85,7 +85,11 @@ def _group_title(report: Report, group: Sequence[Finding]) -> str:
     statement = " ".join(report.text[group[0].start : group[0].end].split())
     if not statement[1:2].isupper():  # no acronym
         statement = statement[:1].lower() + statement[1:]
-    return f"{statement}: {', '.join(f'no {finding.name}' for finding in group)}"  # it says the side itself
+    sides = {finding.side for finding in group}
+    side = next(iter(sides)) if len(sides) == 1 else None
+    if side in ("left", "right") and side not in statement:
+        statement += f", {side}"  # the heading said it
+    return f"{statement}: {', '.join(f'no {finding.name}' for finding in group)}"
 
 
 def _hedge(report: Report, finding: Finding) -> str:

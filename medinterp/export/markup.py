@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from html import escape
 
 from medinterp.export.chips import STATUSES
+from medinterp.report import inside_marks
 from medinterp.types import Explanation, Report
 
 _MARKDOWN = re.compile(r"[*_#:>]")
-_THINKING_MARKS = re.compile(r"(\s*(?:<unused94>(?:thought\b)?)?\s*)(.*?)(?:\s*(?:<unused95>)?\s*)", re.DOTALL)
+_UNLIKELY = '<span class="unlikely" title="the model would hardly have written this word">'
 _UNREAD = '<span class="unread" title="not understood: no finding was taken from this sentence">'
 
 
@@ -76,6 +77,16 @@ def sentences_html(report: Report) -> str:
     return f'<p class="quiet sentences">{", ".join(told)}. {legend}</p>'
 
 
+def unlikely_html(report: Report) -> str:
+    """What the wave under some words says; nothing where there are none."""
+    count = sum(word.unlikely for word in report.words)
+    if not count:
+        return ""
+    words = f'<span class="unlikely">{count} word{"" if count == 1 else "s"}</span>'
+    wave = "wavy: the model gave this word, or a part of it, less than 1 in 1,000"
+    return f'<p class="quiet unlikelies">{words} the model would hardly have written ({wave}).</p>'
+
+
 def _passage(report: Report, start: int, end: int) -> str:
     """A paragraph; what was thought in it is folded away between its parts."""
     blocks: list[str] = []
@@ -89,9 +100,8 @@ def _passage(report: Report, start: int, end: int) -> str:
 
 
 def _thinking(report: Report, start: int, end: int) -> str:
-    """What stands between the marks of a thought (those of MedGemma 1.5), folded away; nothing where nothing does."""
-    marked = _THINKING_MARKS.fullmatch(report.text, start, end)
-    first, last = marked.span(2) if marked else (start, end)
+    """What stands between the marks of a thought, folded away; nothing where nothing does."""
+    first, last = inside_marks(report.text, start, end)
     words = sum(first <= word.start < last for word in report.words)
     summary = f"<summary>What the model thought before it answered, {words} word{'' if words == 1 else 's'}</summary>"
     content = _paragraph(report, first, last)
@@ -154,7 +164,9 @@ def _word(report: Report, index: int, marks: Mapping[int, str]) -> str:
         return escape(word.text)
     kind = f" {marks[index]}" if index in marks else ""
     button = f'<button type="button" class="word{kind}" aria-pressed="false"'
-    return f'{button} data-selection="{index}">{escape(word.text)}</button>'
+    # The wave is an element's own: a word may be a finding's name and have that line too.
+    text = f"{_UNLIKELY}{escape(word.text)}</span>" if word.unlikely else escape(word.text)
+    return f'{button} data-selection="{index}">{text}</button>'
 
 
 def _between(text: str, heading: bool) -> str:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from medinterp.errors import SelectionError
 from medinterp.export.chips import chips_html, chips_of
-from medinterp.export.markup import mentions_html, report_html, sentences_html, warnings_html
+from medinterp.export.markup import mentions_html, report_html, sentences_html, unlikely_html, warnings_html
 from medinterp.imaging import rgb8
 from medinterp.relevancy import METHODS, quantity_of, select_map, word_maps
 from medinterp.render import RenderOptions, colormap, default_colormap, encode_png, report_range
@@ -27,6 +27,7 @@ from medinterp.types import Explanation, Film, MapPack, Provenance, Report, Word
 FILM_SIZE = 1024
 """The film's longest side in the file, in pixels, at most."""
 BANNER = "Research use only, not for diagnosis."
+_GIVEN = "A given report"
 
 
 def html(explanation: Explanation, *, method: str | None = None) -> str:
@@ -58,12 +59,12 @@ def html(explanation: Explanation, *, method: str | None = None) -> str:
     height, width = picture.shape
     return Template(_asset("page.html")).substitute(
         policy=escape(policy),
-        title=escape(f"Chest film report by {provenance.model_id}"),
+        title=escape(f"Chest film report {'explained ' if provenance.given else ''}by {provenance.model_id}"),
         style=style,
         banner=escape(BANNER),
         notice=escape(provenance.notice or ""),
         warnings=warnings_html(explanation),
-        model=escape(provenance.model_id),
+        model=escape(f"{_GIVEN}, explained by {provenance.model_id}" if provenance.given else provenance.model_id),
         film=f"data:image/png;base64,{_base64(encode_png(picture))}",
         width=width,
         height=height,
@@ -74,6 +75,7 @@ def html(explanation: Explanation, *, method: str | None = None) -> str:
         findings=chips_html(report),
         mentions=mentions_html(report),
         sentences=sentences_html(report),
+        unlikely=unlikely_html(report),
         cut="" if report.complete else cut,
         provenance=_provenance(provenance, explanation.film, explanation.prior),
         data=script_json(data),
@@ -110,6 +112,8 @@ def _facts(word: Word) -> str:
         facts.append(f"probability {math.exp(word.logprob):.3f}")
     if math.isfinite(word.image_mass):
         facts.append(f"{100 * word.image_mass:.1f} % of the attention on the film")
+    if word.unlikely:
+        facts.append("the model would hardly have written it")
     return ", ".join(facts)
 
 
@@ -163,11 +167,18 @@ def _options(titles: Sequence[str], chosen: int) -> str:
 
 
 def _provenance(provenance: Provenance, film: Film, prior: Film | None) -> str:
+    written = {
+        "Seed": "none" if provenance.seed is None else str(provenance.seed),
+        "Token limit": str(provenance.max_new_tokens),
+    }
+    given = {
+        "Report": "was given, and not written by the model: each word is explained as if the model had come to it "
+        "after the prompt and the words before"
+    }
     facts = {
         "Model": f"{provenance.model_id}, revision {provenance.model_revision}",
         "Numbers": f"{provenance.dtype} on {provenance.device}",
-        "Seed": "none" if provenance.seed is None else str(provenance.seed),
-        "Token limit": str(provenance.max_new_tokens),
+        **(given if provenance.given else written),
         "Prompt": provenance.prompt,
         **_film("Film", film),
         **({} if prior is None else _film("Prior film", prior)),

@@ -36,8 +36,8 @@ def given_tokens(tokenizer: Any, text: str) -> tuple[int, ...]:
     if back != text:
         place = next((k for k, (a, b) in enumerate(zip(text, back, strict=False)) if a != b), min(len(text), len(back)))
         raise ReportTextError(
-            f"the model's tokenizer reads the given report otherwise from character {place} on: "
-            f"{text[place : place + 12]!r} comes back as {back[place : place + 12]!r}"
+            f"the model's tokenizer reads the given report otherwise from character {place} on; write that place in "
+            "plain letters"
         )
     return ids
 

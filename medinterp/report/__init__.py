@@ -7,15 +7,16 @@ from medinterp.report.findings import parse_findings
 from medinterp.report.lexicon import finding_names
 from medinterp.report.sections import find_sections, is_impression
 from medinterp.report.thinking import MARKS as THINKING_MARKS
-from medinterp.report.thinking import spoken
+from medinterp.report.thinking import inside_marks, spoken
 from medinterp.report.words import find_words
 
 __all__ = [
     "THINKING_MARKS",
     "build_report",
-    "finding_names",
     "find_sections",
     "find_words",
+    "finding_names",
+    "inside_marks",
     "is_impression",
     "parse_findings",
     "read_report",

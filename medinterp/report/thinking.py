@@ -51,6 +51,15 @@ def spoken(text: str) -> str:
     return _BLOCK.sub("", text).strip() if any(mark in text for pair in MARKS for mark in pair) else text
 
 
+def inside_marks(text: str, start: int, end: int) -> tuple[int, int]:
+    """The part of the thought text[start:end] that stands between its marks."""
+    match = _BLOCK.match(text[start:end])
+    if match is None:
+        return start, end
+    body = next(name for name, value in match.groupdict().items() if name.startswith("body") and value is not None)
+    return start + match.start(body), start + match.end(body)
+
+
 def mark_spans(text: str) -> tuple[tuple[int, int], ...]:
     """Where the marks themselves stand: they are no words."""
     spans = []

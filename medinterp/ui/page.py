@@ -16,6 +16,7 @@ HEAD = """\
 <link rel="stylesheet" href="page/compare.css">
 <link rel="stylesheet" href="page/film.css">
 <link rel="stylesheet" href="page/findings.css">
+<link rel="stylesheet" href="page/given.css">
 <script type="module" src="page/app.js"></script>
 <meta name="color-scheme" content="dark">
 <meta name="referrer" content="no-referrer">

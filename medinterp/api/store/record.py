@@ -27,7 +27,7 @@ from medinterp.explainer import Explanation
 from medinterp.types import Explanation as ExplanationData
 from medinterp.types import Film, FilmWarning, MapPack, Provenance, Report, WindowChoice
 
-VERSION: Literal[3] = 3
+VERSION: Literal[4] = 4
 _report = TypeAdapter(Report)
 _provenance = TypeAdapter(Provenance)
 
@@ -47,7 +47,7 @@ class FilmRecord(Model):
 class Record(Model):
     """What one blob holds."""
 
-    version: Literal[3]
+    version: Literal[4]
     film: FilmRecord
     report: ReportModel
     maps: dict[str, MapPackModel]

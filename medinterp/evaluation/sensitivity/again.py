@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from medinterp.errors import SelectionError
+from medinterp.errors import ReportTextError, SelectionError
 from medinterp.evaluation.sensitivity.asking import compare
 from medinterp.evaluation.sensitivity.reports import compare_reports
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
@@ -31,13 +31,18 @@ def compare_again(
 
     methods: None for the report's first; perturbations: names, None for all of them; progress: gets how many readings
     are done, and how many there are. The whole report is written again with its own prompt and token limit.
-    Raises what those two do, and before the model is asked PromptError and SelectionError, the latter also for a
-    report of two films.
+    Raises what those two do, and before the model is asked PromptError, SelectionError, the latter also for a report of
+    two films, and ReportTextError for a whole report that was given: the model would write another one.
     """
     from medinterp.model.prompt import check_prompt
 
     if explanation.prior is not None:
         raise SelectionError("a report of two films cannot be compared: only one of them would be changed")
+    if explanation.provenance.given and not questions:
+        raise ReportTextError(
+            "this report was given, and the model's own is another one: for whole reports read the film without "
+            "`report`; questions can be asked of this one"
+        )
     for question in questions:
         check_prompt(generator.loaded.processor.tokenizer, question)
     changes = get_perturbations(tuple(PERTURBATIONS) if perturbations is None else perturbations)

@@ -4,6 +4,8 @@
 //   #medinterp-banner    the banner           #medinterp-file      input type=file
 //   #medinterp-status    what is going on     #medinterp-example-0 .. -7  the example films
 //   #medinterp-error     a problem, if any    #medinterp-prompt    the prompt
+//   #medinterp-given     details: the box for a report that somebody else wrote; -text, -count, -clear in it
+//   #medinterp-given-note  that the report on the page was given; #medinterp-unlikely  what a wavy line means, where there is one
 //   #medinterp-read      "Read film"          #medinterp-stop      "Stop"
 //   #medinterp-force     "Read it all the same", in #medinterp-error when a report was withheld
 //   #medinterp-warnings  the film's warnings above the report: li[data-code]; #medinterp-film-warning  the first, on the viewer
@@ -38,6 +40,7 @@ import { Details } from "./details.js";
 import { byId, make, slicer } from "./dom.js";
 import { showWarnings } from "./doubts.js";
 import { statementOf } from "./findings.js";
+import { Given } from "./given.js";
 import { Judging } from "./judging.js";
 import { Maps } from "./maps.js";
 import { Methods } from "./methods.js";
@@ -46,7 +49,8 @@ import { clearProblem, showProblem } from "./problem.js";
 import { ReportView, selectedWords } from "./report.js";
 import { Source } from "./source.js";
 import { Tabs } from "./tabs.js";
-import { isThought, unmarked } from "./thinking.js";
+import { unmarked } from "./thinking.js";
+import { summary } from "./unlikely.js";
 import { Viewer } from "./viewer.js";
 import { Windows } from "./windows.js";
 
@@ -68,7 +72,8 @@ class Page {
     this.reading = null; // the AbortController of the report being written
 
     const problem = (error) => showProblem(error);
-    this.source = new Source((film) => this.choose(film), problem);
+    this.given = new Given(problem);
+    this.source = new Source((film) => this.choose(film), (file) => this.given.take(file), problem);
     this.viewer = new Viewer(this.api, problem);
     this.modelView = new ModelView(this.api, problem);
     this.windows = new Windows((window) => this.read({ window }));
@@ -129,6 +134,7 @@ class Page {
     this.limits = limits;
     byId("max-tokens").max = limits.max_new_tokens;
     byId("max-tokens").value = limits.default_max_new_tokens;
+    this.given.useLimit(limits.max_report_characters);
     byId("prompt").maxLength = byId("question").maxLength = limits.max_prompt_characters;
     byId("notice").textContent = model.notice || "";
     byId("model").textContent = model.id;
@@ -212,7 +218,8 @@ class Page {
     this.dropReport();
     clearProblem();
     this.setState("chosen");
-    if (this.ready) this.status("");
+    const left = this.given.leave();
+    if (this.ready) this.status(left ? "The report that was given went with its film." : "");
     this.tabs.show("map");
     this.viewer.preview(film.blob, film.name);
     return true;
@@ -233,9 +240,13 @@ class Page {
     showWarnings([]);
   }
 
-  /** window: of a DICOM, by default the one that was chosen for this film; force: though a report would mean nothing. */
+  /**
+   * Have a report written, or the given one explained. window: of a DICOM, by default the one that was chosen for this
+   * film; force: though a report would mean nothing.
+   */
   async read({ window = this.window, force = false } = {}) {
     const film = this.film;
+    const given = this.given.text;
     const previous = this.explanation; // of the same film: it comes back if nothing takes its place
     const reading = new AbortController();
     this.reading = reading;
@@ -251,16 +262,18 @@ class Page {
     form.append("image", film.blob, film.name);
     if (byId("prompt").value.trim()) form.append("prompt", byId("prompt").value);
     for (const name of this.methods.wanted) form.append("methods", name);
-    form.append("max_new_tokens", byId("max-tokens").value);
+    if (given === null) form.append("max_new_tokens", byId("max-tokens").value);
+    else form.append("report", given);
     if (window !== null) form.append("window", window);
     if (force) form.append("force", "true");
 
-    const write = this.report.stream();
+    const write = this.report.stream(given !== null);
     let pieces = 0;
     const onText = (text) => {
       pieces += 1;
       const written = write(text);
-      if (written.thought) this.status("Thinking before the report …");
+      if (given !== null) this.status("Explaining the report …");
+      else if (written.thought) this.status("Thinking before the report …");
       else if (written.text) this.status("Writing the report …");
     };
     const onProgress = (progress) => this.status(this.methods.progressText(progress));
@@ -270,6 +283,7 @@ class Page {
       reading.signal.throwIfAborted();
       this.explanation = explanation;
       this.window = window;
+      this.given.explained = given;
       this.showReport(true);
     } catch (error) {
       this.report.stopStream();
@@ -281,10 +295,10 @@ class Page {
         this.showReport(false);
       }
       if (error.name === "AbortError") {
-        this.status(pieces ? "Stopped. What was written so far has no maps." : "Stopped.");
+        this.status(stopped(pieces, given));
       } else {
         this.status("");
-        showProblem(error, () => this.read({ window, force: true }));
+        showProblem(error, () => this.read({ window, force: true }), given !== null);
       }
     } finally {
       if (this.reading === reading) {
@@ -296,14 +310,13 @@ class Page {
 
   /** `asking`: a chosen method that was not computed with it is asked of the model now. */
   showReport(asking) {
-    const { id, film, report } = this.explanation;
-    this.report.show(report);
-    showWarnings(film.warnings);
+    const { id, film, report, provenance: { given } } = this.explanation;
+    this.report.show(report, given);
+    showWarnings(film.warnings, given);
     this.windows.show(film);
     this.modelView.open(id);
     this.setState("read");
-    const count = report.words.filter((word) => !isThought(report, word)).length;
-    this.status(`Read: ${count} words.${film.warnings.length ? " Mind the warnings about the film." : ""}`);
+    this.status(`${summary(report, given)}${film.warnings.length ? " Mind the warnings about the film." : ""}`);
     this.details.invite();
     const until = new Date(this.explanation.expires_at);
     byId("kept").textContent = `Kept until ${until.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}.`;
@@ -367,12 +380,18 @@ class Page {
     try {
       await this.api.forget(this.explanation.id);
       this.dropReport();
+      this.given.clear();
       this.setState("chosen");
       this.status("Forgotten: film, report and maps are no longer on the server.");
     } catch (error) {
       showProblem(error);
     }
   }
+}
+
+function stopped(pieces, given) {
+  if (!pieces) return "Stopped.";
+  return given === null ? "Stopped. What was written so far has no maps." : "Stopped. The report was not explained.";
 }
 
 /** Gradio draws the page's HTML after this file has run: wait for it. */

@@ -5,6 +5,8 @@ import { byId, make, words } from "./dom.js";
 import { comparison } from "./comparison.js";
 import { Question } from "./question.js";
 
+const WRITTEN_ONLY = "This report was given: as a whole, only one that the model wrote is compared.";
+
 function pick(group, value, title, note) {
   return make("label", {}, make("input", { type: "checkbox", name: `medinterp-${group}`, value }),
     make("span", {}, title, note ? make("span", { class: "mi-quiet" }, ` ${note}`) : null));
@@ -93,6 +95,7 @@ export class Comparing {
     const count = Math.max(asked.questions.length, 1) + asked.perturbations.length;
     let missing = "";
     if (this.explanation === null) missing = "Read a film first: it is asked about the film of a report.";
+    else if (ofReport && this.explanation.provenance.given) missing = WRITTEN_ONLY;
     else if (ofReport && asked.perturbations.length === 0) missing = "Choose a changed film to compare the report with.";
     else if (!ofReport && !byId("question").value.trim()) missing = "Write a question.";
     const cost = ofReport ? `Has the model write ${count} reports.` : `Asks the model ${count} times.`;

@@ -5,6 +5,7 @@ import { byId, make, percent, slicer } from "./dom.js";
 import { statementOf } from "./findings.js";
 import { selectedWords } from "./report.js";
 import { isThought, unmarked } from "./thinking.js";
+import { RARE } from "./unlikely.js";
 
 /** A token's text with its white space made visible. */
 function shown(text) {
@@ -77,6 +78,8 @@ export class Details {
     const last = words[words.length - 1];
     const slice = slicer(report.text);
     const quoted = unmarked(slice(first.start, last.end));
+    const unlikely = words.filter((word) => word.unlikely).map(({ text }) => `“${text}”`).join(", ");
+    const which = words.length > 1 ? `${unlikely}: ` : "";
     const told = selection.kind === "finding" ? statementOf(report, selection.index) : null;
     const title = told ? told.title : `“${quoted}”`;
     const section = (told ?? first).section ?? (isThought(report, first) ? "what the model thought" : null);
@@ -89,6 +92,7 @@ export class Details {
       make("dl", { class: "mi-facts" },
         ...fact("Probability", percent(Math.exp(logprob)),
           `log p = ${logprob.toFixed(3)} nats, the sum over ${tokens.length} token(s)`),
+        ...(unlikely ? fact("Unlikely", which + RARE, "A token of the word had less, at its place") : []),
         ...fact("Attention on the film", percent(mass),
           "Mean over the word's tokens, all layers and all heads")),
     );

@@ -15,13 +15,16 @@ function ordered(warnings) {
   return [...warnings].sort((one, other) => other.withholds - one.withholds);
 }
 
-function title(warnings) {
-  if (warnings.some((warning) => warning.withholds)) return "Read all the same: a report on this film means nothing";
+function title(warnings, given) {
+  if (warnings.some((warning) => warning.withholds)) {
+    return given ? "Explained all the same: what the model makes of this film means nothing"
+      : "Read all the same: a report on this film means nothing";
+  }
   return warnings.length === 1 ? "Warning about this film" : `${warnings.length} warnings about this film`;
 }
 
-/** Show the warnings of a film, none to take them away. */
-export function showWarnings(warnings) {
+/** Show the warnings of a film, none to take them away. given: its report was. */
+export function showWarnings(warnings, given = false) {
   const told = ordered(warnings);
   const kind = told[0]?.withholds ? "withholds" : "doubt";
   const [list, line] = [byId("warnings"), byId("film-warning")];
@@ -31,7 +34,7 @@ export function showWarnings(warnings) {
   line.replaceChildren();
   if (!told.length) return;
   list.append(sign(kind), make("div", {},
-    make("p", { class: "mi-doubts-title" }, title(told)),
+    make("p", { class: "mi-doubts-title" }, title(told, given)),
     make("ul", {}, ...told.map((warning) =>
       make("li", { "data-code": warning.code, class: warning.withholds ? "mi-withholds" : false }, warning.text)))));
   line.append(sign(kind), make("span", { class: "mi-doubt-text", title: told.map((warning) => warning.text).join("\n") },

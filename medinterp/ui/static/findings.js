@@ -37,8 +37,11 @@ function statement(findings, slice) {
   const [first] = findings;
   const about = { findings, status: first.status, section: first.section, hedge: hedging(first, slice) };
   if (findings.length === 1) return { ...about, title: findingTitle(first), subject: findingTitle(first) };
-  const subject = lowered(inline(slice(first.start, first.end)));
-  const denied = findings.map(({ name }) => `no ${name}`).join(", "); // the subject says the side itself
+  const told = lowered(inline(slice(first.start, first.end)));
+  const sides = new Set(findings.map(({ side }) => side));
+  const [side] = sides.size === 1 ? sides : [null];
+  const subject = ["left", "right"].includes(side) && !told.includes(side) ? `${told}, ${side}` : told; // of the heading
+  const denied = findings.map(({ name }) => `no ${name}`).join(", ");
   return { ...about, title: `${subject}: ${denied}`, subject };
 }
 

@@ -11,22 +11,24 @@ function nodes(error) {
   return [make("strong", {}, error.title || error.message), detail ? make("p", {}, detail) : null, ...flaws, retry];
 }
 
-/** Why no report was written, and a button that asks for one. */
-function withheld(error, onForce) {
-  const force = make("button", { type: "button", class: "mi-button mi-small", id: "medinterp-force" }, "Read it all the same");
+/** Why no report was written, or none explained, and a button that asks for it. */
+function withheld(error, onForce, given) {
+  const force = make("button", { type: "button", class: "mi-button mi-small", id: "medinterp-force" },
+    given ? "Explain it all the same" : "Read it all the same");
   force.addEventListener("click", onForce);
   return [
-    make("strong", {}, "No report was written: it would mean nothing."),
+    make("strong", {}, given ? "The report was not explained: what the model makes of this film means nothing."
+      : "No report was written: it would mean nothing."),
     ...error.flaws.map((flaw) => make("p", { "data-code": flaw.where.replace(/^image\./, "") }, flaw.what)),
     force,
   ];
 }
 
-/** Show a problem until it is dismissed. `onForce` has a film read whose report was withheld. */
-export function showProblem(error, onForce = null) {
+/** Show a problem until it is dismissed. `onForce` has a film read whose report was withheld; given: one that was given. */
+export function showProblem(error, onForce = null, given = false) {
   const close = make("button", { type: "button", class: "mi-link" }, "Dismiss");
   close.addEventListener("click", clearProblem);
-  const said = onForce !== null && error.type === WITHHELD ? withheld(error, onForce) : nodes(error);
+  const said = onForce !== null && error.type === WITHHELD ? withheld(error, onForce, given) : nodes(error);
   byId("error").replaceChildren(...[...said, close].filter(Boolean));
   byId("error").hidden = false;
   byId("error").scrollIntoView({ block: "nearest" });

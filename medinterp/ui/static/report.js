@@ -5,6 +5,7 @@ import { byId, make, percent, slicer } from "./dom.js";
 import { Findings, markWords } from "./findings.js";
 import { showReading, underlined } from "./sentences.js";
 import { folded, outside, parted } from "./thinking.js";
+import { showUnlikely, unlikelihood, wavy } from "./unlikely.js";
 
 const STRONGEST = 0.34; // opacity of the tint at the report's largest image mass
 
@@ -36,16 +37,20 @@ export class ReportView {
     this.host.replaceChildren(make("p", { class: "mi-hint" }, "The report appears here, word by word."));
     this.host.classList.remove("mi-streaming");
     this.findings.clear();
-    for (const name of ["legend", "sentences", "cut"]) byId(name).hidden = true;
+    for (const name of ["legend", "given-note", "sentences", "unlikely", "cut"]) byId(name).hidden = true;
   }
 
-  /** Begin a stream of words; returns the function that takes each piece of text, and says what is being written. */
-  stream() {
+  /**
+   * Begin a stream of words; returns the function that takes each piece of text, and says what is being written.
+   * given: somebody else wrote it, and it comes as it is.
+   */
+  stream(given) {
     this.clear();
+    byId("given-note").hidden = !given;
     let whole = "";
     const raw = make("p", { class: "mi-raw" }, make("span", { class: "mi-caret" }));
     this.host.replaceChildren(raw);
-    this.host.classList.add("mi-streaming");
+    this.host.classList.toggle("mi-streaming", !given);
     return (delta) => {
       const atEnd = this.host.scrollHeight - this.host.scrollTop - this.host.clientHeight < 40;
       whole += delta;
@@ -63,8 +68,9 @@ export class ReportView {
     if (!this.host.textContent) this.clear();
   }
 
-  show(report) {
+  show(report, given) {
     this.clear();
+    byId("given-note").hidden = !given;
     this.report = report;
     const largest = Math.max(0, ...report.words.map((word) => word.image_mass));
     this.words = report.words.map((word) => this.wordNode(word, largest));
@@ -75,6 +81,7 @@ export class ReportView {
     this.findings.show(report);
     this.showLegend(largest);
     showReading(report.sentences);
+    showUnlikely(report);
   }
 
   wordNode(word, largest) {
@@ -85,8 +92,8 @@ export class ReportView {
       tabindex: "-1",
       "aria-pressed": "false",
       "data-word-index": word.index,
-      title: `${percent(word.image_mass)} of the attention was on the film`,
-    }, word.text);
+      title: [unlikelihood(word), `${percent(word.image_mass)} of the attention was on the film`].filter(Boolean).join("\n"),
+    }, wavy(word));
     node.style.setProperty("--mi-tint", (strength * STRONGEST).toFixed(3));
     return node;
   }

@@ -1,41 +1,65 @@
 // What is to be read: a film chosen by click, drop or paste, or one of the synthetic examples.
 
 import { byId, make } from "./dom.js";
+import { isText } from "./given.js";
 
 function readableSize(bytes) {
   return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
+/** Text that is dragged into a field, which knows what to do with it. */
+function intoField({ dataTransfer, target }) {
+  return !dataTransfer.types.includes("Files") && target.closest?.("textarea, input");
+}
+
 export class Source {
-  /** onChoose({ blob, name }) when a film was chosen, true if it is taken; onProblem(error) when an example cannot be had. */
-  constructor(onChoose, onProblem) {
+  /**
+   * onChoose({ blob, name }) when a film was chosen, true if it is taken; onText(file) when it is a report instead;
+   * onProblem(error) when an example cannot be had.
+   */
+  constructor(onChoose, onText, onProblem) {
     this.onChoose = onChoose;
+    this.onText = onText;
     this.onProblem = onProblem;
     this.input = byId("file");
     this.input.addEventListener("change", () => {
       if (this.input.files.length) this.take(this.input.files[0]);
       this.input.value = ""; // the same file can be chosen again
     });
-    const drop = byId("drop");
+    const [drop, box] = [byId("drop"), byId("given")];
+    const light = (over) => {
+      for (const node of [drop, box]) node.classList.toggle("mi-over", node === over);
+    };
     // Anywhere on the page: a film dropped beside the field must not navigate away.
     document.addEventListener("dragover", (event) => {
+      if (intoField(event)) return;
       event.preventDefault();
-      drop.classList.add("mi-over");
+      const text = event.dataTransfer.items[0]?.type === "text/plain" || box.contains(event.target);
+      light(text ? box : drop);
     });
     document.addEventListener("dragleave", (event) => {
-      if (!event.relatedTarget) drop.classList.remove("mi-over");
+      if (!event.relatedTarget) light(null);
     });
     document.addEventListener("drop", (event) => {
+      light(null);
+      if (intoField(event)) return;
       event.preventDefault();
-      drop.classList.remove("mi-over");
-      if (event.dataTransfer.files.length) this.take(event.dataTransfer.files[0]);
+      const [file] = event.dataTransfer.files;
+      if (file) this.took(file, box.contains(event.target));
     });
     document.addEventListener("paste", (event) => {
       const file = event.clipboardData?.files[0];
-      if (!file) return;
+      // A word processor puts a picture of its text beside the text.
+      if (!file || (event.clipboardData.types.includes("text/plain") && event.target.closest?.("textarea"))) return;
       event.preventDefault();
-      this.take(file);
+      this.took(file, false);
     });
+  }
+
+  /** A file that was dropped or pasted: into the box for a report, or where it is text, or else a film. */
+  took(file, intoBox) {
+    if (intoBox || isText(file)) this.onText(file);
+    else this.take(file);
   }
 
   take(file) {
