@@ -168,9 +168,10 @@ def test_an_error_quotes_nothing_of_a_report(
     tokenizer = type(generation._generator.loaded.processor.tokenizer)
     real = tokenizer.__call__
     monkeypatch.setattr(tokenizer, "__call__", lambda self, text, **k: real(self, text.replace("X", "x"), **k))
-    with pytest.raises(ReportTextError, match=r"from character 4 on$") as caught:
+    with pytest.raises(ReportTextError, match=r"from character 4 on; write that place in plain letters$") as caught:
         asyncio.run(generation.write(own(), replace(GIVEN, report=text)))
-    assert caught.value.__suppress_context__
+    assert caught.value.__context__ is None
+    assert not any(word in str(caught.value) for word in text.split()[1:])
 
 
 def test_a_caller_who_has_gone_is_not_explained_to(
