@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from models import noise_film, save_small_model
 
+from medinterp.cli import main
 from medinterp.errors import ModelError
-from medinterp.evaluation.speed import decoding, generation
+from medinterp.evaluation import speed
+from medinterp.evaluation.speed import BenchLine, card, decoding, generation
 from medinterp.evaluation.speed.language import language_lines, sentence_of
 from medinterp.evaluation.speed.line import interleaved, seconds_line
 from medinterp.evaluation.speed.maps import maps_lines
@@ -93,3 +97,60 @@ def test_reading_is_timed_on_one_sentence_beside_ten() -> None:
     lines = language_lines(mentions=60, rounds=1)
     assert [line.unit for line in lines] == ["s"] * 3
     assert lines[0].name == "reading a sentence of 60 findings / 10 of 6 (commas between them)"
+
+
+def test_a_cards_sections_stand_alone(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a small model in place of the layout: every section measures, and one that fails is named."""
+    monkeypatch.setattr(card, "medgemma_width", lambda *_, **__: loaded)
+    failures: dict[str, str] = {}
+
+    def lines() -> list[str]:
+        told = card.card_lines("tiny", "cpu", tokens=4, failed=lambda name, error: failures.update({name: str(error)}))
+        return [line.name.split(" (")[0] for line in told]
+
+    names = lines()
+    assert names == [
+        *["one step / one reading of the weights", "one step that keeps the queries / one that does not"] * 2,
+        "generation with rows and masses / plain",
+        "generation with layer_attention / without",
+        "first tokens that plain generation writes too",
+        "8 films side by side / 8 in turn",
+        "explaining a given report / writing it with capture",
+        "occlusion of every cell within 8 GiB / within 512 MiB",
+    ]
+    assert not failures
+
+    def out_of_memory(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(card, "occlusion", out_of_memory)
+    assert lines() == names[:-1]
+    assert failures == {"occlusion": "no room"}
+
+
+def test_the_bench_command_writes_as_it_measures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measured(layout: str, device: str, *, failed: Callable[[str, Exception], None]) -> Iterator[BenchLine]:
+        yield BenchLine(f"{layout} on {device}", 2.0, 1.0, 2.0, "s")
+        assert json.loads(file.read_text())["lines"][0]["name"] == "tiny on cpu"
+        failed("occlusion", RuntimeError("no room"))
+
+    file = tmp_path / "card.json"
+    monkeypatch.setattr(speed, "card_lines", measured)
+    assert main(["bench", "--layout", "tiny", "--device", "cpu", "--json", str(file)]) == 1
+    assert json.loads(file.read_text())["failed"] == {"occlusion": "RuntimeError: no room"}
+    out, err = capsys.readouterr()
+    assert "tiny on cpu" in out and "no room" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [(["--device", "cuda"], "--device goes with --layout"), (["--layout", "tiny"], "no CUDA device")],
+)
+def test_what_the_bench_cannot_measure_is_said(
+    arguments: list[str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["bench", *arguments]) != 0
+    assert told in capsys.readouterr().err

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +13,12 @@ from models import noise_film, save_small_model
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from medinterp.model import LoadedModel, load_model
-from medinterp.model.capture import ATTENTION, AttentionCall, AttentionRecorder, captured_attention
-from medinterp.model.decoding import Decoded, DecodeOptions, decode
+from medinterp.model.capture import ATTENTION, AttentionCall, captured_attention
+from medinterp.model.evidence import trace_bytes
 from medinterp.model.forcing import attention_by, teacher_forced
 from medinterp.model.prompt import PromptInputs, build_prompt
-from medinterp.model.rows import trace_bytes
+from medinterp.model.slots import Slots
+from medinterp.model.writer import Decoded, DecodeOptions, _PromptReader, decode
 
 T = 40  # more than one chunk of passes
 TOLERANCE = 1e-3  # issue: rows agree within this; what is asserted beside it is what float16 storage allows
@@ -242,16 +245,19 @@ def test_only_the_language_layers_of_this_model_are_observed(
 ) -> None:
     other = load_model(str(save_small_model(tmp_path, seed=9)))
     seen: list[tuple[int, ...]] = []
-    observe = AttentionRecorder.observe
 
-    def spy(recorder: AttentionRecorder, call: AttentionCall, output: torch.Tensor) -> None:
-        seen.append((call.layer, call.query.shape[2]))
-        if len(seen) == 1:  # another model runs in the middle of this one's pass
-            with torch.no_grad():
-                teacher_forced(other, build_prompt(other, [noise_film()], "Look."), [1, 2])
-        observe(recorder, call, output)
+    def spy(observe: Callable[[Any, AttentionCall, torch.Tensor], None]) -> Callable[..., None]:
+        def spied(recorder: Any, call: AttentionCall, output: torch.Tensor) -> None:
+            seen.append((call.layer, call.query.shape[2]))
+            if len(seen) == 1:  # another model runs in the middle of this one's pass
+                with torch.no_grad():
+                    teacher_forced(other, build_prompt(other, [noise_film()], "Look."), [1, 2])
+            observe(recorder, call, output)
 
-    monkeypatch.setattr(AttentionRecorder, "observe", spy)
+        return spied
+
+    monkeypatch.setattr(_PromptReader, "observe", spy(_PromptReader.observe))
+    monkeypatch.setattr(Slots, "observe", spy(Slots.observe))
     written(loaded, prompt, 2)
     passes = [prompt.length, 1, 1]
     assert seen == [(layer, queries) for queries in passes for layer in range(4)]

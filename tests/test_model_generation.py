@@ -13,9 +13,9 @@ from models import noise_film, save_small_model
 
 from medinterp.errors import GenerationCancelled, PromptError, RequestTooLargeError
 from medinterp.model import Generator, load_model
-from medinterp.model.decoding import DecodeOptions, decode
+from medinterp.model.evidence import trace_bytes
 from medinterp.model.prompt import DEFAULT_PROMPT, build_prompt
-from medinterp.model.rows import trace_bytes
+from medinterp.model.writer import DecodeOptions, decode
 from medinterp.types import Generation
 
 FILM = noise_film(1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,11 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
 from medinterp.errors import SelfTestError
 from medinterp.model import LoadedModel, load_model, self_test
-from medinterp.model import capture as capture_module
-from medinterp.model.capture import ATTENTION, AttentionCall, AttentionRecorder
+from medinterp.model import evidence as evidence_module
+from medinterp.model.capture import ATTENTION
+from medinterp.model.evidence import Evidence
 from medinterp.model.prompt import build_prompt
+from medinterp.model.slots import Slots
 
 
 @pytest.fixture(scope="module")
@@ -72,52 +73,57 @@ def test_a_mask_that_is_not_registered(loaded: LoadedModel, monkeypatch: pytest.
         self_test(loaded)
 
 
-def test_a_mask_that_is_not_registered_where_only_a_window_is_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The prompt pass keeps its mask, later passes lose theirs: the rows betray it."""
+def test_a_window_that_the_steps_lose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The prompt's pass keeps its mask, the steps after it lose theirs: they are another computation."""
     loaded = load_model(str(save_small_model(tmp_path, sliding_window=40)))
-    observe = AttentionRecorder.observe
+    monkeypatch.setattr(Slots, "mask", lambda slots, _, position: slots._places <= position[:, None])
+    with pytest.raises(SelfTestError, match="teacher-forced log-probability"):
+        self_test(loaded)
 
-    def unmasked(recorder: AttentionRecorder, call: AttentionCall, output: torch.Tensor) -> None:
-        mask = None if call.mask is None else torch.ones_like(call.mask)
-        observe(recorder, replace(call, mask=mask), output)
 
-    monkeypatch.setattr(AttentionRecorder, "observe", unmasked)
+def test_a_window_that_the_rows_lose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load_model(str(save_small_model(tmp_path, sliding_window=40)))
+    rows = evidence_module.attention_rows
+
+    def unwindowed(query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor, scaling: float) -> torch.Tensor:
+        last = mask.int().flip(1).argmax(1)
+        return rows(query, key, torch.arange(mask.shape[1]) < mask.shape[1] - last[:, None], scaling)
+
+    monkeypatch.setattr(evidence_module, "attention_rows", unwindowed)
     with pytest.raises(SelfTestError, match="difference to eager"):
         self_test(loaded)
 
 
+Rows = Callable[[torch.Tensor, float], tuple[torch.Tensor, float]]
+
+
+def with_rows(monkeypatch: pytest.MonkeyPatch, change: Rows) -> None:
+    """Change the queries [H, rows, D] and the scaling that the evidence is computed from."""
+    add = Evidence.add_rows
+
+    def changed(evidence: Evidence, layer: int, start: int, query: torch.Tensor, *rest: Any) -> None:
+        *between, scaling = rest
+        query, scaling = change(query, scaling)
+        add(evidence, layer, start, query, *between, scaling)
+
+    monkeypatch.setattr(Evidence, "add_rows", changed)
+
+
 def test_the_wrong_row(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    observe = AttentionRecorder.observe
-
-    def one_early(recorder: AttentionRecorder, call: AttentionCall, output: torch.Tensor) -> None:
-        observe(recorder, replace(call, query=call.query.roll(1, dims=2)), output)
-
-    monkeypatch.setattr(AttentionRecorder, "observe", one_early)
+    with_rows(monkeypatch, lambda query, scaling: (query.roll(1, dims=1), scaling))
     with pytest.raises(SelfTestError, match="difference to eager"):
         self_test(loaded)
 
 
 def test_heads_in_the_wrong_order(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = capture_module._scores
-    monkeypatch.setattr(capture_module, "_scores", lambda query, key: scores(query, key).flip(1))
+    rows = evidence_module.attention_rows
+    monkeypatch.setattr(evidence_module, "attention_rows", lambda *arguments: rows(*arguments).flip(0))
     with pytest.raises(SelfTestError, match="image row difference to eager"):
         self_test(loaded)
 
 
 def test_a_missing_scale_in_the_softmax(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    for layer in loaded.model.model.language_model.layers:
-        observed = layer.self_attn
-        monkeypatch.setattr(observed, "scaling", observed.scaling)
-    from medinterp.model.rows import RowBuffers
-
-    start = RowBuffers.__init__
-
-    def unscaled(buffers: RowBuffers, facts: Any, metric: Any, scaling: Any, *rest: Any, **named: Any) -> None:
-        start(buffers, facts, metric, [1.0] * len(scaling), *rest, **named)
-
-    monkeypatch.setattr(RowBuffers, "__init__", unscaled)
+    with_rows(monkeypatch, lambda query, _: (query, 1.0))
     with pytest.raises(SelfTestError, match="difference to eager"):
         self_test(loaded)
 

@@ -4,28 +4,64 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medinterp.cli.arguments import Commands
+from medinterp.errors import ModelError
+
+if TYPE_CHECKING:
+    from medinterp.evaluation.speed import BenchLine
 
 
 def add(commands: Commands) -> None:
     """Add the command."""
     bench = commands.add_parser("bench", help="what capture and maps cost, as ratios measured in one run")
-    bench.add_argument("--model", default="phantom")
-    bench.add_argument("--json", type=Path, default=None, metavar="FILE")
+    what = bench.add_mutually_exclusive_group()
+    what.add_argument("--model", default="phantom")
+    what.add_argument(
+        "--layout",
+        choices=("medgemma-4b", "tiny"),
+        help="a GPU's benchmark, on random weights of that layout (tiny: 2 layers of MedGemma-4B's widths)",
+    )
+    bench.add_argument("--device", default=None, help="of --layout: cuda, cuda:1 or cpu (default: cuda)")
+    bench.add_argument("--json", type=Path, default=None, metavar="FILE", help="is written line by line as it measures")
     bench.set_defaults(run=_bench)
 
 
 def _bench(options: argparse.Namespace) -> int:
+    import torch
+
+    from medinterp.evaluation.speed import card_lines, run_bench
+
+    failures: dict[str, str] = {}
+    if options.layout is None:
+        if options.device is not None:
+            raise ModelError("--device goes with --layout; the benchmark of a model is of the processor's")
+        lines = run_bench(options.model)
+    else:
+        device = options.device or "cuda"
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise ModelError("there is no CUDA device here; --device cpu --layout tiny shows that the benchmark runs")
+
+        def failed(section: str, error: Exception) -> None:
+            failures[section] = f"{type(error).__name__}: {error}"
+            print(f"  failed  {section}: {failures[section]}", file=sys.stderr, flush=True)
+
+        lines = card_lines(options.layout, device, failed=failed)
+    measured: list[BenchLine] = []
+    for line in lines:
+        measured.append(line)
+        print(f"{line.ratio:8.3f}  {line.name}: {line.value:g} / {line.baseline:g} {line.unit}", flush=True)
+        _write(options.json, measured, failures)
+    _write(options.json, measured, failures)
+    return 1 if failures else 0
+
+
+def _write(path: Path | None, lines: list[BenchLine], failures: dict[str, str]) -> None:
     from dataclasses import asdict
 
-    from medinterp.evaluation.speed import run_bench
-
-    lines = []
-    for line in run_bench(options.model):
-        lines.append(line)
-        print(f"{line.ratio:8.3f}  {line.name}: {line.value:g} / {line.baseline:g} {line.unit}", flush=True)
-    if options.json is not None:
-        options.json.write_text(json.dumps([asdict(line) for line in lines], indent=2) + "\n", encoding="utf-8")
-    return 0
+    if path is not None:
+        told = {"lines": [asdict(line) for line in lines], "failed": failures}
+        path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")

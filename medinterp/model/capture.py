@@ -1,4 +1,4 @@
-"""The attention function that answers with SDPA and writes down the softmax row beside it.
+"""The attention function that answers with SDPA and shows what went into it.
 
 It is registered under its own name for attention *and* for masks (an unknown name gets no mask at
 all, trap 5), and only the language model of a loaded checkpoint is set to it: the vision tower and
@@ -19,11 +19,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from transformers.modeling_utils import AttentionInterface
 
-from medinterp.errors import ModelError
-from medinterp.model.rows import RowBuffers
-
 ATTENTION = "medinterp_capture"
-_BLOCK_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,82 +84,3 @@ def captured_attention(
 
 AttentionInterface.register(ATTENTION, captured_attention)
 AttentionMaskInterface.register(ATTENTION, sdpa_mask)
-
-
-class AttentionRecorder:
-    """Records every layer's last row in every forward pass of one batch of reports.
-
-    Pass 0 reads the prompt, whose last row q_0 predicted token 0; pass s reads token s - 1, and its
-    row is q_s. The scores q k^T of all layers are kept until the pass ends; the softmax is taken, in
-    float32, for many passes at once (rows.py). With `layer_attention` the prompt's own rows are taken
-    too, block by block.
-    """
-
-    def __init__(self, buffers: RowBuffers) -> None:
-        self._buffers = buffers
-        layers = buffers.facts.layers
-        self._scores: list[torch.Tensor | None] = [None] * layers
-        self._masks: list[torch.Tensor | None] = [None] * layers
-        self._outputs: list[torch.Tensor | None] = [None] * layers
-        self._values: list[torch.Tensor | None] = [None] * layers
-
-    def observe(self, call: AttentionCall, output: torch.Tensor) -> None:
-        """Take what one layer computed in one pass; output: [B, queries, H, D]."""
-        layer, mask = call.layer, call.mask
-        if call.query.shape[2] > 1:
-            self._buffers.add_prompt_values(layer, call.value)
-            if self._buffers.wants_layer_attention:
-                self._observe_prompt_rows(call)
-            mask = call.whole_mask[:, :, -1:]
-        self._scores[layer] = _scores(call.query[:, :, -1:], call.key)[:, :, 0]
-        self._masks[layer] = mask
-        self._outputs[layer] = output[:, -1:]
-        self._values[layer] = call.value[:, :, -1]
-
-    def finish_pass(self) -> None:
-        """Close one forward pass: every layer's row goes into the buffers at its absolute positions."""
-        outputs, values = _seen(self._outputs), _seen(self._values)
-        for layers in self._groups():
-            scores = torch.stack([s for s in (self._scores[layer] for layer in layers) if s is not None])
-            mask = self._masks[layers[0]]
-            if mask is not None:
-                scores = scores.masked_fill_(~mask[None, :, :, 0], -torch.inf)
-            self._buffers.add_scores(layers, scores)
-        self._buffers.finish_step(torch.stack(outputs).flatten(2), torch.stack(values))
-        for kept in (self._scores, self._masks, self._outputs, self._values):
-            kept[:] = [None] * len(kept)
-
-    def _groups(self) -> list[list[int]]:
-        """Layers that see the same keys under the same mask: global and sliding ones, as a rule."""
-        groups: dict[tuple[int, int], list[int]] = {}
-        for layer, scores in enumerate(_seen(self._scores)):
-            groups.setdefault((scores.shape[-1], id(self._masks[layer])), []).append(layer)
-        return list(groups.values())
-
-    def _observe_prompt_rows(self, call: AttentionCall) -> None:
-        """The head-mean of all the prompt's rows, with the softmax in blocks of bounded size."""
-        mask = call.whole_mask
-        batch, heads, queries, _ = call.query.shape
-        block = max(1, _BLOCK_BYTES // (4 * batch * heads * call.key.shape[2]))
-        for start in range(0, queries, block):
-            stop = min(start + block, queries)
-            scores = _scores(call.query[:, :, start:stop], call.key).mul_(self._buffers.scaling[call.layer])
-            scores = scores.masked_fill_(~mask[:, :, start:stop], -torch.inf)
-            self._buffers.add_prompt_rows(call.layer, start, scores.softmax(-1).mean(1))
-
-
-def _scores(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-    """q k^T in float32, unscaled: [B, H, queries, keys]. Query heads share keys in groups (trap 6)."""
-    batch, heads, queries, width = query.shape
-    shared = key.shape[1]
-    grouped = query.reshape(batch, shared, heads // shared * queries, width)
-    return (grouped.float() @ key.float().transpose(2, 3)).view(batch, heads, queries, -1)
-
-
-def _seen(kept: list[torch.Tensor | None]) -> list[torch.Tensor]:
-    """All layers' tensors; raises ModelError when the capture was not called by one of them."""
-    seen = [tensor for tensor in kept if tensor is not None]
-    if len(seen) != len(kept):
-        missing = [layer for layer, tensor in enumerate(kept) if tensor is None]
-        raise ModelError(f"layers {missing} computed attention that was not captured")
-    return seen

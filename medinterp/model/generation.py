@@ -12,14 +12,14 @@ import numpy as np
 import torch
 
 from medinterp.errors import MethodError, ReportTextError, RequestTooLargeError
-from medinterp.model.decoding import Decoded, DecodeOptions, decode
+from medinterp.model.evidence import trace_bytes
 from medinterp.model.given import given_tokens, read_given
 from medinterp.model.loading import LoadedModel
 from medinterp.model.measuring import Progress, measure
 from medinterp.model.offsets import IncrementalDecoder
 from medinterp.model.prompt import DEFAULT_PROMPT, PromptInputs, build_prompt
 from medinterp.model.replay import MEMORY_BYTES
-from medinterp.model.rows import trace_bytes
+from medinterp.model.writer import Decoded, DecodeOptions, decode
 from medinterp.report import build_report
 from medinterp.types import (
     Alternative,

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import torch
 
 from medinterp.errors import ModelError, SelfTestError
-from medinterp.model.decoding import Decoded, DecodeOptions, decode
 from medinterp.model.forcing import attention_by, teacher_forced
 from medinterp.model.loading import LoadedModel
 from medinterp.model.prompt import DEFAULT_PROMPT, PromptInputs, build_prompt
+from medinterp.model.writer import Decoded, DecodeOptions, decode
 from medinterp.types import Film
 
 TOKENS = 8

@@ -10,11 +10,11 @@ import torch
 from medinterp.errors import ModelError
 from medinterp.evaluation.speed.line import BenchLine, interleaved, seconds_line
 from medinterp.evaluation.writing import default_prompts, plain_tokens
-from medinterp.model.decoding import DecodeOptions, decode
 from medinterp.model.facts import read_facts
 from medinterp.model.forcing import attention_by
 from medinterp.model.given import read_given
 from medinterp.model.loading import LoadedModel
+from medinterp.model.writer import DecodeOptions, decode
 from medinterp.types import Film
 
 
@@ -88,8 +88,19 @@ def exactly(loaded: LoadedModel, tokens: int) -> dict[str, Any]:
     }
 
 
-def medgemma_width(phantom: LoadedModel, *, layers: int = 6, vision_layers: int = 3) -> LoadedModel:
-    """A random model of MedGemma-4B's layer widths and image size, few layers, phantom's small vocabulary."""
+def medgemma_width(
+    phantom: LoadedModel,
+    *,
+    layers: int = 6,
+    vision_layers: int = 3,
+    vocabulary: int | None = None,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> LoadedModel:
+    """A random model of MedGemma-4B's layer widths and image size; by default of few layers and phantom's vocabulary.
+
+    It is made on the device itself, in its dtype.
+    """
     from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3Processor
     from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 
@@ -97,7 +108,7 @@ def medgemma_width(phantom: LoadedModel, *, layers: int = 6, vision_layers: int 
 
     base, tokenizer = phantom.model.config, phantom.processor.tokenizer
     text = {
-        "vocab_size": base.text_config.vocab_size,
+        "vocab_size": vocabulary or base.text_config.vocab_size,
         "hidden_size": 2560,
         "intermediate_size": 10240,
         "num_hidden_layers": layers,
@@ -127,10 +138,17 @@ def medgemma_width(phantom: LoadedModel, *, layers: int = 6, vision_layers: int 
         boi_token_index=base.boi_token_index,
         eoi_token_index=base.eoi_token_index,
         image_token_index=base.image_token_id,
+        tie_word_embeddings=False,  # a random head of the embedding's own would repeat the last token for ever
     )
     torch.manual_seed(0)
     model_class: Any = Gemma3ForConditionalGeneration
-    model = model_class(config).eval().requires_grad_(False)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device(device):
+            model = model_class(config).eval().requires_grad_(False)
+    finally:
+        torch.set_default_dtype(before)
     model.model.multi_modal_projector.mm_input_projection_weight.normal_(std=0.03)
     model.generation_config = phantom.model.generation_config
     processor = Gemma3Processor(

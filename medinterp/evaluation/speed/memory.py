@@ -49,8 +49,8 @@ def main() -> None:
     from medinterp.evaluation.speed.generation import exactly
     from medinterp.evaluation.writing import default_prompts, plain_tokens
     from medinterp.model import load_model
-    from medinterp.model.decoding import DecodeOptions, decode
     from medinterp.model.forcing import attention_by
+    from medinterp.model.writer import DecodeOptions, decode
 
     name, way, batch, tokens = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     loaded = load_model(name)
