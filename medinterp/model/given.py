@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from medinterp.errors import ModelError, ReportTextError
+from medinterp.errors import ReportTextError
 from medinterp.model.capture import AttentionCall
 from medinterp.model.evidence import BLOCK_BYTES, Evidence
 from medinterp.model.loading import LoadedModel
 from medinterp.model.offsets import decode_offsets
 from medinterp.model.prompt import PromptInputs, control_tokens
-from medinterp.model.writer import ALTERNATIVES, Decoded
+from medinterp.model.writer import ALTERNATIVES, Alternatives, Decoded, likeliest_others, require_numbers
 from medinterp.types import Float32Array
 
 
@@ -88,28 +88,21 @@ class _PassRows:
 
 def _likelihoods(
     loaded: LoadedModel, states: torch.Tensor, chosen: torch.Tensor
-) -> tuple[Float32Array, tuple[tuple[tuple[int, float], ...], ...]]:
+) -> tuple[Float32Array, tuple[Alternatives, ...]]:
     """log p of each chosen token under the model's own distribution, and its five likeliest others.
 
     states: [T, d], the rows q_t; chosen: [T].
     """
     logprobs: list[torch.Tensor] = []
-    others: list[tuple[tuple[int, float], ...]] = []
+    others: list[Alternatives] = []
     vocabulary = int(loaded.model.lm_head.weight.shape[0])
     block = max(1, BLOCK_BYTES // (4 * vocabulary))
     for rows, ids in zip(torch.split(states, block), torch.split(chosen, block), strict=True):
         logits = loaded.model.lm_head(rows).float()
         total = logits.logsumexp(-1, keepdim=True)
-        if not bool(total.isfinite().all()):
-            raise ModelError(
-                "the model's output is not a number; float16 overflows in Gemma 3, use bfloat16 or float32"
-            )
+        require_numbers(total)
         logprobs.append((logits.gather(1, ids[:, None]) - total)[:, 0])
         best = logits.topk(ALTERNATIVES + 1)
-        likely = zip(best.indices.tolist(), (best.values - total).tolist(), ids.tolist(), strict=True)
-        others += [
-            tuple((i, s) for i, s in zip(row, scores, strict=True) if i != token)[:ALTERNATIVES]
-            for row, scores, token in likely
-        ]
+        others += likeliest_others(ids.tolist(), best.indices, best.values - total)
     array: Float32Array = torch.cat(logprobs).cpu().numpy()
     return array, tuple(others)

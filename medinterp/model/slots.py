@@ -51,10 +51,6 @@ class SlotLayer(CacheLayerMixin):
         """The length of every slot."""
         return int(self.keys.shape[2])
 
-    def get_max_cache_shape(self) -> int:
-        """The length of every slot."""
-        return int(self.keys.shape[2])
-
 
 class Slots:
     """The state of all slots, in tensors of fixed shape that stay where they are: a step reads no host value.

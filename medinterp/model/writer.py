@@ -17,6 +17,8 @@ from medinterp.model.slots import Slots
 from medinterp.types import Float16Array, Float32Array
 
 ALTERNATIVES = 5
+Alternatives = tuple[tuple[int, float], ...]
+"""The likeliest other tokens of one place, and their log-probabilities."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +47,7 @@ class Decoded:
 
     token_ids: tuple[int, ...]
     logprobs: Float32Array
-    alternatives: tuple[tuple[tuple[int, float], ...], ...]
+    alternatives: tuple[Alternatives, ...]
     complete: bool
     rows: CapturedRows
     image_state: Float32Array
@@ -169,10 +171,7 @@ class Writer:
         writing = {slot: report for slot, report in self._reports.items() if not self._over(report)}
         if not writing:
             return {}
-        if not bool(total[list(writing)].isfinite().all()):
-            raise ModelError(
-                "the model's output is not a number; float16 overflows in Gemma 3, use bfloat16 or float32"
-            )
+        require_numbers(total[list(writing)])
         never = logits.index_fill(1, self._never, -torch.inf)
         chosen = never.argmax(-1)
         for slot, report in writing.items():
@@ -217,16 +216,12 @@ class Writer:
         report = self._reports.pop(slot)
         tokens = report.tokens
         logprobs: Float32Array = torch.stack(report.logprobs).cpu().numpy() if tokens else torch.empty(0).numpy()
-        alternatives: list[tuple[tuple[int, float], ...]] = []
+        alternatives: tuple[Alternatives, ...] = ()
         if tokens:
-            scores = torch.stack([row for row, _ in report.best]).tolist()
-            ids = torch.stack([row for _, row in report.best]).tolist()
-            alternatives = [
-                tuple((i, s) for i, s in zip(row_ids, row_scores, strict=True) if i != token)[:ALTERNATIVES]
-                for token, row_ids, row_scores in zip(tokens, ids, scores, strict=True)
-            ]
+            scores, ids = (torch.stack(rows) for rows in zip(*report.best, strict=True))
+            alternatives = likeliest_others(tokens, ids, scores)
         return Decoded(
-            tuple(tokens), logprobs, tuple(alternatives), report.complete, self._rows(slot, report), report.image_state
+            tuple(tokens), logprobs, alternatives, report.complete, self._rows(slot, report), report.image_state
         )
 
     def free(self, slot: int) -> None:
@@ -254,6 +249,20 @@ class Writer:
             outputs = _outputs(query[:, : max(count, 1)], key, value, masks[kind], scaling)
             evidence.add_values(layer, value, outputs.to(loaded.dtype))
         return evidence.captured()
+
+
+def require_numbers(total: torch.Tensor) -> None:
+    """total: the log of the softmax's denominator, any shape. Raises ModelError where the model overflowed."""
+    if not bool(total.isfinite().all()):
+        raise ModelError("the model's output is not a number; float16 overflows in Gemma 3, use bfloat16 or float32")
+
+
+def likeliest_others(tokens: Sequence[int], ids: torch.Tensor, scores: torch.Tensor) -> tuple[Alternatives, ...]:
+    """Of each token's likeliest ids and log-probabilities, [T, ALTERNATIVES + 1] in falling order, those of others."""
+    return tuple(
+        tuple((i, s) for i, s in zip(row, row_scores, strict=True) if i != token)[:ALTERNATIVES]
+        for token, row, row_scores in zip(tokens, ids.tolist(), scores.tolist(), strict=True)
+    )
 
 
 def _outputs(
