@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,6 +19,7 @@ from medinterp.imaging.domain import FilmDomain, read_domain
 from medinterp.model.calibration import read_layer_weights
 from medinterp.model.capture import ATTENTION
 from medinterp.model.facts import ModelFacts, read_facts
+from medinterp.model.turns import Turns
 from medinterp.model.values import ValueMetric, value_metric
 from medinterp.types import Film, FilmWarning, Float32Array
 
@@ -46,8 +46,7 @@ class LoadedModel:
     notice: a sentence that the model's maker wants shown; default_prompt: the model's own prompt, or
     None; image_first: whether the image stands before the text in the chat turn; layer_weights:
     float32 [L], learned by `medinterp calibrate` for this very revision, or None; film_domain: the films that the
-    model was made for, or None where nobody has described them; lock: held by whoever runs the model, one
-    generation at a time.
+    model was made for, or None where nobody has described them; lock: held by whoever runs the model.
     """
 
     model: Any
@@ -60,7 +59,7 @@ class LoadedModel:
     facts: ModelFacts
     layer_weights: Float32Array | None = None
     film_domain: FilmDomain | None = None
-    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    lock: Turns = field(default_factory=Turns, repr=False)
 
     @property
     def device(self) -> torch.device:
