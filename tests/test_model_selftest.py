@@ -99,14 +99,14 @@ Rows = Callable[[torch.Tensor, float], tuple[torch.Tensor, float]]
 
 def with_rows(monkeypatch: pytest.MonkeyPatch, change: Rows) -> None:
     """Change the queries [H, rows, D] and the scaling that the evidence is computed from."""
-    add = Evidence.add_rows
+    add = Evidence.add_layer
 
     def changed(evidence: Evidence, layer: int, start: int, query: torch.Tensor, *rest: Any) -> None:
         *between, scaling = rest
         query, scaling = change(query, scaling)
         add(evidence, layer, start, query, *between, scaling)
 
-    monkeypatch.setattr(Evidence, "add_rows", changed)
+    monkeypatch.setattr(Evidence, "add_layer", changed)
 
 
 def test_the_wrong_row(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:

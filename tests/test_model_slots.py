@@ -13,10 +13,11 @@ from models import noise_film, save_small_model
 
 from medinterp.errors import ModelError
 from medinterp.model import LoadedModel, load_model
-from medinterp.model.graph import Replayed
+from medinterp.model.device import OnItsWay, Replayed, step_shapes
+from medinterp.model.given import read_given
 from medinterp.model.prompt import PromptInputs, build_prompt
 from medinterp.model.slots import Slots
-from medinterp.model.writer import Decoded, DecodeOptions, Writer, decode
+from medinterp.model.writer import Decoded, DecodeOptions, Writer, Writing, decode
 
 OPTIONS = DecodeOptions(12, min_new_tokens=12)
 
@@ -53,6 +54,13 @@ def assert_same(one: Decoded, other: Decoded) -> None:
             np.testing.assert_allclose(mine.astype(np.float32), theirs.astype(np.float32), atol=1e-4, rtol=2e-3)
 
 
+def go_on(writer: Writer, written: dict[Writing, Decoded]) -> None:
+    writer.choose()
+    written.update({one: writer.finish(one).decoded() for one in writer.ended()})
+    if writer.busy:
+        writer.step()
+
+
 @torch.inference_mode()
 def test_a_report_that_comes_later_is_as_if_alone(loaded: LoadedModel, prompts: list[PromptInputs]) -> None:
     """Two slots, three reports of other lengths, seeds and options: the third takes the slot that is free first."""
@@ -65,72 +73,119 @@ def test_a_report_that_comes_later_is_as_if_alone(loaded: LoadedModel, prompts: 
     with loaded.lock:
         writer = Writer(Slots(loaded, 2, max(prompt.length for prompt in prompts) + 20, 16))
         while waiting or writer.busy:
-            for slot in sorted({0, 1} - set(place)):
-                if waiting:
-                    place[slot] = index = waiting.pop(0)
-                    seeds = options[index].seeds
-                    writer.admit(slot, prompts[index], options[index], None if seeds is None else seeds[0])
-            writer.choose()
-            writer.step()
-            for slot in writer.ended():
-                written[place.pop(slot)] = writer.finish(slot)
-    for index, prompt in enumerate(prompts):
-        assert_same(written[index], alone(loaded, prompt, options[index]))
+            while waiting and not writer.full:
+                index = waiting.pop(0)
+                seeds = options[index].seeds
+                place[writer.admit(prompts[index], options[index], None if seeds is None else seeds[0])] = index
+            go_on(writer, written)
+    assert len(written) == 3
+    for writing, one in written.items():
+        assert_same(one, alone(loaded, prompts[place[writing]], options[place[writing]]))
 
 
 @torch.inference_mode()
 def test_a_slot_whose_caller_went_away_serves_the_next(loaded: LoadedModel, prompts: list[PromptInputs]) -> None:
+    """And what stood behind it moves up, so that a step is no larger than it must be."""
+    written: dict[Writing, Decoded] = {}
     with loaded.lock:
-        writer = Writer(Slots(loaded, 2, 700, 16))
-        writer.admit(0, prompts[1], OPTIONS)
-        writer.admit(1, prompts[0], OPTIONS)
+        writer = Writer(Slots(loaded, 3, 700, 16))
+        gone = writer.admit(prompts[1], OPTIONS)
+        stays = writer.admit(prompts[0], OPTIONS)
         for _ in range(4):
-            writer.choose()
-            writer.step()
-        writer.free(0)
-        writer.admit(0, prompts[2], OPTIONS)
-        written = {}
+            go_on(writer, written)
+        writer.free(gone)
+        assert stays.slot == 0
+        later = writer.admit(prompts[2], OPTIONS)
+        assert later.slot == 1
         while writer.busy:
-            writer.choose()
-            writer.step()
-            written.update({slot: writer.finish(slot) for slot in writer.ended()})
-    assert_same(written[0], alone(loaded, prompts[2], OPTIONS))
-    assert_same(written[1], alone(loaded, prompts[0], OPTIONS))
+            go_on(writer, written)
+    assert set(written) == {stays, later}
+    assert_same(written[later], alone(loaded, prompts[2], OPTIONS))
+    assert_same(written[stays], alone(loaded, prompts[0], OPTIONS))
 
 
 @torch.inference_mode()
 def test_what_a_slot_held_reaches_no_later_report(loaded: LoadedModel, prompts: list[PromptInputs]) -> None:
     """Masked values are multiplied by 0, and 0 times NaN is NaN."""
+    written: dict[Writing, Decoded] = {}
     with loaded.lock:
         slots = Slots(loaded, 1, 700, 16)
-        for layer in slots.layers:
-            layer.keys.fill_(float("nan"))
-            layer.values.fill_(float("nan"))
+        slots.keys.fill_(float("nan"))
+        slots.values.fill_(float("nan"))
         writer = Writer(slots)
-        writer.admit(0, prompts[0], OPTIONS)
-        while not writer.ended():
-            writer.choose()
-            writer.step()
-        assert_same(writer.finish(0), alone(loaded, prompts[0], OPTIONS))
+        one = writer.admit(prompts[0], OPTIONS)
+        while writer.busy:
+            go_on(writer, written)
+    assert_same(written[one], alone(loaded, prompts[0], OPTIONS))
 
 
 @torch.inference_mode()
 def test_what_a_slot_cannot_take_is_refused_before_it_is_read(loaded: LoadedModel, prompts: list[PromptInputs]) -> None:
     length = prompts[0].length + OPTIONS.max_new_tokens
+    written: dict[Writing, Decoded] = {}
     with loaded.lock:
         for slots in (Slots(loaded, 1, length - 1, 13), Slots(loaded, 1, length, 12)):
             with pytest.raises(ValueError, match="positions and"):
-                Writer(slots).admit(0, prompts[0], OPTIONS)
+                Writer(slots).admit(prompts[0], OPTIONS)
         writer = Writer(Slots(loaded, 1, length, 13))
         with pytest.raises(ValueError, match="needs a seed"):
-            writer.admit(0, prompts[0], replace(OPTIONS, temperature=1.0))
-        writer.admit(0, prompts[0], OPTIONS)
+            writer.admit(prompts[0], replace(OPTIONS, temperature=1.0))
+        one = writer.admit(prompts[0], OPTIONS)
+        assert writer.full
         with pytest.raises(ValueError, match="not finished"):
-            writer.admit(0, prompts[0], OPTIONS)
-        while not writer.ended():
-            writer.choose()
-            writer.step()
-        assert_same(writer.finish(0), alone(loaded, prompts[0], OPTIONS))
+            writer.admit(prompts[0], OPTIONS)
+        while writer.busy:
+            go_on(writer, written)
+    assert_same(written[one], alone(loaded, prompts[0], OPTIONS))
+
+
+@torch.inference_mode()
+def test_an_overflow_is_one_reports_own(loaded: LoadedModel, prompts: list[PromptInputs]) -> None:
+    written: dict[Writing, Decoded] = {}
+    with loaded.lock:
+        writer = Writer(Slots(loaded, 2, 700, 16))
+        whole = writer.admit(prompts[0], OPTIONS)
+        broken = writer.admit(prompts[2], replace(OPTIONS, temperature=1.0), 1)
+        for _ in range(3):
+            go_on(writer, written)
+        writer.slots.keys[:, broken.slot].fill_(float("nan"))
+        go_on(writer, written)
+        told = dict(writer.choose())
+        assert broken.overflowed and told[broken] is None and not whole.overflowed and told[whole] is not None
+        writer.free(broken)
+        writer.step()
+        while writer.busy:
+            go_on(writer, written)
+    assert_same(written[whole], alone(loaded, prompts[0], OPTIONS))
+
+
+@torch.inference_mode()
+def test_a_report_begins_with_what_is_forced(loaded: LoadedModel, prompts: list[PromptInputs]) -> None:
+    free = alone(loaded, prompts[0], OPTIONS)
+    other = [token for (token, _), *_ in free.alternatives[:3]]
+    forced = alone(loaded, prompts[0], replace(OPTIONS, forced=tuple(other)))
+    assert forced.token_ids[:3] == tuple(other) and len(forced.token_ids) == 12
+    with loaded.lock:
+        given = read_given(loaded, prompts[0], forced.token_ids)
+    np.testing.assert_allclose(forced.logprobs, given.logprobs, atol=1e-4)
+    np.testing.assert_allclose(forced.rows.attention_mass, given.rows.attention_mass, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_the_models_own_position_is_a_slots_own(loaded: LoadedModel, prompts: list[PromptInputs]) -> None:
+    """Beside a report whose positions are shifted another one's are not; shifting all of one changes its tokens' odds.
+    """
+    shifted = replace(prompts[0], position_offset=37)
+    written: dict[Writing, Decoded] = {}
+    with loaded.lock:
+        writer = Writer(Slots(loaded, 2, 700, 16))
+        one, other = writer.admit(shifted, OPTIONS), writer.admit(prompts[2], OPTIONS)
+        while writer.busy:
+            go_on(writer, written)
+    assert_same(written[other], alone(loaded, prompts[2], OPTIONS))
+    plain = alone(loaded, prompts[0], OPTIONS)
+    assert written[one].logprobs[0] == pytest.approx(plain.logprobs[0], abs=1e-4)
+    assert np.abs(written[one].logprobs[1:] - plain.logprobs[1:]).max() > 1e-3
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -164,18 +219,19 @@ def test_a_step_is_one_graph_and_reads_no_host_value(loaded: LoadedModel, prompt
     with loaded.lock:
         writer = Writer(Slots(loaded, 2, 700, 16))
         for slot in (0, 1):
-            writer.admit(slot, prompts[slot], OPTIONS)
+            writer.admit(prompts[slot], OPTIONS)
         writer.choose()
-        slots = writer._slots
+        slots = writer.slots
         step = torch.compile(slots.forward, fullgraph=True, backend=backend)
         for _ in range(3):
             slots.position.add_(1)
             slots.row.add_(1)
-            step()
-            replayed = slots.logits.clone()
-            slots.forward()
-            torch.testing.assert_close(replayed, slots.logits, atol=1e-4, rtol=1e-4)
-            slots.token.copy_(slots.logits.argmax(-1))
+            slots.forward(2, 640)
+            plain, likeliest = slots.logits.clone(), slots.likeliest.clone()
+            step(2, 640)
+            torch.testing.assert_close(slots.logits, plain, atol=1e-4, rtol=1e-4)
+            assert slots.likeliest.tolist() == likeliest.tolist()
+            slots.token.copy_(slots.likeliest)
     assert len(compiled) == 1
 
 
@@ -185,20 +241,34 @@ def test_a_step_run_again_changes_nothing(loaded: LoadedModel, prompts: list[Pro
     with loaded.lock:
         writer = Writer(Slots(loaded, 2, 700, 16))
         for slot in (0, 1):
-            writer.admit(slot, prompts[slot], OPTIONS)
+            writer.admit(prompts[slot], OPTIONS)
         writer.choose()
         writer.step()
-        slots = writer._slots
-        state = [slots.token, slots.position, slots.row, slots.logits, slots.queries]
-        state += [tensor for layer in slots.layers for tensor in (layer.keys, layer.values)]
+        slots = writer.slots
+        state = [value for value in vars(slots).values() if isinstance(value, torch.Tensor)] + list(slots.best)
+        assert len(state) > 12
         before, places = [tensor.clone() for tensor in state], [tensor.data_ptr() for tensor in state]
         for _ in range(3):
-            slots.forward()
+            slots.forward(2, 640)
         for tensor, was in zip(state, before, strict=True):
             torch.testing.assert_close(tensor, was, atol=0, rtol=0)
         writer.choose()
         writer.step()
         assert [tensor.data_ptr() for tensor in state] == places
+
+
+def test_steps_without_a_graph_are_as_small_as_they_can_be() -> None:
+    assert step_shapes(torch.device("cpu"), 3, 200) == ((1, 2, 3), (64, 128, 192, 200))
+    assert step_shapes(torch.device("cuda"), 8, 2048) == ((1, 2, 4, 8), (512, 1024, 2048))
+    assert step_shapes(torch.device("cuda"), 6, 1500) == ((1, 2, 4, 6), (512, 1024, 1500))
+    assert step_shapes(torch.device("cuda"), 1, 300) == ((1,), (300,))
+
+
+def test_where_there_is_no_cuda_what_is_on_its_way_is_there() -> None:
+    tensor = torch.arange(3)
+    array, none = OnItsWay([tensor, None]).arrays()
+    assert none is None and array is not None
+    assert array.ctypes.data == tensor.data_ptr(), "nothing is copied"
 
 
 def test_where_there_is_no_cuda_the_step_itself_is_called() -> None:

@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
-from medinterp.errors import ReportTextError
+from medinterp.errors import ModelError, ReportTextError
 from medinterp.model.capture import AttentionCall
 from medinterp.model.evidence import BLOCK_BYTES, Evidence
 from medinterp.model.loading import LoadedModel
 from medinterp.model.offsets import decode_offsets
 from medinterp.model.prompt import PromptInputs, control_tokens
-from medinterp.model.writer import ALTERNATIVES, Alternatives, Decoded, likeliest_others, require_numbers
-from medinterp.types import Float32Array
+from medinterp.model.slots import BEST
+from medinterp.model.writer import OVERFLOW, Decoded, Finished
 
 
 def given_tokens(tokenizer: Any, text: str) -> tuple[int, ...]:
@@ -56,53 +56,45 @@ def read_given(
         token_type_ids=torch.cat([prompt.token_type_ids, torch.zeros_like(report)])[None].to(loaded.device),
         pixel_values=prompt.pixel_values.to(loaded.device, loaded.dtype),
         use_cache=False,
-        attention_recorder=_PassRows(evidence, len(token_ids)),
+        attention_recorder=_PassRows(evidence),
     ).last_hidden_state[0]
-    logprobs, alternatives = _likelihoods(loaded, states[prompt.length - 1 : -1], report.to(loaded.device))
+    scores, ids = _likelihoods(loaded, states[prompt.length - 1 : -1], report.to(loaded.device))
     image_state = torch.cat([states[span.start : span.stop] for span in prompt.image_spans])
-    return Decoded(
-        token_ids=tuple(token_ids),
-        logprobs=logprobs,
-        alternatives=alternatives,
-        complete=True,
-        rows=evidence.captured(),
-        image_state=image_state.float().cpu().numpy(),
-    )
+    return Finished(token_ids, True, evidence, image_state, scores, ids).decoded()
 
 
 class _PassRows:
     """Takes every layer's rows of one pass over prompt and report."""
 
-    def __init__(self, evidence: Evidence, count: int) -> None:
-        self._evidence, self._count = evidence, count
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
 
     def observe(self, call: AttentionCall, output: torch.Tensor) -> None:
-        """Take what one layer computed; output: [1, S, H, D]."""
-        evidence, layer = self._evidence, call.layer
-        start = 0 if evidence.wants_layer_attention else evidence.first
-        query, mask = call.query[0, :, start:], call.whole_mask[0, 0, start:]
-        evidence.add_rows(layer, start, query, call.key[0], mask, call.scaling)
-        own = output[0, evidence.first : evidence.first + self._count].flatten(1)
-        evidence.add_values(layer, call.value[0], own)
+        """Take what one layer computed."""
+        evidence = self._evidence
+        # The last token's row predicts what nobody wrote.
+        start, stop = (0, None) if evidence.wants_layer_attention else (evidence.first, -1)
+        query, mask = call.query[0, :, start:stop], call.whole_mask[0, 0, start:stop]
+        evidence.add_layer(call.layer, start, query, call.key[0], call.value[0], mask, call.scaling)
 
 
 def _likelihoods(
     loaded: LoadedModel, states: torch.Tensor, chosen: torch.Tensor
-) -> tuple[Float32Array, tuple[Alternatives, ...]]:
-    """log p of each chosen token under the model's own distribution, and its five likeliest others.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """log p of each chosen token under the model's own distribution, and of the likeliest, as `Finished` takes them.
 
     states: [T, d], the rows q_t; chosen: [T].
     """
-    logprobs: list[torch.Tensor] = []
-    others: list[Alternatives] = []
+    scores: list[torch.Tensor] = []
+    likeliest: list[torch.Tensor] = []
     vocabulary = int(loaded.model.lm_head.weight.shape[0])
     block = max(1, BLOCK_BYTES // (4 * vocabulary))
     for rows, ids in zip(torch.split(states, block), torch.split(chosen, block), strict=True):
         logits = loaded.model.lm_head(rows).float()
         total = logits.logsumexp(-1, keepdim=True)
-        require_numbers(total)
-        logprobs.append((logits.gather(1, ids[:, None]) - total)[:, 0])
-        best = logits.topk(ALTERNATIVES + 1)
-        others += likeliest_others(ids.tolist(), best.indices, best.values - total)
-    array: Float32Array = torch.cat(logprobs).cpu().numpy()
-    return array, tuple(others)
+        if not bool(total.isfinite().all()):
+            raise ModelError(OVERFLOW)
+        best = logits.topk(BEST)
+        scores.append(torch.cat([logits.gather(1, ids[:, None]), best.values], dim=1) - total)
+        likeliest.append(best.indices)
+    return torch.cat(scores), torch.cat(likeliest)

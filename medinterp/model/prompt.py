@@ -27,7 +27,8 @@ class PromptInputs:
     """One prompt as the model reads it.
 
     text: the rendered chat turn, before image tokens are spread out; input_ids, token_type_ids: int64
-    [P], the latter 1 on image cells; pixel_values: float32 [images, 3, size, size].
+    [P], the latter 1 on image cells; pixel_values: float32 [images, 3, size, size]; position_offset: how far the
+    model's own position of a report's token lies beyond its place in the sequence (Qwen's rope_deltas).
     """
 
     text: str
@@ -35,6 +36,7 @@ class PromptInputs:
     token_type_ids: torch.Tensor
     pixel_values: torch.Tensor
     image_spans: tuple[ImageSpan, ...]
+    position_offset: int = 0
 
     @property
     def length(self) -> int:

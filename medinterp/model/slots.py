@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,7 +10,11 @@ from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
 from medinterp.model.capture import AttentionCall
+from medinterp.model.facts import ModelFacts
 from medinterp.model.loading import LoadedModel
+
+BEST = 6
+"""Of each place's likeliest tokens so many are kept: five others beside the one that is written."""
 
 
 class SlotLayer(CacheLayerMixin):
@@ -17,13 +22,12 @@ class SlotLayer(CacheLayerMixin):
 
     is_compileable = True
     is_sliding = False
-    keys: torch.Tensor
-    values: torch.Tensor
 
-    def __init__(self, shape: tuple[int, ...], like: torch.Tensor, position: torch.Tensor) -> None:
-        """like: a tensor of the model's dtype and device; position: long [slots], where each slot is written."""
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor, position: torch.Tensor) -> None:
+        """position: long [slots], where each slot is written."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self.keys, self.values = like.new_zeros(shape), like.new_zeros(shape)
+        self.keys: torch.Tensor = keys
+        self.values: torch.Tensor = values
         self._position = position
         self.is_initialized = True
 
@@ -55,47 +59,101 @@ class SlotLayer(CacheLayerMixin):
 class Slots:
     """The state of all slots, in tensors of fixed shape that stay where they are: a step reads no host value.
 
-    token, position, row: long [slots], what is read next, where it stands, and which row it becomes; queries: q of
-    every layer and row [L, slots, H, rows, D]; logits: float32 [slots, vocabulary], of the last step.
+    token, position, row: long [slots], what is read next, where it stands, and which row it becomes; offset: long
+    [slots], how far the model's own position of a report's token lies beyond its place in the cache; least: long
+    [slots], tokens before which a report does not end. keys, values: [L, slots, key/value heads, length, D]; queries: q
+    of every layer and row [L, slots, H, rows, D].
+    Of the last step: logits, float32 [slots, vocabulary]; total, float32 [slots], their log-sum-exp; likeliest, long
+    [slots], the token that a greedy writer takes, -1 where the model overflowed. Of every row: scores, float32
+    [slots, rows, 1 + BEST], log-probabilities of the token that was taken and of the likeliest; ids, long
+    [slots, rows, BEST], the likeliest.
     """
 
     def __init__(self, loaded: LoadedModel, count: int, length: int, rows: int) -> None:
         """length: positions of a slot, prompt and report; rows: tokens of a report, and one more."""
         facts, device, dtype = loaded.facts, loaded.device, loaded.dtype
         self.loaded, self.count, self.length, self.rows = loaded, count, length, rows
-        self.token = torch.zeros(count, dtype=torch.long, device=device)
-        self.position = torch.zeros(count, dtype=torch.long, device=device)
-        self.row = torch.zeros(count, dtype=torch.long, device=device)
-        shape = (count, facts.key_value_heads, length, facts.head_dim)
-        self.layers = [SlotLayer(shape, loaded.model.lm_head.weight, self.position) for _ in range(facts.layers)]
+        self.token, self.position, self.row, self.offset, self.least, self.likeliest = (
+            torch.zeros(count, dtype=torch.long, device=device) for _ in range(6)
+        )
+        cache = facts.layers, count, facts.key_value_heads, length, facts.head_dim
+        self.keys = torch.zeros(cache, dtype=dtype, device=device)
+        self.values = torch.zeros(cache, dtype=dtype, device=device)
         self.queries = torch.zeros((facts.layers, count, facts.heads, rows, facts.head_dim), dtype=dtype, device=device)
-        self.logits = torch.zeros((count, loaded.model.lm_head.weight.shape[0]), device=device)
-        self._cache = Cache(layers=list[Any](self.layers))
+        vocabulary = loaded.model.lm_head.weight.shape[0]
+        self.logits = torch.zeros((count, vocabulary), device=device)
+        self.total = torch.zeros(count, device=device)
+        self.best = torch.zeros((count, BEST), device=device), torch.zeros_like(self.token)[:, None].repeat(1, BEST)
+        self.scores = torch.zeros((count, rows, 1 + BEST), device=device)
+        self.ids = torch.zeros((count, rows, BEST), dtype=torch.long, device=device)
+        self.language: Callable[..., Any] = loaded.model.model.language_model
+        """Of a step; may be put in its place compiled."""
         self._places = torch.arange(length, device=device)
+        self._every = torch.arange(count, device=device)
+        # An image token in the text would be an image that is not there; the model is never asked for one.
+        self._never = torch.tensor([facts.image_token_id], device=device)
+        ends = torch.zeros(vocabulary, dtype=torch.bool, device=device)
+        ends[sorted(facts.eos_token_ids)] = True
+        self._ends = ends
+        self._caches: dict[tuple[int, int], Cache] = {}
 
     def clear(self, slot: int) -> None:
         """Forget what a slot holds: masked keys and values are still multiplied, by 0, and 0 times NaN is NaN."""
-        for layer in self.layers:
-            layer.keys[slot].zero_()
-            layer.values[slot].zero_()
+        self.keys[:, slot].zero_()
+        self.values[:, slot].zero_()
 
-    def forward(self) -> None:
-        """One step of all slots: reads `token`, writes keys, values, queries and `logits`. A graph can replay it."""
-        language = self.loaded.model.model.language_model
-        states = language(
-            inputs_embeds=language.embed_tokens(self.token[:, None]),
-            attention_mask={kind: self.mask(kind, self.position)[:, None, None] for kind in self._kinds()},
-            position_ids=self.position[:, None],
-            past_key_values=self._cache,
+    def move(self, source: int, target: int) -> None:
+        """Put what one slot holds in another's place."""
+        for state in (self.keys, self.values, self.queries):
+            state[:, target] = state[:, source]
+        one_each = self.token, self.position, self.row, self.offset, self.least, self.likeliest, self.total
+        for state in (*one_each, self.logits, *self.best, self.scores, self.ids):
+            state[target] = state[source]
+
+    def forward(self, count: int, length: int) -> None:
+        """One step of the first `count` slots, of which none has reached `length`: reads `token`, writes keys, values,
+        queries and what is known of the next token. A graph can replay it."""
+        position = self.position[:count]
+        masks = {kind: self.mask(kind, position)[:, None, None, :length] for kind in self._kinds()}
+        embed = self.loaded.model.model.language_model.embed_tokens
+        states = self.language(
+            inputs_embeds=embed(self.token[:count, None]),
+            attention_mask=masks,
+            position_ids=(position + self.offset[:count])[:, None],
+            past_key_values=self._cache(count, length),
             use_cache=True,
             attention_recorder=self,
         ).last_hidden_state
-        self.logits.copy_(self.loaded.model.lm_head(states[:, -1]))
+        self.logits[:count].copy_(self.loaded.model.lm_head(states[:, -1]))
+        self.rate(slice(count))
+
+    def rate(self, which: slice) -> None:
+        """From the logits of some slots what is known of their next token: `total`, `best`, `likeliest`."""
+        logits, allowed = self.logits[which], self.allowed(which)
+        self.total[which].copy_(logits.logsumexp(-1))
+        best = logits.topk(BEST)
+        self.best[0][which].copy_(best.values)
+        self.best[1][which].copy_(best.indices)
+        overflowed = ~self.total[which].isfinite()
+        self.likeliest[which].copy_(allowed.argmax(-1).masked_fill(overflowed, -1))
+
+    def allowed(self, which: slice) -> torch.Tensor:
+        """The logits of some slots, -inf for tokens that cannot be next: float32 [slots, vocabulary]."""
+        too_soon = (self.row[which] < self.least[which])[:, None] & self._ends
+        return self.logits[which].index_fill(1, self._never, -torch.inf).masked_fill(too_soon, -torch.inf)
+
+    def take(self, count: int) -> None:
+        """Keep what is known of the tokens in `token`, at each slot's own row."""
+        every, row, total = self._every[:count], self.row[:count], self.total[:count, None]
+        taken = self.logits[:count].gather(1, self.token[:count, None])
+        self.scores[every, row] = torch.cat([taken, self.best[0][:count]], dim=1) - total
+        self.ids[every, row] = self.best[1][:count]
 
     def observe(self, call: AttentionCall, output: torch.Tensor) -> None:
         """Keep q of one layer [slots, H, 1, D] at each slot's own row."""
-        kept = self.queries[call.layer]
-        kept.scatter_(2, self.row[:, None, None, None].expand_as(call.query), call.query)
+        count = call.query.shape[0]
+        index = self.row[:count, None, None, None].expand_as(call.query)
+        self.queries[call.layer, :count].scatter_(2, index, call.query)
 
     def mask(self, kind: str, position: torch.Tensor) -> torch.Tensor:
         """What a query at each position may see in a layer of that kind: bool [positions, length]."""
@@ -107,3 +165,21 @@ class Slots:
 
     def _kinds(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(self.loaded.facts.layer_types))
+
+    def _cache(self, count: int, length: int) -> Cache:
+        """Views of the first slots and positions, as the model takes them."""
+        if (count, length) not in self._caches:
+            layers = [
+                SlotLayer(keys[:count, :, :length], values[:count, :, :length], self.position[:count])
+                for keys, values in zip(self.keys, self.values, strict=True)
+            ]
+            self._caches[count, length] = Cache(layers=list[Any](layers))
+        return self._caches[count, length]
+
+
+def slot_bytes(facts: ModelFacts, dtype: torch.dtype, vocabulary: int, length: int, rows: int) -> int:
+    """Bytes of one slot: keys and values of every position, a query of every row, the logits and what is kept of them.
+    """
+    cache = 2 * facts.key_value_heads * length + facts.heads * rows
+    logits = 4 * vocabulary + rows * (4 * (1 + BEST) + 8 * BEST)
+    return facts.layers * facts.head_dim * cache * dtype.itemsize + logits

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
 from medinterp.errors import GenerationCancelled, ModelError
 from medinterp.model.capture import AttentionCall
-from medinterp.model.evidence import BLOCK_BYTES, CapturedRows, Evidence, attended, attention_rows
-from medinterp.model.graph import Replayed
+from medinterp.model.device import OnItsWay, Replayed, new_pool, step_shapes
+from medinterp.model.evidence import BLOCK_BYTES, CapturedRows, Evidence, attention_rows
 from medinterp.model.loading import LoadedModel
 from medinterp.model.prompt import PromptInputs
-from medinterp.model.slots import Slots
-from medinterp.types import Float16Array, Float32Array
+from medinterp.model.slots import BEST, Slots
+from medinterp.types import Float32Array
 
-ALTERNATIVES = 5
 Alternatives = tuple[tuple[int, float], ...]
 """The likeliest other tokens of one place, and their log-probabilities."""
+OVERFLOW = "the model's output is not a number; float16 overflows in Gemma 3, use bfloat16 or float32"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class DecodeOptions:
     """How to write.
 
     temperature 0 takes the likeliest token; above 0 samples with one generator for each seed;
-    min_new_tokens: the report does not end before (used by the self-test alone).
+    min_new_tokens: the report does not end before; forced: the tokens that it begins with, whatever the model prefers.
     """
 
     max_new_tokens: int
@@ -34,6 +34,7 @@ class DecodeOptions:
     temperature: float = 0.0
     seeds: tuple[int, ...] | None = None
     layer_attention: bool = True
+    forced: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +54,35 @@ class Decoded:
     image_state: Float32Array
 
 
+class Finished:
+    """A report and its evidence on the way to the host."""
+
+    def __init__(
+        self,
+        token_ids: Sequence[int],
+        complete: bool,
+        evidence: Evidence,
+        image_state: torch.Tensor,
+        scores: torch.Tensor,
+        ids: torch.Tensor,
+    ) -> None:
+        """scores: float32 [T, 1 + BEST], of the tokens and of the likeliest in their places; ids: long [T, BEST]."""
+        self._token_ids, self._complete = tuple(token_ids), complete
+        self._way = OnItsWay([*evidence.tensors(), image_state.float(), scores, ids])
+
+    def decoded(self) -> Decoded:
+        """Wait for it."""
+        image, mass, matrix, norm, state, scores, ids = self._way.arrays()
+        assert image is not None and mass is not None and norm is not None and state is not None
+        assert scores is not None and ids is not None
+        others = tuple(
+            tuple((i, s) for i, s in zip(row, row_scores, strict=True) if i != token)[: BEST - 1]
+            for token, row, row_scores in zip(self._token_ids, ids.tolist(), scores[:, 1:].tolist(), strict=True)
+        )
+        rows = CapturedRows(image, mass, matrix, norm)
+        return Decoded(self._token_ids, scores[:, 0].copy(), others, self._complete, rows, state)
+
+
 @torch.inference_mode()
 def decode(
     loaded: LoadedModel,
@@ -62,7 +92,7 @@ def decode(
     on_token: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> list[Decoded]:
-    """Write one report for each prompt, side by side.
+    """Write one report for each prompt, side by side, in slots made for them.
 
     on_token(i, token_id) is called for each token of report i as it is chosen. The caller holds
     loaded.lock. Raises GenerationCancelled between tokens, ModelError when the model overflows.
@@ -72,229 +102,277 @@ def decode(
         raise ValueError("sampling needs one seed for each report")
     steps = options.max_new_tokens + 1
     writer = Writer(Slots(loaded, len(prompts), max(prompt.length for prompt in prompts) + steps, steps))
+    done = 0
 
-    def check(step: int) -> None:
+    def check() -> None:
         if cancelled is not None and cancelled():
-            raise GenerationCancelled(f"cancelled after {step} tokens")
+            raise GenerationCancelled(f"cancelled after {done} tokens")
 
-    check(0)
-    written: dict[int, Decoded] = {}
-    for index, prompt in enumerate(prompts):
-        writer.admit(index, prompt, options, options.seeds[index] if sampled and options.seeds else None)
-    for step in range(steps):
-        if step:
-            check(step)
-            writer.step()
-        for index, token in writer.choose().items():
+    check()
+    place: dict[Writing, int] = {}
+    for together in by_length(prompts):
+        seeds = [options.seeds[index] if sampled and options.seeds else None for index in together]
+        admitted = writer.admit_together([prompts[index] for index in together], [options] * len(together), seeds)
+        place.update(zip(admitted, together, strict=True))
+    written: dict[int, Finished] = {}
+    while writer.busy:
+        for writing, token in writer.choose():
+            if writing.overflowed:
+                raise ModelError(OVERFLOW)
             if token is not None and on_token is not None:
-                on_token(index, token)
-        for index in writer.ended():
-            written[index] = writer.finish(index)
-        if not writer.busy:
-            break
-    return [written[index] for index in range(len(prompts))]
+                on_token(place[writing], token)
+        done += 1
+        for writing in writer.ended():
+            written[place[writing]] = writer.finish(writing)
+        if writer.busy:
+            check()
+            writer.step()
+    return [written[index].decoded() for index in range(len(prompts))]
+
+
+def by_length(prompts: Sequence[PromptInputs]) -> list[list[int]]:
+    """The indices of prompts that can be read together, in the order of the first of each."""
+    groups: dict[int, list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        groups.setdefault(prompt.length, []).append(index)
+    return list(groups.values())
 
 
 @dataclass(eq=False)
-class _Report:
-    """What is known about the report in one slot."""
+class Writing:
+    """One report that is being written.
+
+    tokens: what there is of it; complete: the model has ended it; overflowed: the model gave no number in place of the
+    next one, and the report cannot go on.
+    """
 
     prompt: PromptInputs
     options: DecodeOptions
+    slot: int
+    image_state: torch.Tensor
+    matrix: list[torch.Tensor]
     generator: torch.Generator | None
-    image_state: Float32Array
-    matrix: list[Float16Array] | None
     tokens: list[int] = field(default_factory=list)
-    logprobs: list[torch.Tensor] = field(default_factory=list)
-    best: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
     complete: bool = False
+    overflowed: bool = False
     passes: int = 1
     """Rows that the slot holds: the prompt's last one, and one for each token that was read."""
 
     @property
-    def full(self) -> bool:
-        """Whether every token that was asked for is written and read."""
-        return len(self.tokens) == self.options.max_new_tokens and self.passes == len(self.tokens) + 1
+    def over(self) -> bool:
+        """Whether no token is to be chosen any more."""
+        return self.complete or self.overflowed or len(self.tokens) == self.options.max_new_tokens
+
+    @property
+    def whole(self) -> bool:
+        """Whether it was ended by the model, or every token that was asked for is written and read."""
+        return self.complete or (self.over and self.passes == len(self.tokens) + 1)
 
 
 class Writer:
     """Slots of one model. The caller holds loaded.lock and has gradients switched off."""
 
     def __init__(self, slots: Slots) -> None:
-        loaded = slots.loaded
-        self._loaded, self._slots = loaded, slots
-        self._forward = Replayed(slots.forward, loaded.device)
-        self._reports: dict[int, _Report] = {}
-        self._end = loaded.facts.eos_token_ids
-        # An image token in the text would be an image that is not there; the model is never asked for one.
-        self._never = torch.tensor([loaded.facts.image_token_id], device=loaded.device)
-        self._not_yet = torch.tensor([loaded.facts.image_token_id, *sorted(self._end)], device=loaded.device)
+        self._loaded, self._slots = slots.loaded, slots
+        self._places: list[Writing | None] = [None] * slots.count
+        self._counts, self._lengths = step_shapes(slots.loaded.device, slots.count, slots.length)
+        self._steps: dict[tuple[int, int], Replayed] = {}
+        self._pool = new_pool(slots.loaded.device)
+        self._ends = slots.loaded.facts.eos_token_ids
+
+    @property
+    def slots(self) -> Slots:
+        """The slots that it writes in."""
+        return self._slots
 
     @property
     def busy(self) -> bool:
         """Whether a slot holds a report that is not finished."""
-        return bool(self._reports)
+        return any(self._places)
 
-    def admit(self, slot: int, prompt: PromptInputs, options: DecodeOptions, seed: int | None = None) -> None:
-        """Read a prompt into a free slot; its first token can then be chosen.
+    @property
+    def full(self) -> bool:
+        """Whether every slot holds a report."""
+        return all(self._places)
 
-        Raises ValueError for a slot that is taken or too short, and for sampling without a seed.
+    def warm(self) -> None:
+        """Make every step that there is a graph for, the largest first, whose memory the others share."""
+        for count in reversed(self._counts):
+            for length in reversed(self._lengths):
+                self._step(count, length)()
+
+    def admit(self, prompt: PromptInputs, options: DecodeOptions, seed: int | None = None) -> Writing:
+        """Read a prompt into a free slot; its first token can then be chosen. Raises as `admit_together`."""
+        return self.admit_together([prompt], [options], [seed])[0]
+
+    def admit_together(
+        self, prompts: Sequence[PromptInputs], options: Sequence[DecodeOptions], seeds: Sequence[int | None]
+    ) -> list[Writing]:
+        """Read prompts of one length into free slots, in one pass.
+
+        Raises ValueError where there are fewer free slots or a slot is too short, and for sampling without a seed.
         """
         loaded, slots = self._loaded, self._slots
-        if slot in self._reports:
-            raise ValueError(f"slot {slot} holds a report that is not finished")
-        needed = prompt.length + options.max_new_tokens, options.max_new_tokens + 1
-        if needed[0] > slots.length or needed[1] > slots.rows:
-            raise ValueError(f"a slot has {slots.length} positions and {slots.rows} rows; {needed} are needed")
-        if options.temperature > 0 and seed is None:
-            raise ValueError("sampling needs a seed")
-        slots.clear(slot)
-        reader = _PromptReader(slots, slot, layer_attention=options.layer_attention)
+        free = [place for place, one in enumerate(self._places) if one is None][: len(prompts)]
+        if len(free) < len(prompts):
+            raise ValueError("every slot holds a report that is not finished")
+        for prompt, asked, seed in zip(prompts, options, seeds, strict=True):
+            needed = prompt.length + asked.max_new_tokens, asked.max_new_tokens + 1
+            if needed[0] > slots.length or needed[1] > slots.rows:
+                raise ValueError(f"a slot has {slots.length} positions and {slots.rows} rows; {needed} are needed")
+            if asked.temperature > 0 and seed is None:
+                raise ValueError("sampling needs a seed")
+        reader = _PromptReader(slots, {slot: asked.layer_attention for slot, asked in zip(free, options, strict=True)})
+        for slot in free:
+            slots.clear(slot)
         states = loaded.model.model(
-            input_ids=prompt.input_ids[None].to(loaded.device),
-            token_type_ids=prompt.token_type_ids[None].to(loaded.device),
-            pixel_values=prompt.pixel_values.to(loaded.device, loaded.dtype),
+            input_ids=torch.stack([prompt.input_ids for prompt in prompts]).to(loaded.device),
+            token_type_ids=torch.stack([prompt.token_type_ids for prompt in prompts]).to(loaded.device),
+            pixel_values=torch.cat([prompt.pixel_values for prompt in prompts]).to(loaded.device, loaded.dtype),
             use_cache=False,
             attention_recorder=reader,
-        ).last_hidden_state[0]
-        slots.logits[slot] = loaded.model.lm_head(states[-1:])[0]
-        slots.position[slot] = prompt.length - 1
-        slots.row[slot] = 0
-        image = torch.cat([states[span.start : span.stop] for span in prompt.image_spans])
-        generator = torch.Generator().manual_seed(seed) if options.temperature > 0 and seed is not None else None
-        self._reports[slot] = _Report(prompt, options, generator, image.float().cpu().numpy(), reader.matrix)
+        ).last_hidden_state
+        slots.logits[free] = loaded.model.lm_head(states[:, -1]).to(slots.logits.dtype)
+        admitted = []
+        for slot, prompt, asked, seed, own in zip(free, prompts, options, seeds, states, strict=True):
+            slots.position[slot], slots.row[slot], slots.least[slot] = prompt.length - 1, 0, asked.min_new_tokens
+            slots.offset[slot] = prompt.position_offset
+            slots.rate(slice(slot, slot + 1))
+            image = torch.cat([own[span.start : span.stop] for span in prompt.image_spans])
+            generator = None
+            if asked.temperature > 0 and seed is not None:
+                generator = torch.Generator(loaded.device).manual_seed(seed)
+            writing = Writing(prompt, asked, slot, image, reader.matrices[slot], generator)
+            self._places[slot] = writing
+            admitted.append(writing)
+        return admitted
 
-    def choose(self) -> dict[int, int | None]:
-        """Take one more token for every report that has room: slot -> token, None where it ended."""
-        logits = self._slots.logits
-        total = logits.logsumexp(-1, keepdim=True)
-        writing = {slot: report for slot, report in self._reports.items() if not self._over(report)}
-        if not writing:
-            return {}
-        require_numbers(total[list(writing)])
-        never = logits.index_fill(1, self._never, -torch.inf)
-        chosen = never.argmax(-1)
-        for slot, report in writing.items():
-            allowed = never[slot]
-            if len(report.tokens) < report.options.min_new_tokens:
-                allowed = logits[slot].index_fill(0, self._not_yet, -torch.inf)
-                chosen[slot] = allowed.argmax()
-            if report.generator is not None:
-                weights = (allowed / report.options.temperature).softmax(-1).cpu()
-                chosen[slot] = torch.multinomial(weights, 1, generator=report.generator)[0]
-        best = logits.topk(ALTERNATIVES + 1)
-        logprob = (logits.gather(1, chosen[:, None]) - total)[:, 0]
-        scores = best.values - total
-        self._slots.token.copy_(chosen)
-        told: dict[int, int | None] = {}
-        ids = chosen.tolist()
-        for slot, report in writing.items():
-            if ids[slot] in self._end:
-                report.complete, told[slot] = True, None
+    def choose(self) -> list[tuple[Writing, int | None]]:
+        """Take one more token for every report that has room: the token, None where the report ended or overflowed."""
+        slots, count = self._slots, self._count()
+        slots.token[:count].copy_(slots.likeliest[:count].clamp_min(0))
+        ids = slots.likeliest[:count].tolist()
+        writing = [one for one in self._places if one is not None and not one.over]
+        for one in writing:
+            if ids[one.slot] < 0:
+                one.overflowed = True
                 continue
-            report.tokens.append(ids[slot])
-            report.logprobs.append(logprob[slot])
-            report.best.append((scores[slot], best.indices[slot]))
-            told[slot] = ids[slot]
+            if len(one.tokens) < len(one.options.forced):
+                ids[one.slot] = one.options.forced[len(one.tokens)]
+            elif one.generator is not None:
+                allowed = slots.allowed(slice(one.slot, one.slot + 1))[0]
+                weights = (allowed / one.options.temperature).softmax(-1)
+                ids[one.slot] = int(torch.multinomial(weights, 1, generator=one.generator))
+            else:
+                continue
+            slots.token[one.slot] = ids[one.slot]
+        slots.take(count)
+        told: list[tuple[Writing, int | None]] = []
+        for one in writing:
+            token = ids[one.slot]
+            one.complete = not one.overflowed and token in self._ends
+            if not one.over:
+                one.tokens.append(token)
+                told.append((one, token))
+            else:
+                told.append((one, None))
         return told
 
     def step(self) -> None:
         """Read the chosen tokens, all slots at once."""
-        slots = self._slots
-        slots.position.add_(1).clamp_(max=slots.length - 1)
-        slots.row.add_(1).clamp_(max=slots.rows - 1)
-        self._forward()
-        for report in self._reports.values():
-            report.passes += 1
+        slots, count = self._slots, self._count()
+        slots.position[:count].add_(1).clamp_(max=slots.length - 1)
+        slots.row[:count].add_(1).clamp_(max=slots.rows - 1)
+        reached = 0
+        for one in self._places:
+            if one is not None:
+                one.passes += 1
+                reached = max(reached, one.prompt.length + one.passes - 1)
+        self._step(count, next(length for length in self._lengths if length >= reached))()
 
-    def ended(self) -> list[int]:
-        """The slots whose reports are whole: ended by the model, or as long as was asked for."""
-        return [slot for slot, report in self._reports.items() if report.complete or report.full]
+    def ended(self) -> list[Writing]:
+        """The reports that are whole: ended by the model, or as long as was asked for."""
+        return [one for one in self._places if one is not None and one.whole and not one.overflowed]
 
-    def finish(self, slot: int) -> Decoded:
-        """Take the report out of its slot, which is free then."""
-        report = self._reports.pop(slot)
-        tokens = report.tokens
-        logprobs: Float32Array = torch.stack(report.logprobs).cpu().numpy() if tokens else torch.empty(0).numpy()
-        alternatives: tuple[Alternatives, ...] = ()
-        if tokens:
-            scores, ids = (torch.stack(rows) for rows in zip(*report.best, strict=True))
-            alternatives = likeliest_others(tokens, ids, scores)
-        return Decoded(
-            tuple(tokens), logprobs, alternatives, report.complete, self._rows(slot, report), report.image_state
-        )
+    def finish(self, writing: Writing) -> Finished:
+        """Take a report out of its slot, which is free then."""
+        slots, slot, count = self._slots, writing.slot, len(writing.tokens)
+        evidence = self._evidence(writing)
+        # The slot serves the next report while these are on their way.
+        scores, ids = slots.scores[slot, :count].clone(), slots.ids[slot, :count].clone()
+        self.free(writing)
+        return Finished(writing.tokens, writing.complete, evidence, writing.image_state, scores, ids)
 
-    def free(self, slot: int) -> None:
-        """Forget the report in a slot: its caller went away."""
-        self._reports.pop(slot, None)
+    def free(self, writing: Writing) -> None:
+        """Forget a report: it is finished, or its caller went away."""
+        self._places[writing.slot] = None
+        last = max((place for place, one in enumerate(self._places) if one is not None), default=-1)
+        low = self._places.index(None)
+        moved = self._places[last] if low < last else None
+        if moved is not None and self._fitting(last + 1) > self._fitting(sum(map(bool, self._places))):
+            self._slots.move(last, low)
+            self._places[last], self._places[low], moved.slot = None, moved, low
 
-    def _over(self, report: _Report) -> bool:
-        return report.complete or len(report.tokens) == report.options.max_new_tokens
+    def _count(self) -> int:
+        """How many slots a step is made of: all up to the last that holds a report."""
+        return self._fitting(1 + max((place for place, one in enumerate(self._places) if one is not None), default=0))
 
-    def _rows(self, slot: int, report: _Report) -> CapturedRows:
+    def _fitting(self, count: int) -> int:
+        return next((size for size in self._counts if size >= count), self._counts[-1])
+
+    def _step(self, count: int, length: int) -> Replayed:
+        if (count, length) not in self._steps:
+            slots = self._slots
+            self._steps[count, length] = Replayed(lambda: slots.forward(count, length), slots.loaded.device, self._pool)
+        return self._steps[count, length]
+
+    def _evidence(self, writing: Writing) -> Evidence:
         """The rows of the whole report, from the slot's queries, keys and values."""
-        loaded, slots, count = self._loaded, self._slots, len(report.tokens)
-        length = report.prompt.length + count
-        evidence = Evidence(loaded, report.prompt, count, layer_attention=report.options.layer_attention)
-        positions = torch.arange(evidence.first, length, device=loaded.device)
+        loaded, slots, slot, count = self._loaded, self._slots, writing.slot, len(writing.tokens)
+        length, wanted = writing.prompt.length + count, writing.options.layer_attention
+        evidence = Evidence(loaded, writing.prompt, count, layer_attention=wanted)
+        # The row after the last token predicts what nobody wrote.
+        rows = count + 1 if wanted else max(count, 1)
+        positions = torch.arange(evidence.first, evidence.first + rows, device=loaded.device)
         layers = loaded.model.model.language_model.layers
         masks = {kind: slots.mask(kind, positions)[:, :length] for kind in set(loaded.facts.layer_types)}
         for layer, kind in enumerate(loaded.facts.layer_types):
-            query = slots.queries[layer, slot, :, : count + 1]
-            key, value = slots.layers[layer].keys[slot, :, :length], slots.layers[layer].values[slot, :, :length]
-            scaling = layers[layer].self_attn.scaling
-            if report.matrix is not None:
-                evidence.add_matrix(layer, report.matrix[layer])
-            evidence.add_rows(layer, evidence.first, query, key, masks[kind], scaling)
-            outputs = _outputs(query[:, : max(count, 1)], key, value, masks[kind], scaling)
-            evidence.add_values(layer, value, outputs.to(loaded.dtype))
-        return evidence.captured()
-
-
-def require_numbers(total: torch.Tensor) -> None:
-    """total: the log of the softmax's denominator, any shape. Raises ModelError where the model overflowed."""
-    if not bool(total.isfinite().all()):
-        raise ModelError("the model's output is not a number; float16 overflows in Gemma 3, use bfloat16 or float32")
-
-
-def likeliest_others(tokens: Sequence[int], ids: torch.Tensor, scores: torch.Tensor) -> tuple[Alternatives, ...]:
-    """Of each token's likeliest ids and log-probabilities, [T, ALTERNATIVES + 1] in falling order, those of others."""
-    return tuple(
-        tuple((i, s) for i, s in zip(row, row_scores, strict=True) if i != token)[:ALTERNATIVES]
-        for token, row, row_scores in zip(tokens, ids.tolist(), scores.tolist(), strict=True)
-    )
-
-
-def _outputs(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor, scaling: float
-) -> torch.Tensor:
-    """The heads' outputs of rows, float32 [rows, H * D], a block of softmax rows at a time."""
-    block = max(1, BLOCK_BYTES // (4 * query.shape[0] * key.shape[1]))
-    parts = [slice(i, i + block) for i in range(0, query.shape[1], block)]
-    rows = mask[: query.shape[1]]
-    return torch.cat([attended(attention_rows(query[:, p], key, rows[p], scaling), value) for p in parts])
+            if wanted:
+                evidence.add_matrix(layer, writing.matrix[layer])
+            evidence.add_layer(
+                layer,
+                evidence.first,
+                slots.queries[layer, slot, :, :rows],
+                slots.keys[layer, slot, :, :length],
+                slots.values[layer, slot, :, :length],
+                masks[kind],
+                layers[layer].self_attn.scaling,
+            )
+        return evidence
 
 
 class _PromptReader:
-    """Takes keys, values and the last query of a prompt into a slot, and the prompt's rows where they are asked for."""
+    """Takes keys, values and the last query of prompts into slots, and a prompt's rows where they are asked for."""
 
-    def __init__(self, slots: Slots, slot: int, *, layer_attention: bool) -> None:
-        self._slots, self._slot = slots, slot
-        self.matrix: list[Float16Array] | None = [] if layer_attention else None
+    def __init__(self, slots: Slots, wanted: Mapping[int, bool]) -> None:
+        """wanted: the slot of each prompt, and whether its rows are asked for."""
+        self._slots, self._wanted = slots, wanted
+        self.matrices: dict[int, list[torch.Tensor]] = {slot: [] for slot in wanted}
 
     def observe(self, call: AttentionCall, output: torch.Tensor) -> None:
-        """Take what one layer computed; query [1, H, P, D]."""
-        layer, length = self._slots.layers[call.layer], call.key.shape[2]
-        layer.keys[self._slot, :, :length] = call.key[0]
-        layer.values[self._slot, :, :length] = call.value[0]
-        self._slots.queries[call.layer, self._slot, :, 0] = call.query[0, :, -1]
-        if self.matrix is None:
-            return
-        mask = call.whole_mask[0, 0]
+        """Take what one layer computed; query [B, H, P, D]."""
+        slots, layer, length = self._slots, call.layer, call.key.shape[2]
+        masks = call.whole_mask[:, 0].expand(len(self._wanted), -1, -1)
         block = max(1, BLOCK_BYTES // (4 * call.query.shape[1] * length))
-        rows = [
-            attention_rows(call.query[0, :, i : i + block], call.key[0], mask[i : i + block], call.scaling).mean(0)
-            for i in range(0, length, block)
-        ]
-        matrix: Float16Array = torch.cat(rows).to(torch.float16).cpu().numpy()
-        self.matrix.append(matrix)
+        for (slot, wanted), query, key, value, mask in zip(
+            self._wanted.items(), call.query, call.key, call.value, masks, strict=True
+        ):
+            slots.keys[layer, slot, :, :length] = key
+            slots.values[layer, slot, :, :length] = value
+            slots.queries[layer, slot, :, 0] = query[:, -1]
+            if wanted:
+                rows = [
+                    attention_rows(query[:, i : i + block], key, mask[i : i + block], call.scaling).mean(0)
+                    for i in range(0, length, block)
+                ]
+                self.matrices[slot].append(torch.cat(rows).to(torch.float16))

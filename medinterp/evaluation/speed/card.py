@@ -93,8 +93,8 @@ def _step_seconds(loaded: LoadedModel, prompts: list[PromptInputs], kind: type[S
     taken = []
     with loaded.lock:
         writer = Writer(kind(loaded, len(prompts), max(prompt.length for prompt in prompts) + tokens + 1, tokens + 1))
-        for slot, prompt in enumerate(prompts):
-            writer.admit(slot, prompt, options)
+        for prompt in prompts:
+            writer.admit(prompt, options)
         for _ in range(tokens):
             writer.choose()
             _wait(loaded)
