@@ -21,6 +21,7 @@ from medinterp.api.backend import (
     Progress,
     ReadingTask,
 )
+from medinterp.api.caller import CALLER
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import Selection
 from medinterp.errors import ServiceBusyError, ServiceInterruptedError
@@ -58,7 +59,7 @@ class ServeBackend:
             return await self._read(film, task)
 
     async def _read(self, film: Film, task: ReadingTask) -> Explanation:
-        writing = self._generation.write.remote(film, task)
+        writing = self._generation.write.remote(film, task, CALLER.get())
         explaining = self._relevancy.explain.remote(writing, task.methods)
         try:
             with translated():
@@ -85,7 +86,7 @@ class ServeBackend:
                     yield item
 
     async def _read_aloud(self, film: Film, task: ReadingTask) -> AsyncGenerator[str | Progress | Explanation]:
-        writing = self._aloud.write_aloud.remote(film, task)
+        writing = self._aloud.write_aloud.remote(film, task, CALLER.get())
         finished = False
         try:
             with translated():
@@ -102,13 +103,13 @@ class ServeBackend:
 
     async def measure(self, report_id: str, task: MeasuringTask) -> AsyncGenerator[Progress | MapPack]:
         """Progress, and the maps last."""
-        async with aclosing(_streamed(self._aloud.measure.remote(report_id, task))) as items:
+        async with aclosing(_streamed(self._aloud.measure.remote(report_id, task, CALLER.get()))) as items:
             async for item in items:
                 yield item
 
     async def judge(self, report_id: str, task: JudgingTask) -> AsyncGenerator[Progress | Faithfulness]:
         """Progress, and the verdict last."""
-        async with aclosing(_streamed(self._aloud.judge.remote(report_id, task))) as items:
+        async with aclosing(_streamed(self._aloud.judge.remote(report_id, task, CALLER.get()))) as items:
             async for item in items:
                 yield item
 
@@ -116,7 +117,7 @@ class ServeBackend:
         self, report_id: str, task: ComparingTask
     ) -> AsyncGenerator[Progress | Comparison | ReportComparison]:
         """Progress, and the comparison last."""
-        async with aclosing(_streamed(self._aloud.compare.remote(report_id, task))) as items:
+        async with aclosing(_streamed(self._aloud.compare.remote(report_id, task, CALLER.get()))) as items:
             async for item in items:
                 yield item
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,8 @@ from typing import Any, TypeVar
 
 import ray
 
-from deployments.settings import ModelSettings
+from deployments.logs import join_serve_log
+from deployments.settings import ModelSettings, QuestionSettings, SlotsSettings
 from medinterp.api.answers import pack_of
 from medinterp.api.backend import ComparingTask, JudgingTask, MeasuringTask, Progress, ReadingTask
 from medinterp.api.schema import LoadedModelModel
@@ -29,21 +31,33 @@ from medinterp.types import Faithfulness, Film, Generation, MapPack
 Tell = Callable[[Any], None]
 Result = TypeVar("Result")
 
+MAX_THREADS = 256
+"""More than requests can wait in a replica: whose turn it is, is settled at the model, not at the door."""
+logger = logging.getLogger("medinterp.generation")
+
 
 class GenerationDeployment:
-    """Holds the model; one piece of work runs on it at a time, in the one thread of its worker."""
+    """Holds the model: reports are written side by side, questions to the model run in pieces between their steps."""
 
-    def __init__(self, settings: ModelSettings, store: SqliteStoreSettings | RedisStoreSettings) -> None:
-        """Load the model and test it, and open the store.
+    def __init__(
+        self,
+        settings: ModelSettings,
+        writer: SlotsSettings,
+        questions: QuestionSettings,
+        store: SqliteStoreSettings | RedisStoreSettings,
+    ) -> None:
+        """Load the model and test it, make the writer's slots and graphs, and open the store.
 
-        Raises ModelError: a replica that fails the test never serves; StoreError.
+        Raises ModelError: a replica that fails the test, or has no room for one slot, never serves; StoreError.
         """
         from medinterp.evaluation.faithfulness import judge_map
-        from medinterp.model import Generator, load_model, self_test
+        from medinterp.model import Generator, load_model, plan_room, self_test
         from medinterp.model.given import given_tokens
         from medinterp.model.prompt import DEFAULT_PROMPT
+        from medinterp.model.turns import CALLER
         from medinterp.model.view import model_view
 
+        join_serve_log()
         loaded = load_model(
             settings.name,
             revision=settings.revision,
@@ -55,7 +69,19 @@ class GenerationDeployment:
             film_domain=settings.film_domain,
         )
         self_test(loaded)
-        self._generator = Generator(loaded, max_trace_bytes=settings.max_trace_bytes)
+        loaded.lock.piece_s = questions.piece_s
+        room = plan_room(
+            loaded,
+            max_slots=writer.max_slots,
+            max_length=writer.max_length,
+            memory_share=writer.memory_share,
+            compiled=writer.compile,
+        )
+        logger.info("the writer: %s", room.told(loaded))
+        self._generator = Generator(
+            loaded, room=room, max_trace_bytes=settings.max_trace_bytes, memory_share=questions.memory_share
+        )
+        self._caller = CALLER
         self._given_tokens = given_tokens
         self._judge_map = judge_map
         self._model_view = model_view
@@ -69,26 +95,29 @@ class GenerationDeployment:
             device=str(loaded.device),
             notice=loaded.notice,
             default_prompt=self._prompt,
+            writer=f"slots: {room.slots} of {room.length} positions",
         )
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="generation")
+        self._workers = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="generation")
 
     async def model(self) -> LoadedModelModel:
         """What model reads the films."""
         return self._facts
 
-    async def write(self, film: Film, task: ReadingTask) -> Generation:
+    async def write(self, film: Film, task: ReadingTask, caller: str = "") -> Generation:
         """Read the film; the trace's numpy arrays go through the object store."""
-        return await self._work(lambda _, gone: self._generate(film, task, None, None, gone))
+        return await self._work(caller, lambda _, gone: self._generate(film, task, None, None, gone))
 
     async def write_aloud(
-        self, film: Film, task: ReadingTask
+        self, film: Film, task: ReadingTask, caller: str = ""
     ) -> AsyncGenerator[str | Progress | dict[str, ray.ObjectRef[Generation]]]:
         """The report's text as it grows, or a given one whole; then progress; last, {"generation": reference to what
         `write` returns}."""
-        async for item in self._aloud(lambda tell, gone: self._generate(film, task, tell, tell, gone)):
+        async for item in self._aloud(caller, lambda tell, gone: self._generate(film, task, tell, tell, gone)):
             yield {"generation": ray.put(item)} if isinstance(item, Generation) else item
 
-    async def measure(self, report_id: str, task: MeasuringTask) -> AsyncGenerator[Progress | MapPack]:
+    async def measure(
+        self, report_id: str, task: MeasuringTask, caller: str = ""
+    ) -> AsyncGenerator[Progress | MapPack]:
         """Ask the model again about a stored report. Raises ReportNotFoundError, MethodError."""
         explanation = await asyncio.to_thread(self._report, report_id)
 
@@ -104,10 +133,12 @@ class GenerationDeployment:
             )
             return add_measured(explanation.packs, task.method, measured[task.method])
 
-        async for item in self._aloud(work):
+        async for item in self._aloud(caller, work):
             yield item
 
-    async def judge(self, report_id: str, task: JudgingTask) -> AsyncGenerator[Progress | Faithfulness]:
+    async def judge(
+        self, report_id: str, task: JudgingTask, caller: str = ""
+    ) -> AsyncGenerator[Progress | Faithfulness]:
         """Judge a map of a stored report. Raises ReportNotFoundError, SelectionError, MethodError."""
         explanation = await asyncio.to_thread(self._report, report_id)
         chosen = explanation.map(
@@ -123,15 +154,16 @@ class GenerationDeployment:
                 chosen.token_indices,
                 chosen.method,
                 chosen.values,
+                memory_bytes=self._generator.memory_bytes(),
                 progress=lambda done, of: tell(Progress("faithfulness", done, of)),
                 cancelled=gone.is_set,
             )
 
-        async for item in self._aloud(work):
+        async for item in self._aloud(caller, work):
             yield item
 
     async def compare(
-        self, report_id: str, task: ComparingTask
+        self, report_id: str, task: ComparingTask, caller: str = ""
     ) -> AsyncGenerator[Progress | Comparison | ReportComparison]:
         """Ask in other words, and of the film changed. Raises ReportNotFoundError, PromptError, MethodError."""
         explanation = await asyncio.to_thread(self._report, report_id)
@@ -148,7 +180,7 @@ class GenerationDeployment:
                 cancelled=gone.is_set,
             )
 
-        async for item in self._aloud(work):
+        async for item in self._aloud(caller, work):
             yield item
 
     async def view(self, report_id: str) -> bytes:
@@ -227,8 +259,8 @@ class GenerationDeployment:
             on_word(generation.report.text)
         return generation
 
-    async def _aloud(self, work: Callable[[Tell, threading.Event], Result]) -> AsyncGenerator[Any]:
-        """What the work tells while it is done in the one thread, and its result last."""
+    async def _aloud(self, caller: str, work: Callable[[Tell, threading.Event], Result]) -> AsyncGenerator[Any]:
+        """What the work tells while it is done, and its result last."""
         loop = asyncio.get_running_loop()
         told: asyncio.Queue[Any] = asyncio.Queue()
         end = object()
@@ -236,7 +268,7 @@ class GenerationDeployment:
         def tell(item: object) -> None:
             loop.call_soon_threadsafe(told.put_nowait, item)
 
-        working = asyncio.create_task(self._work(work, tell))
+        working = asyncio.create_task(self._work(caller, work, tell))
         working.add_done_callback(lambda _: told.put_nowait(end))
         try:
             while (item := await told.get()) is not end:
@@ -246,12 +278,17 @@ class GenerationDeployment:
             working.cancel()
 
     async def _work(
-        self, work: Callable[[Tell, threading.Event], Result], tell: Tell = lambda _: None
+        self, caller: str, work: Callable[[Tell, threading.Event], Result], tell: Tell = lambda _: None
     ) -> Result:
-        """Run in the one thread; when the caller goes away, the work learns of it by the event."""
+        """Run in a thread, on behalf of a caller; when the caller goes away, the work learns of it by the event."""
         gone = threading.Event()
+
+        def on_behalf() -> Result:
+            self._caller.set(caller)
+            return work(tell, gone)
+
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._worker, work, tell, gone)
+            return await asyncio.get_running_loop().run_in_executor(self._workers, on_behalf)
         finally:
             gone.set()
 

@@ -1,6 +1,6 @@
 """Typed arguments of the application builders, as they stand in serve_config.yaml."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,10 +32,53 @@ class ModelSettings(BaseModel):
     )
 
 
+class SlotsSettings(BaseModel):
+    """The model writes, reports side by side in slots."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["slots"] = "slots"
+    max_slots: int = Field(default=8, ge=1, description="Reports that are written side by side, at most.")
+    max_length: int = Field(default=2048, ge=1, description="Positions of a slot: prompt, images and report.")
+    memory_share: float = Field(
+        default=0.5, gt=0, lt=1, description="Of the memory that is free once the model is loaded: what slots may take."
+    )
+    compile: bool = Field(
+        default=False, description="Compile the language model before the first report, which takes minutes."
+    )
+
+
+class EngineSettings(BaseModel):
+    """An OpenAI-compatible server writes with the same checkpoint, and what it wrote is explained here."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["openai"]
+    base_url: str = Field(min_length=1, description="What stands before /chat/completions.")
+    model: str = Field(min_length=1, description="The model's name at the server.")
+    api_key_env: str | None = Field(
+        default=None, min_length=1, description="The environment variable that holds the key; none where none is asked."
+    )
+    timeout_s: float = Field(default=60, gt=0, description="The longest silence of the server.")
+
+
+class QuestionSettings(BaseModel):
+    """What is asked of the model about a report: occlusion, gradients, verdicts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    memory_share: float = Field(
+        default=0.25, gt=0, lt=1, description="Of the memory that is free when one begins: what it may take."
+    )
+    piece_s: float = Field(default=0.2, gt=0, description="How long writing stands still for a piece of one.")
+
+
 class ApiArgs(ApiSettings):
     """Arguments of `deployments.app:build_api`."""
 
     model: ModelSettings = ModelSettings()
+    writer: Annotated[SlotsSettings | EngineSettings, Field(discriminator="kind")] = SlotsSettings()
+    questions: QuestionSettings = QuestionSettings()
 
 
 class UiArgs(BaseModel):

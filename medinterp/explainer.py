@@ -283,6 +283,7 @@ class Explainer:
             chosen.values,
             image=image,
             swaps=swaps,
+            memory_bytes=self._generator.memory_bytes(),
             progress=progress,
             cancelled=cancelled,
         )

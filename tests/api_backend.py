@@ -57,6 +57,7 @@ class FakeBackend:
             device="cpu",
             notice="not for diagnosis",
             default_prompt="?",
+            writer="slots: 1 of 300 positions",
         )
 
     async def read(self, film: Film, task: ReadingTask) -> Explanation:

@@ -127,7 +127,8 @@ class FakeApi:
 
     async def models(self) -> ModelsModel:
         model = LoadedModelModel(
-            id="phantom", revision="1", dtype="float32", device="cpu", notice=NOTICE, default_prompt=PROMPT
+            id="phantom", revision="1", dtype="float32", device="cpu", notice=NOTICE, default_prompt=PROMPT,
+            writer="slots: 1 of 300 positions",
         )
         limits = LimitsModel(
             min_film_side=32,

@@ -15,7 +15,7 @@ from ray.serve._private.api import call_user_app_builder_with_args_if_necessary 
 from ray.serve.schema import ServeDeploySchema
 
 import deployments.app
-from deployments.settings import ApiArgs, UiArgs
+from deployments.settings import ApiArgs, EngineSettings, QuestionSettings, SlotsSettings, UiArgs
 from medinterp.api.settings import ApiSettings, Decoding, Limits
 from medinterp.imaging import FilmLimits
 from medinterp.imaging.workers import DecodingLimits
@@ -96,7 +96,7 @@ def test_two_applications_where_the_page_expects_them(config: dict[str, Any]) ->
 def test_unknown_arguments_are_refused() -> None:
     args = local()["applications"][0]["args"]
     ApiArgs.model_validate(args)
-    for path in ((), ("model",), ("limits",), ("decoding",), ("store",)):
+    for path in ((), ("model",), ("writer",), ("questions",), ("limits",), ("decoding",), ("store",)):
         wrong = copy.deepcopy(args)
         section = wrong
         for part in path:
@@ -121,6 +121,27 @@ def test_what_a_film_may_cost_stands_in_the_file_and_reaches_the_api(config: dic
     film, decoding = settings.limits.film(), settings.decoding.limits()
     assert (film.min_side, film.max_aspect, film.max_bytes) == (77, 3.5, args["limits"]["max_upload_bytes"])
     assert (decoding.workers, decoding.cpu_s, decoding.wall_s) == (5, 7, args["decoding"]["wall_s"])
+
+
+@CONFIGS
+def test_the_writer_and_the_questions_stand_in_the_file_and_reach_the_model(config: dict[str, Any]) -> None:
+    args = copy.deepcopy(config["applications"][0]["args"])
+    assert set(args["writer"]) == set(SlotsSettings.model_fields)
+    assert set(args["questions"]) == set(QuestionSettings.model_fields)
+    assert deployment(config, "generation")["max_ongoing_requests"] > args["writer"]["max_slots"]
+    args["writer"]["max_slots"], args["questions"]["piece_s"] = 3, 0.5
+    generation = call_builder(deployments.app.build_api, args)._bound_deployment.init_args[1]
+    _, writer, questions, _ = generation._bound_deployment.init_args
+    assert (writer.max_slots, questions.piece_s) == (3, 0.5)
+
+
+def test_an_engine_may_write() -> None:
+    args = copy.deepcopy(local()["applications"][0]["args"])
+    args["writer"] = {"kind": "openai", "base_url": "http://vllm:8000/v1", "model": "m", "api_key_env": "KEY"}
+    assert ApiArgs.model_validate(args).writer == EngineSettings(**args["writer"])
+    for wrong in ({"kind": "vllm"}, {"kind": "openai"}, {"kind": "slots", "base_url": "http://vllm:8000/v1"}):
+        with pytest.raises(ValidationError):
+            ApiArgs.model_validate(args | {"writer": wrong})
 
 
 def test_the_defaults_are_those_of_the_library() -> None:

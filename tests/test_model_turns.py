@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from medinterp.errors import GenerationCancelled
-from medinterp.model.turns import Turns
+from medinterp.model.turns import CALLER, Turns
 
 PIECE_S = 0.03
 STEP_S = 0.005
@@ -126,3 +126,20 @@ def test_one_step_of_somebody_is_let_in_between_two_pieces() -> None:
         told.run("piece", PIECE_S)
     waiting.join(10)
     assert told.names == ["piece", "given", "piece"]
+
+
+def test_a_caller_with_many_questions_does_not_keep_another_waiting() -> None:
+    turns, told = Turns(), Told()
+
+    def ask(caller: str) -> None:
+        CALLER.set(caller)
+        question(turns, told, caller, 1)
+
+    asking = []
+    with turns:
+        for caller in ("script", "script", "script", "reader"):
+            asking.append(thread(lambda caller=caller: ask(caller)))
+            time.sleep(0.05)
+    for one in asking:
+        one.join(10)
+    assert told.names == ["script", "reader", "script", "script"]

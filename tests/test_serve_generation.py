@@ -15,7 +15,7 @@ import pytest
 
 from deployments.generation import GenerationDeployment
 from deployments.relevancy import RelevancyDeployment
-from deployments.settings import ModelSettings
+from deployments.settings import ModelSettings, QuestionSettings, SlotsSettings
 from medinterp.api.backend import Progress, ReadingTask
 from medinterp.api.report_id import new_report_id
 from medinterp.api.store import SqliteStoreSettings, open_store, pack_record
@@ -38,9 +38,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> SqliteStoreSettings:
 @pytest.fixture(scope="module")
 def generation(store: SqliteStoreSettings) -> Iterator[GenerationDeployment]:
     """The bundled model, which knows its own films."""
-    deployment = GenerationDeployment(ModelSettings(name="phantom"), store)
+    deployment = GenerationDeployment(ModelSettings(name="phantom"), SlotsSettings(), QuestionSettings(), store)
     yield deployment
-    deployment._worker.shutdown()
+    deployment._workers.shutdown()
     deployment._store.close()
 
 

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from medinterp.api.asking import Asking
 from medinterp.api.backend import Backend
+from medinterp.api.caller import Callers
 from medinterp.api.middleware import BodyLimit, PrivateResponses
 from medinterp.api.problem_handlers import install_problem_handlers
 from medinterp.api.problems import MEDIA_TYPE, Problem
@@ -75,6 +76,7 @@ def create_api(
     fields = 4 * (limits.max_prompt_characters + limits.max_report_characters)  # UTF-8
     app.add_middleware(BodyLimit, max_bytes=limits.max_upload_bytes + fields + FORM_BYTES)
     app.add_middleware(PrivateResponses)
+    app.add_middleware(Callers)
     install_problem_handlers(app)
     reading, asking = Reading(backend, settings, store, decoders), Asking(backend, settings, store)
     app.include_router(report_routes(backend, reading, asking, store))

@@ -333,6 +333,7 @@ class LoadedModelModel(Model):
     device: str
     notice: str | None = Field(description="A sentence to show beside every report.")
     default_prompt: str
+    writer: str = Field(description="Who writes reports: this model in slots of its own, or an engine by its name.")
 
 
 class LimitsModel(Model):

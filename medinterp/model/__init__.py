@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from medinterp.model.generation import Generator as Generator
     from medinterp.model.loading import LoadedModel as LoadedModel
     from medinterp.model.loading import load_model as load_model
+    from medinterp.model.room import Room as Room
+    from medinterp.model.room import plan_room as plan_room
     from medinterp.model.selftest import SelfTestReport as SelfTestReport
     from medinterp.model.selftest import self_test as self_test
 
@@ -16,10 +18,12 @@ _HOME = {
     "Generator": "generation",
     "LoadedModel": "loading",
     "load_model": "loading",
+    "Room": "room",
+    "plan_room": "room",
     "SelfTestReport": "selftest",
     "self_test": "selftest",
 }
-__all__ = ["Generator", "LoadedModel", "SelfTestReport", "load_model", "self_test"]
+__all__ = ["Generator", "LoadedModel", "Room", "SelfTestReport", "load_model", "plan_room", "self_test"]
 
 
 def __getattr__(name: str) -> Any:

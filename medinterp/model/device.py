@@ -22,13 +22,13 @@ _CAPTURING = threading.Lock()
 """One capture at a time in a process, whichever model it is of."""
 
 
-def step_shapes(device: torch.device, slots: int, length: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def step_shapes(slots: int, length: int, *, few: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The counts of slots and of positions that steps are made for, ascending.
 
-    On CUDA few, for each pair is a graph: 1, 2, 4, 8, ... slots, 512, 1024, ... positions; elsewhere every count, and
-    every GRAIN positions.
+    few: where each pair is a graph or a compilation: 1, 2, 4, 8, ... slots, 512, 1024, ... positions; elsewhere every
+    count, and every GRAIN positions.
     """
-    if device.type != "cuda":
+    if not few:
         return tuple(range(1, slots + 1)), (*range(GRAIN, length, GRAIN), length)
     counts = [2**k for k in range(slots.bit_length()) if 2**k < slots]
     lengths = [SHORTEST * 2**k for k in range(length.bit_length()) if SHORTEST * 2**k < length]

@@ -16,10 +16,13 @@ from medinterp.model.evidence import trace_bytes
 from medinterp.model.given import given_tokens, read_given
 from medinterp.model.loading import LoadedModel
 from medinterp.model.measuring import Progress, measure
+from medinterp.model.memory import free_bytes
 from medinterp.model.offsets import IncrementalDecoder
 from medinterp.model.prompt import DEFAULT_PROMPT, PromptInputs, build_prompt
 from medinterp.model.replay import MEMORY_BYTES
-from medinterp.model.writer import Decoded, DecodeOptions, decode
+from medinterp.model.room import Room
+from medinterp.model.scheduler import Scheduler
+from medinterp.model.writer import Decoded, DecodeOptions
 from medinterp.report import build_report
 from medinterp.types import (
     Alternative,
@@ -33,24 +36,36 @@ from medinterp.types import (
 )
 
 MAX_TRACE_BYTES = 2 * 2**30
+MEMORY_SHARE = 0.25
+"""Of the device's free memory: what the passes of `measure` may hold side by side."""
 _LIBRARIES = ("numpy", "tokenizers", "torch", "transformers")
 
 
 class Generator:
-    """Writes reports with one loaded model; may be called from many threads, and writes one at a time."""
+    """Writes reports with one loaded model; may be called from many threads, whose reports are written side by side."""
 
     def __init__(
-        self, loaded: LoadedModel, *, max_trace_bytes: int = MAX_TRACE_BYTES, memory_bytes: int = MEMORY_BYTES
+        self,
+        loaded: LoadedModel,
+        *,
+        room: Room | None = None,
+        max_slots: int = 1,
+        max_trace_bytes: int = MAX_TRACE_BYTES,
+        memory_share: float = MEMORY_SHARE,
     ) -> None:
-        """max_trace_bytes: the largest trace that a report may take; a larger one is refused before it begins.
+        """room: of the writer's slots, made at once (`plan_room`); without it there are max_slots, as long as what is
+        asked for. max_trace_bytes: the largest trace that a report may take; a larger one is refused before it begins.
+        memory_share: of the device's free memory, what the passes of `measure` may hold side by side.
 
-        memory_bytes: what the passes of `measure` may hold side by side.
+        Raises ModelError when CUDA cannot capture a step of the writer.
         """
         self.loaded = loaded
-        self._memory_bytes = memory_bytes
+        self._memory_share = memory_share
         self._max_trace_bytes = max_trace_bytes
         self._versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
         self._texts: dict[int, str] = {}
+        self._scheduler = Scheduler(loaded, room, max_slots=max_slots)
+        self._scheduler.warm()
 
     def generate(
         self,
@@ -82,10 +97,7 @@ class Generator:
         if temperature > 0 and seed is None:
             seed = secrets.randbits(63)
         options = DecodeOptions(
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-            seeds=None if seed is None else (seed,),
-            layer_attention=layer_attention,
+            max_new_tokens=max_new_tokens, temperature=temperature, layer_attention=layer_attention
         )
         return self._write(films, asked, inputs, options, seed, on_word, cancelled)
 
@@ -109,7 +121,7 @@ class Generator:
         inputs = build_prompt(self.loaded, films, asked)
         self._check_context(inputs.length, len(ids))
         self._check_trace(inputs, len(ids), layer_attention)
-        with self.loaded.lock:
+        with self.loaded.lock.step():
             decoded = read_given(self.loaded, inputs, ids, layer_attention=layer_attention)
         decoder = IncrementalDecoder(tokenizer)
         for token_id in ids:
@@ -130,13 +142,17 @@ class Generator:
     ) -> Generation:
         text = IncrementalDecoder(self.loaded.processor.tokenizer)
 
-        def take(_: int, token_id: int) -> None:
+        def take(token_id: int) -> None:
             piece = text.push(token_id)
             if piece and on_word is not None:
                 on_word(piece)
 
-        with self.loaded.lock:
-            (decoded,) = decode(self.loaded, [inputs], options, on_token=take, cancelled=cancelled)
+        if on_word is None:  # nobody listens: the text is put together at the end
+            decoded = self._scheduler.write(inputs, options, seed, cancelled=cancelled)
+            for token_id in decoded.token_ids:
+                text.push(token_id)
+        else:
+            decoded = self._scheduler.write(inputs, options, seed, on_token=take, cancelled=cancelled)
         rest = text.finish()
         if rest and on_word is not None:
             on_word(rest)
@@ -169,10 +185,15 @@ class Generator:
                 token_ids,
                 names,
                 options,
-                memory_bytes=self._memory_bytes,
+                memory_bytes=self.memory_bytes(),
                 progress=progress,
                 cancelled=cancelled,
             )
+
+    def memory_bytes(self) -> int:
+        """What a question to the model may take now; more than MEMORY_BYTES makes nothing faster on a CPU."""
+        share = int(free_bytes(self.loaded.device) * self._memory_share)
+        return share if self.loaded.device.type == "cuda" else min(share, MEMORY_BYTES)
 
     def _check_context(self, prompt_length: int, max_new_tokens: int) -> None:
         context = self.loaded.facts.context_length

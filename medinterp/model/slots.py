@@ -69,10 +69,13 @@ class Slots:
     [slots, rows, BEST], the likeliest.
     """
 
-    def __init__(self, loaded: LoadedModel, count: int, length: int, rows: int) -> None:
-        """length: positions of a slot, prompt and report; rows: tokens of a report, and one more."""
+    def __init__(
+        self, loaded: LoadedModel, count: int, length: int, rows: int, *, compiled: bool = False
+    ) -> None:
+        """length: positions of a slot, prompt and report; rows: tokens of a report, and one more; compiled: whether the
+        language model's part of a step is compiled, once for each shape, when it is first run."""
         facts, device, dtype = loaded.facts, loaded.device, loaded.dtype
-        self.loaded, self.count, self.length, self.rows = loaded, count, length, rows
+        self.loaded, self.count, self.length, self.rows, self.compiled = loaded, count, length, rows, compiled
         self.token, self.position, self.row, self.offset, self.least, self.likeliest = (
             torch.zeros(count, dtype=torch.long, device=device) for _ in range(6)
         )
@@ -86,8 +89,9 @@ class Slots:
         self.best = torch.zeros((count, BEST), device=device), torch.zeros_like(self.token)[:, None].repeat(1, BEST)
         self.scores = torch.zeros((count, rows, 1 + BEST), device=device)
         self.ids = torch.zeros((count, rows, BEST), dtype=torch.long, device=device)
-        self.language: Callable[..., Any] = loaded.model.model.language_model
-        """Of a step; may be put in its place compiled."""
+        self._language: Callable[..., Any] = loaded.model.model.language_model
+        if compiled:
+            self._language = torch.compile(self._language, fullgraph=True, dynamic=False)
         self._places = torch.arange(length, device=device)
         self._every = torch.arange(count, device=device)
         # An image token in the text would be an image that is not there; the model is never asked for one.
@@ -116,7 +120,7 @@ class Slots:
         position = self.position[:count]
         masks = {kind: self.mask(kind, position)[:, None, None, :length] for kind in self._kinds()}
         embed = self.loaded.model.model.language_model.embed_tokens
-        states = self.language(
+        states = self._language(
             inputs_embeds=embed(self.token[:count, None]),
             attention_mask=masks,
             position_ids=(position + self.offset[:count])[:, None],

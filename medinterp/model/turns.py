@@ -7,17 +7,27 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 
 from medinterp.errors import GenerationCancelled
+
+CALLER: ContextVar[str] = ContextVar("CALLER", default="")
+"""On whose behalf a thread asks: the turns of one caller do not keep another one waiting."""
+
+
+@dataclass(eq=False)
+class _Ticket:
+    caller: str
 
 
 class Turns:
     """A re-entrant lock; whoever runs the model holds it.
 
-    `with turns:` holds it for a whole piece of work, a question: first come, first served. A writer holds it by
-    `step`, for one step of all its reports. Where both want it, writers get as much time as the question's last piece
-    took, and then the question has its next one: a question calls `give_way` between its pieces. Other questions wait
-    for its end, for what it holds in memory.
+    `with turns:` holds it for a whole piece of work, a question: the next one is of the caller whose last one is the
+    longest ago, among those the first that came. A writer holds it by `step`, for one step of all its reports. Where
+    both want it, writers get as much time as the question's last piece took, and then the question has its next one: a
+    question calls `give_way` between its pieces. Other questions wait for its end, for what it holds in memory.
     """
 
     def __init__(self) -> None:
@@ -27,7 +37,9 @@ class Turns:
         self._owner: int | None = None
         self._depth = 0
         self._began = 0.0
-        self._queue: deque[object] = deque()
+        self._queue: list[_Ticket] = []
+        self._served: dict[str, int] = {}
+        self._turn = 0
         self._steps: deque[object] = deque()
         self._paused = False
         self._writers = 0
@@ -40,13 +52,17 @@ class Turns:
         me = threading.get_ident()
         with self._changed:
             if self._owner != me:
-                ticket = object()
+                ticket = _Ticket(CALLER.get())
                 self._queue.append(ticket)
                 try:
-                    self._changed.wait_for(lambda: not self._paused and self._queue[0] is ticket and self._question_may)
+                    self._changed.wait_for(lambda: not self._paused and self._next is ticket and self._question_may)
                     self._owner, self._began = me, time.perf_counter()
+                    self._turn += 1
+                    self._served[ticket.caller] = self._turn
                 finally:
                     self._queue.remove(ticket)
+                    if not self._queue:
+                        self._served.clear()
                     self._changed.notify_all()
             self._depth += 1
         return self
@@ -117,6 +133,10 @@ class Turns:
                 self._changed.wait_for(lambda: self._owner is None)  # an interrupted question still ends as the owner
                 self._owner, self._depth, self._paused = threading.get_ident(), depth, False
                 self._began = time.perf_counter()
+
+    @property
+    def _next(self) -> _Ticket:
+        return min(self._queue, key=lambda ticket: self._served.get(ticket.caller, 0))
 
     @property
     def _step_may(self) -> bool:

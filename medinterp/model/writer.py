@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -175,7 +177,8 @@ class Writer:
     def __init__(self, slots: Slots) -> None:
         self._loaded, self._slots = slots.loaded, slots
         self._places: list[Writing | None] = [None] * slots.count
-        self._counts, self._lengths = step_shapes(slots.loaded.device, slots.count, slots.length)
+        self._few = slots.compiled or slots.loaded.device.type == "cuda"
+        self._counts, self._lengths = step_shapes(slots.count, slots.length, few=self._few)
         self._steps: dict[tuple[int, int], Replayed] = {}
         self._pool = new_pool(slots.loaded.device)
         self._ends = slots.loaded.facts.eos_token_ids
@@ -196,9 +199,12 @@ class Writer:
         return all(self._places)
 
     def warm(self) -> None:
-        """Make every step that there is a graph for, the largest first, whose memory the others share."""
-        for count in reversed(self._counts):
-            for length in reversed(self._lengths):
+        """Run steps of every shape that is a graph or a compilation, the largest first, whose memory the others share;
+        where there are none, the largest alone."""
+        shapes = itertools.product(reversed(self._counts), reversed(self._lengths))
+        limit = len(self._counts) * len(self._lengths) + 8  # dynamo gives up after 8 shapes, and says so in a log only
+        with torch._dynamo.config.patch(recompile_limit=limit) if self._slots.compiled else nullcontext():
+            for count, length in shapes if self._few else itertools.islice(shapes, 1):
                 self._step(count, length)()
 
     def admit(self, prompt: PromptInputs, options: DecodeOptions, seed: int | None = None) -> Writing:

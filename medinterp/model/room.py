@@ -1,0 +1,88 @@
+"""What the writer's slots may take of the device's memory, settled before the first report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from medinterp.errors import ModelError, RequestTooLargeError
+from medinterp.model.device import step_shapes
+from medinterp.model.loading import LoadedModel
+from medinterp.model.memory import free_bytes
+from medinterp.model.slots import slot_bytes
+
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Room:
+    """Slots of one length.
+
+    length: positions of a slot, prompt and report; rows: of its report's tokens, and one more; slot_bytes: of one
+    slot; free_bytes: what the device had when this was settled; compiled: whether steps are compiled.
+    """
+
+    slots: int
+    length: int
+    rows: int
+    slot_bytes: int
+    free_bytes: int
+    compiled: bool = False
+
+    def check(self, prompt_length: int, max_new_tokens: int) -> None:
+        """Raise RequestTooLargeError for a report that no slot can hold."""
+        needed = prompt_length + max_new_tokens
+        if needed > self.length or max_new_tokens >= self.rows:
+            raise RequestTooLargeError(
+                f"the prompt takes {prompt_length} tokens (images included), the report up to {max_new_tokens}, "
+                f"together {needed}; a slot of the writer holds {self.length}: ask for at most "
+                f"{max(0, min(self.length - prompt_length, self.rows - 1))} new tokens, or raise writer.max_length"
+            )
+
+    def told(self, loaded: LoadedModel) -> str:
+        """What is taken, and what a step is, in words for the log."""
+        few = self.compiled or loaded.device.type == "cuda"
+        counts, lengths = (", ".join(map(str, sizes)) for sizes in step_shapes(self.slots, self.length, few=few))
+        taken, free = self.slots * self.slot_bytes / _MIB, self.free_bytes / _MIB
+        room = f"{self.slots} slots x {self.length} positions x {loaded.facts.layers} layers"
+        step = "no graph on this device: a step is launched operation by operation"
+        if loaded.device.type == "cuda":
+            step = (
+                f"a step is one CUDA graph for {counts} slots and {lengths} positions; outside the graph: reading a "
+                "prompt, drawing at a temperature, the rows of a finished report"
+            )
+        compiled = "; the language model's part is compiled" if self.compiled else ""
+        return f"{room} take {taken:,.0f} MiB of {free:,.0f} MiB free; {step}{compiled}"
+
+
+def plan_room(
+    loaded: LoadedModel, *, max_slots: int, max_length: int, memory_share: float, compiled: bool = False
+) -> Room:
+    """As many slots as fit in a share of the free memory, at most max_slots.
+
+    max_length: positions of a slot; no more than the model holds are made. Raises ModelError where not even one slot
+    fits, with the length that would.
+    """
+    facts = loaded.facts
+    length = min(max_length, facts.context_length)
+    if length <= facts.cells:
+        raise ModelError(f"writer.max_length is {length}; one image alone takes {facts.cells} positions")
+    free = free_bytes(loaded.device)
+    vocabulary = int(loaded.model.lm_head.weight.shape[0])
+
+    def rows(positions: int) -> int:
+        return positions - facts.cells + 1  # there is an image in every prompt
+
+    def size(positions: int) -> int:
+        return slot_bytes(facts, loaded.dtype, vocabulary, positions, rows(positions))
+
+    budget = int(free * memory_share)
+    slots = min(max_slots, budget // size(length))
+    if slots < 1:
+        each = size(facts.cells + 2) - size(facts.cells + 1)
+        fitting = facts.cells + (budget - size(facts.cells)) // each
+        raise ModelError(
+            f"one slot of {length} positions takes {size(length) / _MIB:,.0f} MiB; writer.memory_share allows "
+            f"{budget / _MIB:,.0f} of {free / _MIB:,.0f} MiB free: lower writer.max_length to {max(0, fitting)}, or "
+            "raise the share"
+        )
+    return Room(slots, length, rows(length), size(length), free, compiled)
