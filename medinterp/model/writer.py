@@ -85,7 +85,6 @@ class Finished:
         return Decoded(self._token_ids, scores[:, 0].copy(), others, self._complete, rows, state)
 
 
-@torch.inference_mode()
 def decode(
     loaded: LoadedModel,
     prompts: Sequence[PromptInputs],
@@ -94,7 +93,23 @@ def decode(
     on_token: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> list[Decoded]:
-    """Write one report for each prompt, side by side, in slots made for them.
+    """Write one report for each prompt, side by side, in slots made for them; as `write_all`."""
+    steps = options.max_new_tokens + 1
+    with torch.inference_mode():
+        writer = Writer(Slots(loaded, len(prompts), max(prompt.length for prompt in prompts) + steps, steps))
+    return write_all(writer, prompts, options, on_token=on_token, cancelled=cancelled)
+
+
+@torch.inference_mode()
+def write_all(
+    writer: Writer,
+    prompts: Sequence[PromptInputs],
+    options: DecodeOptions,
+    *,
+    on_token: Callable[[int, int], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> list[Decoded]:
+    """Write one report for each prompt, side by side, in a writer's free slots.
 
     on_token(i, token_id) is called for each token of report i as it is chosen. The caller holds
     loaded.lock. Raises GenerationCancelled between tokens, ModelError when the model overflows.
@@ -102,33 +117,35 @@ def decode(
     sampled = options.temperature > 0
     if sampled and (options.seeds is None or len(options.seeds) != len(prompts)):
         raise ValueError("sampling needs one seed for each report")
-    steps = options.max_new_tokens + 1
-    writer = Writer(Slots(loaded, len(prompts), max(prompt.length for prompt in prompts) + steps, steps))
     done = 0
 
     def check() -> None:
         if cancelled is not None and cancelled():
             raise GenerationCancelled(f"cancelled after {done} tokens")
 
-    check()
     place: dict[Writing, int] = {}
-    for together in by_length(prompts):
-        seeds = [options.seeds[index] if sampled and options.seeds else None for index in together]
-        admitted = writer.admit_together([prompts[index] for index in together], [options] * len(together), seeds)
-        place.update(zip(admitted, together, strict=True))
     written: dict[int, Finished] = {}
-    while writer.busy:
-        for writing, token in writer.choose():
-            if writing.overflowed:
-                raise ModelError(OVERFLOW)
-            if token is not None and on_token is not None:
-                on_token(place[writing], token)
-        done += 1
-        for writing in writer.ended():
-            written[place[writing]] = writer.finish(writing)
-        if writer.busy:
-            check()
-            writer.step()
+    try:
+        check()
+        for together in by_length(prompts):
+            seeds = [options.seeds[index] if sampled and options.seeds else None for index in together]
+            admitted = writer.admit_together([prompts[index] for index in together], [options] * len(together), seeds)
+            place.update(zip(admitted, together, strict=True))
+        while writer.busy:
+            for writing, token in writer.choose():
+                if writing.overflowed:
+                    raise ModelError(OVERFLOW)
+                if token is not None and on_token is not None:
+                    on_token(place[writing], token)
+            done += 1
+            for writing in writer.ended():
+                written[place.pop(writing)] = writer.finish(writing)
+            if writer.busy:
+                check()
+                writer.step()
+    finally:
+        for writing in place:  # those that an error left in their slots
+            writer.free(writing)
     return [written[index].decoded() for index in range(len(prompts))]
 
 

@@ -19,7 +19,7 @@ from medinterp.model.loading import LoadedModel
 from medinterp.model.occlusion import occlusion
 from medinterp.model.prompt import PromptInputs
 from medinterp.model.slots import Slots
-from medinterp.model.writer import DecodeOptions, Writer, decode
+from medinterp.model.writer import DecodeOptions, Writer, write_all
 
 LAYOUTS: Mapping[str, tuple[int, int, int]] = {"medgemma-4b": (34, 27, 262_208), "tiny": (2, 1, 416)}
 """Language layers, vision layers and vocabulary, all of MedGemma-4B's widths; `tiny` shows on a CPU that all runs."""
@@ -45,6 +45,8 @@ def card_lines(
         "side by side": lambda: _side_by_side(loaded, prompts, label, tokens),
         "given report": lambda: iter(given_lines(loaded, films[0], label, tokens=tokens, rounds=2)),
         "occlusion": lambda: _occlusion(loaded, prompts[0], label, tokens),
+        "compiled steps": lambda: _steps(loaded, prompts, label, tokens, compiled=True),
+        "one compiled report": lambda: _one(loaded, prompts[0], label, tokens, compiled=True),
     }
     for name, section in sections.items():
         try:
@@ -72,13 +74,31 @@ class _Forgetful(Slots):
         """Keep nothing."""
 
 
-def _steps(loaded: LoadedModel, prompts: list[PromptInputs], label: str, tokens: int) -> Iterator[BenchLine]:
+@torch.inference_mode()
+def _writer(
+    loaded: LoadedModel,
+    prompts: list[PromptInputs],
+    tokens: int,
+    kind: type[Slots] = Slots,
+    *,
+    compiled: bool = False,
+) -> Writer:
+    """A writer with a slot for each prompt, as a replica keeps it; its steps of every shape have run."""
+    length = max(prompt.length for prompt in prompts) + tokens + 1
+    writer = Writer(kind(loaded, len(prompts), length, tokens + 1, compiled=compiled))
+    writer.warm()
+    return writer
+
+
+def _steps(
+    loaded: LoadedModel, prompts: list[PromptInputs], label: str, tokens: int, *, compiled: bool = False
+) -> Iterator[BenchLine]:
     """One step beside one reading of the weights, and beside one that keeps no queries."""
     reading = _reading_seconds(loaded)
     for count in (1, 8):
-        named = f"{label}, {count} side by side"
+        named = f"{label}, {count} side by side" + (", compiled" if compiled else "")
         seconds = {
-            name: _step_seconds(loaded, prompts[:count], kind, tokens)
+            name: _step_seconds(loaded, prompts[:count], kind, tokens, compiled)
             for name, kind in {"kept": Slots, "forgotten": _Forgetful}.items()
         }
         yield _line(f"one step / one reading of the weights ({named})", reading, seconds["kept"])
@@ -87,12 +107,14 @@ def _steps(loaded: LoadedModel, prompts: list[PromptInputs], label: str, tokens:
 
 
 @torch.inference_mode()
-def _step_seconds(loaded: LoadedModel, prompts: list[PromptInputs], kind: type[Slots], tokens: int) -> float:
+def _step_seconds(
+    loaded: LoadedModel, prompts: list[PromptInputs], kind: type[Slots], tokens: int, compiled: bool
+) -> float:
     """The median step, the choice of its tokens not counted."""
     options = DecodeOptions(tokens, min_new_tokens=tokens, layer_attention=False)
     taken = []
     with loaded.lock:
-        writer = Writer(kind(loaded, len(prompts), max(prompt.length for prompt in prompts) + tokens + 1, tokens + 1))
+        writer = _writer(loaded, prompts, tokens, kind, compiled=compiled)
         for prompt in prompts:
             writer.admit(prompt, options)
         for _ in range(tokens):
@@ -120,7 +142,9 @@ def _reading_seconds(loaded: LoadedModel) -> float:
     return float(size / bandwidth)
 
 
-def _one(loaded: LoadedModel, prompt: PromptInputs, label: str, tokens: int) -> Iterator[BenchLine]:
+def _one(
+    loaded: LoadedModel, prompt: PromptInputs, label: str, tokens: int, *, compiled: bool = False
+) -> Iterator[BenchLine]:
     """Plain `generate`, and the writer with and without what attention flow needs; how far the tokens agree."""
     written: dict[str, list[int]] = {}
 
@@ -128,17 +152,27 @@ def _one(loaded: LoadedModel, prompt: PromptInputs, label: str, tokens: int) -> 
         with attention_by(loaded, "sdpa"):
             (written["plain"],) = plain_tokens(loaded, [prompt], **exactly(loaded, tokens))
 
-    def captured(layer_attention: bool) -> Callable[[], None]:
+    def captured(writer: Writer, layer_attention: bool) -> Callable[[], None]:
         def run() -> None:
             options = DecodeOptions(tokens, min_new_tokens=tokens, layer_attention=layer_attention)
-            written["captured"] = list(decode(loaded, [prompt], options)[0].token_ids)
+            written["captured"] = list(write_all(writer, [prompt], options)[0].token_ids)
 
         return run
 
     with loaded.lock, torch.no_grad():
-        seconds = interleaved({"plain": plain, "rows": captured(False), "all": captured(True)}, rounds=2)
-    named = f"{label}, batch 1, {tokens} tokens"
+        own = _writer(loaded, [prompt], tokens, compiled=compiled)
+        without = _writer(loaded, [prompt], tokens, _Forgetful, compiled=compiled)
+        runs = {
+            "plain": plain,
+            "no capture": captured(without, False),
+            "rows": captured(own, False),
+            "all": captured(own, True),
+        }
+        seconds = interleaved(runs, rounds=2)
+    named = f"{label}, batch 1, {tokens} tokens" + (", compiled" if compiled else "")
     yield seconds_line(f"generation with rows and masses / plain ({named})", seconds["plain"], seconds["rows"])
+    title = f"generation with rows and masses / the same writer that keeps no queries ({named})"
+    yield seconds_line(title, seconds["no capture"], seconds["rows"])
     yield seconds_line(f"generation with layer_attention / without ({named})", seconds["rows"], seconds["all"])
     pairs = zip(written["plain"], written["captured"], strict=True)
     same = next((place for place, (one, other) in enumerate(pairs) if one != other), tokens)
@@ -147,12 +181,14 @@ def _one(loaded: LoadedModel, prompt: PromptInputs, label: str, tokens: int) -> 
 
 
 def _side_by_side(loaded: LoadedModel, prompts: list[PromptInputs], label: str, tokens: int) -> Iterator[BenchLine]:
+    """All in the slots of one writer, at once and one after another."""
     options = DecodeOptions(tokens, min_new_tokens=tokens, layer_attention=False)
     with loaded.lock:
+        writer = _writer(loaded, prompts, tokens)
         seconds = interleaved(
             {
-                "in turn": lambda: [decode(loaded, [prompt], options) for prompt in prompts],
-                "side by side": lambda: decode(loaded, prompts, options),
+                "in turn": lambda: [write_all(writer, [prompt], options) for prompt in prompts],
+                "side by side": lambda: write_all(writer, prompts, options),
             },
             rounds=1,
         )

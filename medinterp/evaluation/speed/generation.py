@@ -14,7 +14,8 @@ from medinterp.model.facts import read_facts
 from medinterp.model.forcing import attention_by
 from medinterp.model.given import read_given
 from medinterp.model.loading import LoadedModel
-from medinterp.model.writer import DecodeOptions, decode
+from medinterp.model.slots import Slots
+from medinterp.model.writer import DecodeOptions, Writer, decode, write_all
 from medinterp.types import Film
 
 
@@ -69,8 +70,11 @@ def given_lines(loaded: LoadedModel, film: Film, label: str, *, tokens: int, rou
     options = DecodeOptions(tokens, min_new_tokens=tokens)
     written: dict[str, tuple[int, ...]] = {}
 
+    with torch.inference_mode():
+        writer = Writer(Slots(loaded, 1, prompt.length + tokens + 1, tokens + 1))
+
     def write() -> None:
-        written["ids"] = decode(loaded, [prompt], options)[0].token_ids
+        written["ids"] = write_all(writer, [prompt], options)[0].token_ids
 
     with loaded.lock:
         write()
