@@ -27,6 +27,7 @@
     └── ServiceError               the service cannot answer now
         ├── ServiceBusyError           every place is taken                    (HTTP 503)
         ├── ServiceInterruptedError    a part of it went away on the way       (HTTP 503)
+        ├── EngineError                the engine that writes is not set up    (HTTP 502)
         └── DeadlineExceededError      it took longer than the limit           (HTTP 504)
 """
 
@@ -154,6 +155,10 @@ class ServiceBusyError(ServiceError):
 
 class ServiceInterruptedError(ServiceError):
     """A part of the service went away while it worked on the request."""
+
+
+class EngineError(ServiceError):
+    """The engine that writes the reports cannot be used as it is set up."""
 
 
 class DeadlineExceededError(ServiceError):

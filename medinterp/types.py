@@ -270,6 +270,12 @@ class Provenance:
     """A sentence that the model's maker wants shown beside every report."""
     given: bool = False
     """Whether somebody else wrote the report, and the model was asked only how it would have come to it."""
+    writer: str | None = None
+    """The engine that wrote the report for this request, by its model's name there; None: the model here did."""
+    tokens_compared: bool = False
+    """Whether the engine told its own tokens, so that they could be compared with the text tokenised again."""
+    retokenised_at: int | None = None
+    """The character from which on the engine's tokens were cut otherwise, None when all were equal."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import FastAPI, Form, Request, UploadFile
@@ -92,6 +92,7 @@ class FakeApi:
         self.films: dict[str, Image.Image] = {}
         self.used: dict[str, str | None] = {}  # the window of each film
         self.given: dict[str, Report] = {}  # reports that somebody else wrote
+        self.engine: dict[str, Any] = {}  # of the provenance, where an engine writes
         self.computed: dict[str, dict[str, dict[str, bool | int]]] = {}  # each report's methods, and their options
         self.questions = Questions()
         self.app = self._routes()
@@ -229,6 +230,7 @@ class FakeApi:
             sliding_window=None,
             notice=NOTICE,
             given=report_id in self.given,
+            **self.engine,
         )
         described = {
             "width": film.width,

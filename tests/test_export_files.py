@@ -73,6 +73,13 @@ def test_the_document_says_that_a_report_was_given_and_what_the_model_would_hard
     assert [(word["text"], word["unlikely"]) for word in record["words"]] == [("No", False), ("zebra", True)]
 
 
+def test_the_document_says_that_an_engine_wrote_and_where_its_tokens_differ() -> None:
+    sample = sample_explanation()
+    told = {"writer": "m", "tokens_compared": True, "retokenised_at": 0}
+    record = export.document(dataclasses.replace(sample, provenance=dataclasses.replace(sample.provenance, **told)))
+    assert {name: record["provenance"][name] for name in told} == told
+
+
 def test_a_folder_has_an_overlay_of_what_is_present_or_uncertain(tmp_path: Path) -> None:
     explanation = all_kinds_explained()
     written = write_folder(explanation, tmp_path / "out")

@@ -8,7 +8,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -274,6 +274,26 @@ def test_a_given_report_says_that_no_model_wrote_it() -> None:
     written = export.html(sample_explanation())
     assert "<title>Chest film report by sample</title>" in written and "given" not in written
     assert "<dt>Seed</dt><dd>none</dd>" in written and "<dt>Token limit</dt><dd>64</dd>" in written
+
+
+@pytest.mark.parametrize(
+    ("told", "sentence"),
+    [
+        ({"tokens_compared": True}, "its tokens are those explained here"),
+        ({"tokens_compared": True, "retokenised_at": 0}, "from character 0 on its tokens are cut otherwise than here"),
+        ({}, "which did not tell its tokens: those explained here may be cut otherwise"),
+    ],
+)
+def test_an_engines_report_says_who_wrote_it_and_whether_its_tokens_are_these(
+    told: dict[str, Any], sentence: str
+) -> None:
+    sample = sample_explanation()
+    provenance = dataclasses.replace(sample.provenance, writer="big/<model>", **told)
+    page = export.html(dataclasses.replace(sample, provenance=provenance))
+    assert "<title>Chest film report by big/&lt;model&gt; at an engine, explained by sample</title>" in page
+    (said,) = re.findall("<dt>Report</dt><dd>(.*?)</dd>", page)
+    assert said.startswith("was written by big/&lt;model&gt; at an engine") and said.endswith(sentence)
+    assert "<dt>Token limit</dt><dd>64</dd>" in page and "given" not in page
 
 
 def test_words_that_the_model_would_hardly_write_have_a_wave_beside_their_other_line(

@@ -80,6 +80,18 @@ def test_a_given_report_comes_back_as_one() -> None:
         unpack_record(msgpack.packb({**plain, "version": 3}))
 
 
+def test_who_wrote_comes_back_and_a_record_from_before_there_were_engines_opens() -> None:
+    sample = sample_explanation()
+    told = {"writer": "m", "tokens_compared": True, "retokenised_at": 0}
+    assert unpack_record(pack_record(replace(sample, provenance=replace(sample.provenance, **told)))).provenance == (
+        replace(sample.provenance, **told)
+    )
+    plain = msgpack.unpackb(pack_record(sample), raw=False)
+    for name in told:
+        del plain["provenance"][name]
+    assert unpack_record(msgpack.packb(plain)).provenance == sample.provenance
+
+
 def test_a_record_is_plain_msgpack() -> None:
     plain = msgpack.unpackb(pack_record(sample_explanation()), raw=False, strict_map_key=True)
     assert set(plain) == {"version", "film", "report", "maps", "provenance"}

@@ -30,6 +30,7 @@ STATUS: Mapping[type[errors.MedInterpError], HTTPStatus] = {
     errors.ReportNotFoundError: HTTPStatus.NOT_FOUND,
     errors.StoreFullError: HTTPStatus.INSUFFICIENT_STORAGE,
     errors.StoreError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.EngineError: HTTPStatus.BAD_GATEWAY,
     errors.DeadlineExceededError: HTTPStatus.GATEWAY_TIMEOUT,
     errors.ServiceError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.MedInterpError: HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -178,6 +178,11 @@ class ProvenanceModel(Model):
     sliding_window: int | None
     notice: str | None = None
     given: bool = Field(default=False, description="The report was given: somebody else wrote it, not the model.")
+    writer: str | None = Field(default=None, description="The engine that wrote the report, by its model's name there.")
+    tokens_compared: bool = Field(default=False, description="Whether the engine told its own tokens.")
+    retokenised_at: int | None = Field(
+        default=None, description="The character from which on the engine's tokens were cut otherwise; none: nowhere."
+    )
 
 
 class MapPackModel(Model):

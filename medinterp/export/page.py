@@ -59,12 +59,12 @@ def html(explanation: Explanation, *, method: str | None = None) -> str:
     height, width = picture.shape
     return Template(_asset("page.html")).substitute(
         policy=escape(policy),
-        title=escape(f"Chest film report {'explained ' if provenance.given else ''}by {provenance.model_id}"),
+        title=escape(f"Chest film report {'explained ' if provenance.given else ''}by {_author(provenance)}"),
         style=style,
         banner=escape(BANNER),
         notice=escape(provenance.notice or ""),
         warnings=warnings_html(explanation),
-        model=escape(f"{_GIVEN}, explained by {provenance.model_id}" if provenance.given else provenance.model_id),
+        model=escape(f"{_GIVEN}, explained by {provenance.model_id}" if provenance.given else _author(provenance)),
         film=f"data:image/png;base64,{_base64(encode_png(picture))}",
         width=width,
         height=height,
@@ -166,8 +166,28 @@ def _options(titles: Sequence[str], chosen: int) -> str:
     )
 
 
+def _author(provenance: Provenance) -> str:
+    """Who wrote a report that was not given, and who explains it where that is another."""
+    if provenance.writer is None:
+        return provenance.model_id
+    return f"{provenance.writer} at an engine, explained by {provenance.model_id}"
+
+
+def _engine(provenance: Provenance) -> str:
+    """What is known of the engine's tokens; nothing where no engine wrote."""
+    if provenance.writer is None:
+        return ""
+    written = f"was written by {provenance.writer} at an engine"
+    if not provenance.tokens_compared:
+        return f"{written}, which did not tell its tokens: those explained here may be cut otherwise"
+    if provenance.retokenised_at is None:
+        return f"{written}; its tokens are those explained here"
+    return f"{written}; from character {provenance.retokenised_at} on its tokens are cut otherwise than here"
+
+
 def _provenance(provenance: Provenance, film: Film, prior: Film | None) -> str:
     written = {
+        "Report": _engine(provenance),
         "Seed": "none" if provenance.seed is None else str(provenance.seed),
         "Token limit": str(provenance.max_new_tokens),
     }

@@ -5,7 +5,7 @@
 //   #medinterp-status    what is going on     #medinterp-example-0 .. -7  the example films
 //   #medinterp-error     a problem, if any    #medinterp-prompt    the prompt
 //   #medinterp-given     details: the box for a report that somebody else wrote; -text, -count, -clear in it
-//   #medinterp-given-note  that the report on the page was given; #medinterp-unlikely  what a wavy line means, where there is one
+//   #medinterp-given-note  that the report was given, or an engine wrote it; #medinterp-unlikely  what a wavy line means, where there is one
 //   #medinterp-read      "Read film"          #medinterp-stop      "Stop"
 //   #medinterp-force     "Read it all the same", in #medinterp-error when a report was withheld
 //   #medinterp-warnings  the film's warnings above the report: li[data-code]; #medinterp-film-warning  the first, on the viewer
@@ -310,8 +310,9 @@ class Page {
 
   /** `asking`: a chosen method that was not computed with it is asked of the model now. */
   showReport(asking) {
-    const { id, film, report, provenance: { given } } = this.explanation;
-    this.report.show(report, given);
+    const { id, film, report, provenance } = this.explanation;
+    const { given } = provenance;
+    this.report.show(report, provenance);
     showWarnings(film.warnings, given);
     this.windows.show(film);
     this.modelView.open(id);

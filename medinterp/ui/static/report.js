@@ -6,6 +6,7 @@ import { Findings, markWords } from "./findings.js";
 import { showReading, underlined } from "./sentences.js";
 import { folded, outside, parted } from "./thinking.js";
 import { showUnlikely, unlikelihood, wavy } from "./unlikely.js";
+import { sourceOf } from "./written.js";
 
 const STRONGEST = 0.34; // opacity of the tint at the report's largest image mass
 
@@ -46,7 +47,7 @@ export class ReportView {
    */
   stream(given) {
     this.clear();
-    byId("given-note").hidden = !given;
+    this.noteSource({ given });
     let whole = "";
     const raw = make("p", { class: "mi-raw" }, make("span", { class: "mi-caret" }));
     this.host.replaceChildren(raw);
@@ -62,15 +63,21 @@ export class ReportView {
     };
   }
 
+  noteSource(provenance) {
+    const note = byId("given-note");
+    note.textContent = sourceOf(provenance);
+    note.hidden = !note.textContent;
+  }
+
   /** The stream ended without a report: what was written stays, without links. */
   stopStream() {
     this.host.classList.remove("mi-streaming");
     if (!this.host.textContent) this.clear();
   }
 
-  show(report, given) {
+  show(report, provenance) {
     this.clear();
-    byId("given-note").hidden = !given;
+    this.noteSource(provenance);
     this.report = report;
     const largest = Math.max(0, ...report.words.map((word) => word.image_mass));
     this.words = report.words.map((word) => this.wordNode(word, largest));
