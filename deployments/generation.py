@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import ray
 
 from deployments.logs import join_serve_log
-from deployments.settings import ModelSettings, QuestionSettings, SlotsSettings
+from deployments.settings import EngineSettings, ModelSettings, QuestionSettings, SlotsSettings
 from medinterp.api.answers import pack_of
 from medinterp.api.backend import ComparingTask, JudgingTask, MeasuringTask, Progress, ReadingTask
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import selected
 from medinterp.api.store import RedisStoreSettings, SqliteStoreSettings, open_store, unpack_record
-from medinterp.errors import GenerationCancelled, RequestTooLargeError
+from medinterp.errors import EngineError, GenerationCancelled, ReportTextError, RequestTooLargeError
 from medinterp.evaluation.sensitivity import compare_again
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
 from medinterp.explainer import Explanation
@@ -27,6 +28,10 @@ from medinterp.imaging import withhold
 from medinterp.relevancy import add_measured
 from medinterp.render import encode_png
 from medinterp.types import Faithfulness, Film, Generation, MapPack
+
+if TYPE_CHECKING:
+    from medinterp.model import Room
+    from medinterp.model.engine import Engine
 
 Tell = Callable[[Any], None]
 Result = TypeVar("Result")
@@ -42,13 +47,14 @@ class GenerationDeployment:
     def __init__(
         self,
         settings: ModelSettings,
-        writer: SlotsSettings,
+        writer: SlotsSettings | EngineSettings,
         questions: QuestionSettings,
         store: SqliteStoreSettings | RedisStoreSettings,
     ) -> None:
         """Load the model and test it, make the writer's slots and graphs, and open the store.
 
-        Raises ModelError: a replica that fails the test, or has no room for one slot, never serves; StoreError.
+        Raises ModelError: a replica that fails the test, or has no room for one slot, never serves; EngineError for an
+        engine whose key is missing; StoreError.
         """
         from medinterp.evaluation.faithfulness import judge_map
         from medinterp.model import Generator, load_model, plan_room, self_test
@@ -70,14 +76,22 @@ class GenerationDeployment:
         )
         self_test(loaded)
         loaded.lock.piece_s = questions.piece_s
-        room = plan_room(
-            loaded,
-            max_slots=writer.max_slots,
-            max_length=writer.max_length,
-            memory_share=writer.memory_share,
-            compiled=writer.compile,
-        )
-        logger.info("the writer: %s", room.told(loaded))
+        self._engine: Engine | None = None
+        room: Room | None = None
+        if isinstance(writer, EngineSettings):
+            self._engine = _engine(writer, image_first=settings.image_first)
+            told = f"engine: {writer.model}"
+            logger.info("the writer: %s at %s", told, writer.base_url)
+        else:
+            room = plan_room(
+                loaded,
+                max_slots=writer.max_slots,
+                max_length=writer.max_length,
+                memory_share=writer.memory_share,
+                compiled=writer.compile,
+            )
+            told = f"slots: {room.slots} of {room.length} positions"
+            logger.info("the writer: %s", room.told(loaded))
         self._generator = Generator(
             loaded, room=room, max_trace_bytes=settings.max_trace_bytes, memory_share=questions.memory_share
         )
@@ -95,7 +109,7 @@ class GenerationDeployment:
             device=str(loaded.device),
             notice=loaded.notice,
             default_prompt=self._prompt,
-            writer=f"slots: {room.slots} of {room.length} positions",
+            writer=told,
         )
         self._workers = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="generation")
 
@@ -211,6 +225,8 @@ class GenerationDeployment:
             withhold(replace(film, warnings=doubts))
         if task.report is not None:
             generation = self._explain(film, task, task.report, on_word, gone)
+        elif self._engine is not None:
+            generation = self._engines(self._engine, film, task, on_word, gone)
         else:
             generation = self._generator.generate(
                 [film],
@@ -259,6 +275,42 @@ class GenerationDeployment:
             on_word(generation.report.text)
         return generation
 
+    def _engines(
+        self,
+        engine: Engine,
+        film: Film,
+        task: ReadingTask,
+        on_word: Callable[[str], None] | None,
+        gone: threading.Event,
+    ) -> Generation:
+        """Let the engine write, and explain what it wrote.
+
+        Raises before the engine is asked what `Generator.check` raises; EngineError for a text that is not of this
+        model's tokens, and what `Engine.write` raises.
+        """
+        from medinterp.model.engine import as_written
+
+        asked = task.prompt or self._prompt
+        self._generator.check(
+            [film], asked, max_new_tokens=task.max_new_tokens, layer_attention=task.layer_attention
+        )
+        written = engine.write(
+            [film], asked, max_new_tokens=task.max_new_tokens, on_word=on_word, cancelled=gone.is_set
+        )
+        try:
+            generation = self._generator.force([film], written.text, asked, layer_attention=task.layer_attention)
+        except ReportTextError:
+            generation = None
+        if generation is None:  # raised out here, for the report's words are in the error's frames
+            raise EngineError(
+                "the engine wrote what this model's tokens cannot write: does it run the same checkpoint and chat "
+                "template?"
+            )
+        tokenizer = self._generator.loaded.processor.tokenizer
+        return as_written(
+            generation, written, tokenizer, model=engine.model, max_new_tokens=task.max_new_tokens, seed=None
+        )
+
     async def _aloud(self, caller: str, work: Callable[[Tell, threading.Event], Result]) -> AsyncGenerator[Any]:
         """What the work tells while it is done, and its result last."""
         loop = asyncio.get_running_loop()
@@ -297,3 +349,20 @@ class GenerationDeployment:
         import torch
 
         torch.ones(1, device=self._device).add_(1).item()
+
+
+def _engine(settings: EngineSettings, *, image_first: bool) -> Engine:
+    """The engine that writes; raises EngineError when its address cannot be used or its key is not there."""
+    from medinterp.model.engine import Engine
+
+    key = None
+    if settings.api_key_env is not None:
+        key = os.environ.get(settings.api_key_env)
+        if not key:
+            raise EngineError(
+                f"writer.api_key_env names the environment variable {settings.api_key_env}, which is not set here"
+            )
+    try:
+        return Engine(settings.base_url, settings.model, key, settings.timeout_s, image_first)
+    except ValueError as error:
+        raise EngineError(f"writer.base_url: {error}") from error

@@ -86,14 +86,10 @@ class Generator:
         Raises PromptError, RequestTooLargeError (context or trace) before anything is computed,
         GenerationCancelled.
         """
-        if max_new_tokens < 1:
-            raise RequestTooLargeError(f"max_new_tokens is {max_new_tokens}; a report needs at least 1")
         if temperature < 0:
             raise ValueError(f"temperature is {temperature}; it is 0 (greedy) or more")
         asked = self.loaded.default_prompt or DEFAULT_PROMPT if prompt is None else prompt
-        inputs = build_prompt(self.loaded, films, asked)
-        self._check_context(inputs.length, max_new_tokens)
-        self._check_trace(inputs, max_new_tokens, layer_attention)
+        inputs = self.check(films, asked, max_new_tokens=max_new_tokens, layer_attention=layer_attention)
         if temperature > 0 and seed is None:
             seed = secrets.randbits(63)
         options = DecodeOptions(
@@ -118,9 +114,7 @@ class Generator:
         if not ids:
             raise ReportTextError("the given report is empty")
         asked = self.loaded.default_prompt or DEFAULT_PROMPT if prompt is None else prompt
-        inputs = build_prompt(self.loaded, films, asked)
-        self._check_context(inputs.length, len(ids))
-        self._check_trace(inputs, len(ids), layer_attention)
+        inputs = self.check(films, asked, max_new_tokens=len(ids), layer_attention=layer_attention)
         with self.loaded.lock.step():
             decoded = read_given(self.loaded, inputs, ids, layer_attention=layer_attention)
         decoder = IncrementalDecoder(tokenizer)
@@ -194,6 +188,20 @@ class Generator:
         """What a question to the model may take now; more than MEMORY_BYTES makes nothing faster on a CPU."""
         share = int(free_bytes(self.loaded.device) * self._memory_share)
         return share if self.loaded.device.type == "cuda" else min(share, MEMORY_BYTES)
+
+    def check(
+        self, films: Sequence[Film], prompt: str, *, max_new_tokens: int, layer_attention: bool = True
+    ) -> PromptInputs:
+        """The prompt as the model reads it, for a report that can be written and explained.
+
+        Raises PromptError, RequestTooLargeError (context or trace).
+        """
+        if max_new_tokens < 1:
+            raise RequestTooLargeError(f"max_new_tokens is {max_new_tokens}; a report needs at least 1")
+        inputs = build_prompt(self.loaded, films, prompt)
+        self._check_context(inputs.length, max_new_tokens)
+        self._check_trace(inputs, max_new_tokens, layer_attention)
+        return inputs
 
     def _check_context(self, prompt_length: int, max_new_tokens: int) -> None:
         context = self.loaded.facts.context_length

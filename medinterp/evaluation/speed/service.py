@@ -16,61 +16,64 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import torch
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from medinterp.errors import ServiceError
 from medinterp.evaluation.speed.line import BenchLine, interleaved
-from medinterp.evaluation.writing import default_prompts
+from medinterp.imaging import read_film, rgb8
+from medinterp.model import Generator
 from medinterp.model.loading import LoadedModel
-from medinterp.model.writer import DecodeOptions, decode
+from medinterp.relevancy import compute_maps
 from medinterp.render import encode_png
 from medinterp.types import Film
 
 CONFIG = Path("serve_config.yaml")
 READY_S = 180.0
-MiB = 2**20
 
 
 def service_lines(
     loaded: LoadedModel, films: Sequence[Film], label: str, *, tokens: int, rounds: int
 ) -> list[BenchLine]:
-    """Requests at once beside the same in turn, and beside the same reports written side by side in this process.
+    """Requests at once beside the same in turn, and beside the same films explained side by side in this process.
 
     The service is that of serve_config.yaml, in processes of its own; the model is `label`, as `loaded` is. Raises
     ServiceError when it does not start or a request fails.
     """
-    prompts = default_prompts(loaded, films)
-    options = DecodeOptions(tokens)
-    pictures = [encode_png(film.pixels) for film in films]
+    if not CONFIG.is_file():
+        raise ServiceError(f"{CONFIG} is not here: run the benchmark where the project's files are")
+    methods = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["applications"][0]["args"]["methods"]
+    generator = Generator(loaded, max_slots=len(films))
+    pictures = [encode_png(rgb8(film)) for film in films]
 
-    def alone() -> None:
-        with loaded.lock, torch.inference_mode():
-            decode(loaded, prompts, options)
+    def explain(picture: bytes) -> int:
+        """The service's work without the service."""
+        generation = generator.generate([read_film(picture)], max_new_tokens=tokens)
+        return len(compute_maps(generation.trace, methods))
 
     with _service(label) as url, httpx.Client(base_url=url, timeout=300) as client:
 
-        def read(picture: bytes) -> None:
+        def read(picture: bytes) -> int:
             answer = client.post(
                 "/v1/reports", files={"image": ("film.png", picture)}, data={"max_new_tokens": str(tokens)}
             )
             if answer.status_code != 201:
                 raise ServiceError(f"the service answered {answer.status_code}")
+            return answer.status_code
 
         with ThreadPoolExecutor(len(films)) as pool:
             seconds = interleaved(
                 {
                     "in turn": lambda: [read(picture) for picture in pictures],
                     "at once": lambda: list(pool.map(read, pictures)),
-                    "alone": alone,
+                    "here": lambda: list(pool.map(explain, pictures)),
                 },
                 rounds,
             )
     count = len(films)
-    where = f"{label}, {count} films, up to {tokens} tokens"
+    where = f"({label}, {count} films, up to {tokens} tokens)"
     return [
-        _times(f"the service with {count} requests at once / the same in turn, in speed ({where})", seconds, "in turn"),
-        _times(f"the service with {count} clients / the model alone, side by side, in speed ({where})", seconds, "alone"),
+        _times(f"speed of the service with {count} requests at once / in turn {where}", seconds, "in turn"),
+        _times(f"speed of the service with {count} requests at once / of this process {where}", seconds, "here"),
     ]
 
 
@@ -84,8 +87,6 @@ def _times(name: str, seconds: dict[str, list[float]], baseline: str) -> BenchLi
 @contextmanager
 def _service(model: str) -> Iterator[str]:
     """The service of serve_config.yaml on a port of its own; yields its address."""
-    if not CONFIG.is_file():
-        raise ServiceError(f"{CONFIG} is not here: run the benchmark where the project's files are")
     directory = Path(tempfile.mkdtemp(prefix="bench-"))  # short: Ray's sockets live in it
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
