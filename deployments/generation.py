@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,14 +30,12 @@ from medinterp.render import encode_png
 from medinterp.types import Faithfulness, Film, Generation, MapPack
 
 if TYPE_CHECKING:
-    from medinterp.model import Room
+    from medinterp.model import Generator
     from medinterp.model.engine import Engine
 
 Tell = Callable[[Any], None]
 Result = TypeVar("Result")
 
-MAX_THREADS = 256
-"""More than requests can wait in a replica: whose turn it is, is settled at the model, not at the door."""
 logger = logging.getLogger("medinterp.generation")
 
 
@@ -57,44 +55,21 @@ class GenerationDeployment:
         engine whose key is missing; StoreError.
         """
         from medinterp.evaluation.faithfulness import judge_map
-        from medinterp.model import Generator, load_model, plan_room, self_test
         from medinterp.model.given import given_tokens
         from medinterp.model.prompt import DEFAULT_PROMPT
         from medinterp.model.turns import CALLER
         from medinterp.model.view import model_view
 
         join_serve_log()
-        loaded = load_model(
-            settings.name,
-            revision=settings.revision,
-            dtype=settings.dtype,
-            device=settings.device,
-            allow_download=settings.allow_download,
-            image_first=settings.image_first,
-            calibration=settings.calibration,
-            film_domain=settings.film_domain,
-        )
-        self_test(loaded)
-        loaded.lock.piece_s = questions.piece_s
         self._engine: Engine | None = None
-        room: Room | None = None
         if isinstance(writer, EngineSettings):
             self._engine = _engine(writer, image_first=settings.image_first)
-            told = f"engine: {writer.model}"
-            logger.info("the writer: %s at %s", told, writer.base_url)
-        else:
-            room = plan_room(
-                loaded,
-                max_slots=writer.max_slots,
-                max_length=writer.max_length,
-                memory_share=writer.memory_share,
-                compiled=writer.compile,
-            )
-            told = f"slots: {room.slots} of {room.length} positions"
-            logger.info("the writer: %s", room.told(loaded))
-        self._generator = Generator(
-            loaded, room=room, max_trace_bytes=settings.max_trace_bytes, memory_share=questions.memory_share
-        )
+        # A thread that has computed keeps helpers (OpenMP's) for as long as it lives, and where they are more than the
+        # cores, every step of the writer has to wake its own: this thread lives, so that another one computes.
+        with ThreadPoolExecutor(1) as aside:
+            self._generator, told = aside.submit(_generator, settings, writer, questions).result()
+        logger.info("the writer: %s", told)
+        loaded = self._generator.loaded
         self._caller = CALLER
         self._given_tokens = given_tokens
         self._judge_map = judge_map
@@ -109,9 +84,8 @@ class GenerationDeployment:
             device=str(loaded.device),
             notice=loaded.notice,
             default_prompt=self._prompt,
-            writer=told,
+            writer=told.split("; ")[0],
         )
-        self._workers = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="generation")
 
     async def model(self) -> LoadedModelModel:
         """What model reads the films."""
@@ -332,15 +306,22 @@ class GenerationDeployment:
     async def _work(
         self, caller: str, work: Callable[[Tell, threading.Event], Result], tell: Tell = lambda _: None
     ) -> Result:
-        """Run in a thread, on behalf of a caller; when the caller goes away, the work learns of it by the event."""
+        """Run on behalf of a caller, in a thread that ends with the work; when the caller goes away, the work learns of
+        it by the event. Whose turn it is, is settled at the model.
+        """
         gone = threading.Event()
+        done: Future[Result] = Future()
 
-        def on_behalf() -> Result:
+        def on_behalf() -> None:
             self._caller.set(caller)
-            return work(tell, gone)
+            try:
+                done.set_result(work(tell, gone))
+            except BaseException as error:
+                done.set_exception(error)
 
+        threading.Thread(target=on_behalf, name="generation", daemon=True).start()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._workers, on_behalf)
+            return await asyncio.wrap_future(done)
         finally:
             gone.set()
 
@@ -349,6 +330,44 @@ class GenerationDeployment:
         import torch
 
         torch.ones(1, device=self._device).add_(1).item()
+
+
+def _generator(
+    settings: ModelSettings, writer: SlotsSettings | EngineSettings, questions: QuestionSettings
+) -> tuple[Generator, str]:
+    """The model, loaded and tested, with the writer's slots and graphs; and who writes, in words for the log."""
+    import torch
+
+    from medinterp.model import Generator, load_model, plan_room, self_test
+
+    if settings.cpu_threads is not None:
+        torch.set_num_threads(settings.cpu_threads)
+    loaded = load_model(
+        settings.name,
+        revision=settings.revision,
+        dtype=settings.dtype,
+        device=settings.device,
+        allow_download=settings.allow_download,
+        image_first=settings.image_first,
+        calibration=settings.calibration,
+        film_domain=settings.film_domain,
+    )
+    self_test(loaded)
+    loaded.lock.piece_s = questions.piece_s
+    limits: dict[str, Any] = {
+        "max_trace_bytes": settings.max_trace_bytes,
+        "memory_share": questions.memory_share,
+    }
+    if isinstance(writer, EngineSettings):
+        return Generator(loaded, **limits), f"the engine's model {writer.model}; at {writer.base_url}"
+    room = plan_room(
+        loaded,
+        max_slots=writer.max_slots,
+        max_length=writer.max_length,
+        memory_share=writer.memory_share,
+        compiled=writer.compile,
+    )
+    return Generator(loaded, room=room, **limits), room.told(loaded)
 
 
 def _engine(settings: EngineSettings, *, image_first: bool) -> Engine:

@@ -40,7 +40,6 @@ def generation(store: SqliteStoreSettings) -> Iterator[GenerationDeployment]:
     """The bundled model, which knows its own films."""
     deployment = GenerationDeployment(ModelSettings(name="phantom"), SlotsSettings(), QuestionSettings(), store)
     yield deployment
-    deployment._workers.shutdown()
     deployment._store.close()
 
 

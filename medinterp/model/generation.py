@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from medinterp.errors import MethodError, ReportTextError, RequestTooLargeError
 from medinterp.model.evidence import trace_bytes
@@ -28,7 +27,6 @@ from medinterp.types import (
     Alternative,
     AttentionTrace,
     Film,
-    Float32Array,
     Generation,
     MeasuredCells,
     Provenance,
@@ -247,7 +245,7 @@ class Generator:
             value_norm=rows.value_norm,
             token_logprob=decoded.logprobs,
             image_state=decoded.image_state,
-            unembedding=_unembedding(loaded, decoded.token_ids),
+            unembedding=decoded.unembedding,
             image_spans=inputs.image_spans,
             prompt_length=inputs.length,
             provenance=Provenance(
@@ -284,11 +282,3 @@ class Generator:
             decoded = self.loaded.processor.tokenizer.decode([token_id], clean_up_tokenization_spaces=False)
             self._texts[token_id] = str(decoded)
         return self._texts[token_id]
-
-
-def _unembedding(loaded: LoadedModel, token_ids: Sequence[int]) -> Float32Array:
-    """Output-embedding rows of the tokens, float32 [T, d]."""
-    weight = loaded.model.get_output_embeddings().weight
-    rows = weight[torch.tensor(token_ids, dtype=torch.long, device=weight.device)]
-    array: Float32Array = rows.detach().float().cpu().numpy()
-    return array

@@ -60,7 +60,7 @@ def read_given(
     ).last_hidden_state[0]
     scores, ids = _likelihoods(loaded, states[prompt.length - 1 : -1], report.to(loaded.device))
     image_state = torch.cat([states[span.start : span.stop] for span in prompt.image_spans])
-    return Finished(token_ids, True, evidence, image_state, scores, ids).decoded()
+    return Finished(loaded, token_ids, True, evidence, image_state, scores, ids).decoded()
 
 
 class _PassRows:

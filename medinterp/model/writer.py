@@ -45,7 +45,8 @@ class Decoded:
 
     token_ids: T ids, without the one that ended it; logprobs: float32 [T], log p under the model's own
     distribution (temperature 1), nats; alternatives: for each token the ids and log-probabilities of the
-    five likeliest others; image_state: float32 [cells, d], normalised final states at the image cells.
+    five likeliest others; image_state: float32 [cells, d], normalised final states at the image cells; unembedding:
+    float32 [T, d], the tokens' rows of the output embedding.
     """
 
     token_ids: tuple[int, ...]
@@ -54,6 +55,7 @@ class Decoded:
     complete: bool
     rows: CapturedRows
     image_state: Float32Array
+    unembedding: Float32Array
 
 
 class Finished:
@@ -61,6 +63,7 @@ class Finished:
 
     def __init__(
         self,
+        loaded: LoadedModel,
         token_ids: Sequence[int],
         complete: bool,
         evidence: Evidence,
@@ -70,19 +73,21 @@ class Finished:
     ) -> None:
         """scores: float32 [T, 1 + BEST], of the tokens and of the likeliest in their places; ids: long [T, BEST]."""
         self._token_ids, self._complete = tuple(token_ids), complete
-        self._way = OnItsWay([*evidence.tensors(), image_state.float(), scores, ids])
+        tokens = torch.tensor(self._token_ids, dtype=torch.long, device=loaded.device)
+        unembedding = loaded.model.get_output_embeddings().weight[tokens].float()
+        self._way = OnItsWay([*evidence.tensors(), image_state.float(), scores, ids, unembedding])
 
     def decoded(self) -> Decoded:
         """Wait for it."""
-        image, mass, matrix, norm, state, scores, ids = self._way.arrays()
+        image, mass, matrix, norm, state, scores, ids, unembedding = self._way.arrays()
         assert image is not None and mass is not None and norm is not None and state is not None
-        assert scores is not None and ids is not None
+        assert scores is not None and ids is not None and unembedding is not None
         others = tuple(
             tuple((i, s) for i, s in zip(row, row_scores, strict=True) if i != token)[: BEST - 1]
             for token, row, row_scores in zip(self._token_ids, ids.tolist(), scores[:, 1:].tolist(), strict=True)
         )
         rows = CapturedRows(image, mass, matrix, norm)
-        return Decoded(self._token_ids, scores[:, 0].copy(), others, self._complete, rows, state)
+        return Decoded(self._token_ids, scores[:, 0].copy(), others, self._complete, rows, state, unembedding)
 
 
 def decode(
@@ -324,7 +329,7 @@ class Writer:
         # The slot serves the next report while these are on their way.
         scores, ids = slots.scores[slot, :count].clone(), slots.ids[slot, :count].clone()
         self.free(writing)
-        return Finished(writing.tokens, writing.complete, evidence, writing.image_state, scores, ids)
+        return Finished(self._loaded, writing.tokens, writing.complete, evidence, writing.image_state, scores, ids)
 
     def free(self, writing: Writing) -> None:
         """Forget a report: it is finished, or its caller went away."""
