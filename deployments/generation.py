@@ -336,12 +336,8 @@ def _generator(
     settings: ModelSettings, writer: SlotsSettings | EngineSettings, questions: QuestionSettings
 ) -> tuple[Generator, str]:
     """The model, loaded and tested, with the writer's slots and graphs; and who writes, in words for the log."""
-    import torch
-
     from medinterp.model import Generator, load_model, plan_room, self_test
 
-    if settings.cpu_threads is not None:
-        torch.set_num_threads(settings.cpu_threads)
     loaded = load_model(
         settings.name,
         revision=settings.revision,

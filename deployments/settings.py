@@ -16,9 +16,6 @@ class ModelSettings(BaseModel):
     revision: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: str = Field(default="auto", min_length=1)
-    cpu_threads: int | None = Field(
-        default=None, ge=1, description="Threads that a CPU computes with; as the environment says unless given."
-    )
     allow_download: bool = True
     image_first: bool = Field(default=True, description="Whether the film stands before the prompt.")
     calibration: str | None = Field(

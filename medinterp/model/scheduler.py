@@ -214,11 +214,12 @@ class Scheduler:
         return Writer(Slots(self._loaded, self._count, length, rows, compiled=bool(self._room and self._room.compiled)))
 
     def _fail(self, error: Exception) -> None:
-        """A step failed: no report can go on, and the slots are made anew."""
+        """A step failed: no report can go on."""
         for request in self._running.values():
             request.told.put(copy.copy(error))
         self._running.clear()
-        self._writer = None
+        if self._writer is not None:
+            self._writer.free_all()
 
 
 def _alike(one: _Request, other: _Request) -> bool:

@@ -224,8 +224,10 @@ class Writer:
         """Run steps of every shape that is a graph or a compilation, the largest first, whose memory the others share;
         where there are none, the largest alone."""
         shapes = itertools.product(reversed(self._counts), reversed(self._lengths))
-        limit = len(self._counts) * len(self._lengths) + 8  # dynamo gives up after 8 shapes, and says so in a log only
-        with torch._dynamo.config.patch(recompile_limit=limit) if self._slots.compiled else nullcontext():
+        many = nullcontext()
+        if self._slots.compiled:  # dynamo gives up after 8 shapes of one function, those of other slots among them
+            many = torch._dynamo.config.patch(recompile_limit=1024, accumulated_recompile_limit=1024)
+        with many:
             for count, length in shapes if self._few else itertools.islice(shapes, 1):
                 self._step(count, length)()
 
@@ -340,6 +342,10 @@ class Writer:
         if moved is not None and self._fitting(last + 1) > self._fitting(sum(map(bool, self._places))):
             self._slots.move(last, low)
             self._places[last], self._places[low], moved.slot = None, moved, low
+
+    def free_all(self) -> None:
+        """Forget every report: a step failed, and none can go on."""
+        self._places = [None] * len(self._places)
 
     def _count(self) -> int:
         """How many slots a step is made of: all up to the last that holds a report."""

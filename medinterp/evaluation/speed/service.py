@@ -43,7 +43,7 @@ def service_lines(
         raise ServiceError(f"{CONFIG} is not here: run the benchmark where the project's files are")
     methods = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["applications"][0]["args"]["methods"]
     generator = Generator(loaded, max_slots=len(films))
-    pictures = [encode_png(rgb8(film)) for film in films]
+    pictures = [encode_png(rgb8(film)[..., 0]) for film in films]
 
     def explain(picture: bytes) -> int:
         """The service's work without the service."""
