@@ -156,17 +156,21 @@ class Explainer:
     (16, 16)
     """
 
-    def __init__(self, loaded: LoadedModel) -> None:
+    def __init__(self, loaded: LoadedModel, *, max_slots: int = 1) -> None:
+        """max_slots: reports that are written side by side where many threads ask at once."""
         from medinterp.model import Generator
 
         self.loaded = loaded
-        self._generator = Generator(loaded)
+        self._generator = Generator(loaded, max_slots=max_slots)
 
     @classmethod
-    def from_pretrained(cls, name: str = "phantom", *, check: bool = True, **options: Any) -> Explainer:
+    def from_pretrained(
+        cls, name: str = "phantom", *, check: bool = True, max_slots: int = 1, **options: Any
+    ) -> Explainer:
         """Load "phantom", a directory or a hub id, and test that what is captured is what is computed.
 
-        options are those of `medinterp.model.load_model` (revision, dtype, device, image_first, ...).
+        max_slots: reports that are written side by side where many threads ask at once; options are those of
+        `medinterp.model.load_model` (revision, dtype, device, image_first, ...).
         Raises ModelNotFoundError, ModelError, and SelfTestError unless `check` is False.
         """
         from medinterp.model import load_model, self_test
@@ -174,7 +178,7 @@ class Explainer:
         loaded = load_model(name, **options)
         if check:
             self_test(loaded)
-        return cls(loaded)
+        return cls(loaded, max_slots=max_slots)
 
     def explain(
         self,
