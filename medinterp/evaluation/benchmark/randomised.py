@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import threading
 
 import torch
 
 from medinterp.model.loading import LoadedModel
+from medinterp.model.turns import Turns
 
 
 def randomised(loaded: LoadedModel, seed: int = 0) -> LoadedModel:
@@ -22,4 +22,4 @@ def randomised(loaded: LoadedModel, seed: int = 0) -> LoadedModel:
         for parameter in model.parameters():  # what is tied comes once
             order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
             parameter.copy_(parameter.flatten()[order].view_as(parameter))
-    return dataclasses.replace(loaded, model=model, lock=threading.RLock())
+    return dataclasses.replace(loaded, model=model, lock=Turns())
