@@ -119,9 +119,9 @@ def test_less_memory_and_fewer_tokens_change_nothing(loaded: LoadedModel, tokens
 
 def test_it_stops_when_nobody_waits(loaded: LoadedModel, tokens: list[int]) -> None:
     prompt = build_prompt(loaded, [noise_film()], "Describe.")
-    asked = iter([False, False, True])
+    done: list[int] = []
     with pytest.raises(GenerationCancelled, match="cancelled after 2 of"):
-        integrated_gradients(loaded, prompt, tokens, cancelled=lambda: next(asked))
+        integrated_gradients(loaded, prompt, tokens, progress=done.append, cancelled=lambda: len(done) == 2)
 
 
 def test_every_edge_row_is_what_its_own_looks_lose_between_the_points(
@@ -176,6 +176,6 @@ def test_edges_in_parts_are_the_same(loaded: LoadedModel, tokens: list[int]) -> 
     whole = integrated_edge_gradient(loaded, prompt, tokens, steps=2)
     parts = integrated_edge_gradient(loaded, prompt, tokens, steps=2, memory_bytes=1)
     np.testing.assert_allclose(parts, whole, atol=1e-5)
-    asked = iter([False, True])
+    done: list[int] = []
     with pytest.raises(GenerationCancelled, match="cancelled after 1 of"):
-        integrated_edge_gradient(loaded, prompt, tokens, cancelled=lambda: next(asked))
+        integrated_edge_gradient(loaded, prompt, tokens, progress=done.append, cancelled=lambda: len(done) == 1)

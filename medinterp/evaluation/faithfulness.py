@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from medinterp.errors import GenerationCancelled, SelectionError
+from medinterp.errors import SelectionError
 from medinterp.evaluation.fills import fill_films
 from medinterp.evaluation.localisation import centre_prior
 from medinterp.model.loading import LoadedModel
+from medinterp.model.memory import storage_bytes
+from medinterp.model.pieces import Pieces
 from medinterp.model.prompt import build_prompt
 from medinterp.model.replay import MEMORY_BYTES, Replay, encode_images
 from medinterp.types import Faithfulness, Film, Float32Array, Interval, OrderScores, Report
@@ -87,16 +89,22 @@ class Judge:
         self._selection = sorted(set(selection))
         inputs = build_prompt(loaded, films, prompt)
         self._replay = Replay(loaded, inputs, token_ids[: self._selection[-1] + 1])
-        self._batch = self._replay.batch_size(memory_bytes)
-        self._image, self._progress, self._cancelled = image, progress, cancelled
+        self._image = image
+        self._pieces = Pieces(loaded, memory_bytes, "passes", None, progress, cancelled)
         fills = fill_films(films[image], swaps)
-        pixels = torch.cat([build_prompt(loaded, [fill], prompt).pixel_values for fill in fills])
-        self._fills = encode_images(loaded, pixels)
-        self._rng = np.random.default_rng(seed)
-        self.cells = int(self._fills.shape[1])
+        self.cells = int(self._replay.features.shape[1])
         steps = [2**k for k in range(self.cells.bit_length()) if 2**k < self.cells]
         self._steps = sorted({0, *steps, 3 * self.cells // 4, self.cells})
         self.fractions = np.array(self._steps) / self.cells
+        self._rng = np.random.default_rng(seed)
+        encoded = []
+        for fill in fills:
+            self._pieces.give_way()
+            encoded.append(encode_images(loaded, build_prompt(loaded, [fill], prompt).pixel_values))
+        self._fills = torch.cat(encoded)
+        self._batch = self._replay.batch_size(
+            self._pieces, len(self._steps) - 2, self._fills[0][None], storage_bytes([self._fills])
+        )
         whole = np.array([self.cells])
         ends = np.arange(self.cells)
         self.logprob = float(self._probabilities(ends, np.array([0]), 0)[0])
@@ -182,12 +190,10 @@ class Judge:
             where[row, self._image, torch.from_numpy(order[:count].copy()).to(device)] = True
         parts = []
         for part in torch.split(where, self._batch):
-            if self._cancelled is not None and self._cancelled():
-                raise GenerationCancelled("cancelled while the map was judged")
+            self._pieces.give_way()
             logprobs = self._replay.logprobs(self._replay.replaced(part, self._fills[fill][None]))
             parts.append(logprobs[:, self._selection].sum(dim=1).double().cpu().numpy())
-            if self._progress is not None:
-                self._progress(len(part))
+            self._pieces.tell(len(part))
         return np.concatenate(parts)
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from medinterp.errors import GenerationCancelled
 from medinterp.model.capture import AttentionCall
 from medinterp.model.loading import LoadedModel
+from medinterp.model.pieces import Pieces, shape_of_batches
 from medinterp.model.prompt import PromptInputs
-from medinterp.model.replay import MEMORY_BYTES, Replay, token_logprobs
+from medinterp.model.replay import MEMORY_BYTES, Replay, token_slopes
 from medinterp.types import Float32Array
 
 _EDGE_FLOOR = 1e-6
@@ -57,16 +57,23 @@ class OpenAttention:
 
 def attention_weights(query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor, scaling: float) -> torch.Tensor:
     """softmax(q k^T), float32 [B, H, queries, keys]; key [B, key/value heads, keys, D] is shared in groups."""
-    groups = query.shape[1] // key.shape[1]
-    scores = query.float() @ key.repeat_interleave(groups, dim=1).float().transpose(2, 3) * scaling
+    scores = by_groups(query.float(), key.float().transpose(2, 3)) * scaling
     return scores.masked_fill(~mask, -torch.inf).softmax(-1)
 
 
 def weighted_values(weights: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """A v as the model goes on with it: [B, queries, H, D] in the model's dtype."""
-    groups = weights.shape[1] // value.shape[1]
-    values = value.repeat_interleave(groups, dim=1)
-    return (weights.to(values.dtype) @ values).transpose(1, 2)
+    return by_groups(weights.to(value.dtype), value).transpose(1, 2)
+
+
+def by_groups(rows: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
+    """rows [B, H, R, n] times shared [B, key/value heads, n, m], which heads share in groups: [B, H, R, m].
+
+    A group's rows stand one below the other, so that nothing shared is copied for each head.
+    """
+    heads, count = rows.shape[1:3]
+    stacked = rows.reshape(len(rows), shared.shape[1], -1, rows.shape[-1])
+    return (stacked @ shared).reshape(len(rows), heads, count, shared.shape[-1])
 
 
 def edge_gradient(
@@ -83,20 +90,19 @@ def edge_gradient(
     With g = d log p_t / d A[l,h][q_t, .], cutting edge i and renormalising the row takes away, to first order,
     A_i (g_i - sum_j A_j g_j) / (1 - A_i); the map is its sum over layers and heads. Keys and values of all other
     rows are held fixed, so one forward and one backward serve every token at once (rows in parts where memory_bytes
-    is less than all of them need). It measures the *direct* share: what reached a token through what other positions
-    had read is not in it. progress gets the number of tokens done. Raises GenerationCancelled between parts. The
-    caller holds loaded.lock.
+    is less than all of them need, `Pieces`). It measures the *direct* share: what reached a token through what other
+    positions had read is not in it. progress gets the number of tokens done. Raises GenerationCancelled between parts.
+    The caller holds loaded.lock.
     """
     with torch.no_grad():
         replay = Replay(loaded, prompt, token_ids)
     cells = torch.cat([torch.arange(span.start, span.stop) for span in prompt.image_spans]).to(loaded.device)
+    pieces = Pieces(loaded, memory_bytes, "tokens", len(token_ids), progress, cancelled)
     parts = []
-    for tokens in row_parts(replay, memory_bytes):
-        if cancelled is not None and cancelled():
-            raise GenerationCancelled(f"cancelled after {tokens.start} of {len(token_ids)} tokens")
+    for tokens in row_parts(pieces, lambda rows: _edge_part(replay, rows, cells), len(token_ids), replay.held_bytes):
+        pieces.give_way()
         parts.append(_edge_part(replay, tokens, cells))
-        if progress is not None:
-            progress(tokens.stop - tokens.start)
+        pieces.done(tokens.stop, of=len(token_ids))
     return EdgeGradients(
         np.concatenate([edges for edges, _, _ in parts]),
         np.concatenate([heads for _, heads, _ in parts]),
@@ -104,11 +110,11 @@ def edge_gradient(
     )
 
 
-def row_parts(replay: Replay, memory_bytes: int) -> list[slice]:
-    """The report's tokens in parts, so that each one's attention weights and their gradients fit."""
-    facts, count = replay.loaded.facts, len(replay.token_ids)
-    part = max(1, memory_bytes // (3 * 4 * facts.layers * facts.heads * replay.length))
-    return [slice(first, min(first + part, count)) for first in range(0, count, part)]
+def row_parts(pieces: Pieces, run: Callable[[slice], object], tokens: int, held_bytes: int) -> list[slice]:
+    """A report's tokens in parts that run side by side; run(tokens) works on one."""
+    most = pieces.side_by_side(lambda count: run(slice(0, count)), tokens, held_bytes)
+    _, size = shape_of_batches(tokens, most)
+    return [slice(first, min(first + size, tokens)) for first in range(0, tokens, size)]
 
 
 def _edge_part(replay: Replay, tokens: slice, cells: torch.Tensor) -> tuple[Float32Array, Float32Array, Float32Array]:
@@ -117,8 +123,8 @@ def _edge_part(replay: Replay, tokens: slice, cells: torch.Tensor) -> tuple[Floa
     rule = OpenAttention(replay, rows, held=True)
     with torch.enable_grad():
         states = row_states(replay, rows, rule)
-        logprobs = token_logprobs(states, replay.loaded.model.lm_head.weight, replay.token_ids[tokens])
-        gradients = torch.autograd.grad(logprobs.sum(), rule.weights)
+        slopes = token_slopes(states, replay.loaded.model.lm_head.weight, replay.token_ids[tokens])
+        gradients = torch.autograd.grad(states, rule.weights, slopes)
     edges, heads, mapped = [], [], []
     for weights, gradient in zip(rule.weights, gradients, strict=True):
         weight, slope = weights.detach()[0], gradient[0]  # [H, rows, S]
@@ -167,22 +173,23 @@ def gradient_relevancy(
     progress gets the number of tokens done. Raises GenerationCancelled between batches. The caller holds
     loaded.lock.
     """
-    with torch.no_grad():
-        replay = Replay(loaded, prompt, token_ids)
-    cells = torch.cat([torch.arange(span.start, span.stop) for span in prompt.image_spans]).to(loaded.device)
-    facts = loaded.facts
-    copy_bytes = 3 * 4 * facts.layers * facts.heads * replay.length**2
-    batch = max(1, memory_bytes // copy_bytes)
     wanted = range(len(token_ids)) if tokens is None else tokens
-    parts = [np.empty((0, len(cells)), dtype=np.float32)]
-    for first in range(0, len(wanted), batch):
-        if cancelled is not None and cancelled():
-            raise GenerationCancelled(f"cancelled after {first} of {len(wanted)} tokens")
-        rows = _relevancy_rows(replay, list(wanted[first : first + batch]))
-        parts.append(rows[:, cells].cpu().numpy())
-        if progress is not None:
-            progress(len(rows))
-    return np.concatenate(parts)
+    with torch.no_grad():
+        replay = Replay(loaded, prompt, token_ids[: max(wanted, default=0) + 1])
+    cells = torch.cat([torch.arange(span.start, span.stop) for span in prompt.image_spans]).to(loaded.device)
+    pieces = Pieces(loaded, memory_bytes, "tokens", len(wanted), progress, cancelled)
+    longest = max(wanted, default=0)
+    most = pieces.side_by_side(
+        lambda count: _relevancy_rows(replay, [longest] * count), len(wanted), replay.held_bytes
+    )
+    _, size = shape_of_batches(len(wanted), most)
+    found = np.empty((len(wanted), len(cells)), dtype=np.float32)
+    for first in range(0, len(wanted), size):
+        part = slice(first, min(first + size, len(wanted)))
+        pieces.give_way()
+        found[part] = _relevancy_rows(replay, list(wanted[part]))[:, cells].cpu().numpy()
+        pieces.done(part.stop, of=len(wanted))
+    return found
 
 
 def _relevancy_rows(replay: Replay, tokens: list[int]) -> torch.Tensor:

@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from medinterp.errors import GenerationCancelled
-from medinterp.model.gradients import OpenAttention, row_parts, row_states
+from medinterp.model.gradients import OpenAttention, by_groups, row_parts, row_states
 from medinterp.model.loading import LoadedModel
+from medinterp.model.pieces import Pieces, shape_of_batches
 from medinterp.model.prompt import PromptInputs
-from medinterp.model.replay import MEMORY_BYTES, Replay, token_logprobs
-from medinterp.model.telling import Telling
+from medinterp.model.replay import MEMORY_BYTES, Replay, token_slopes
 from medinterp.types import Float32Array
 
 STEPS = 8
@@ -82,23 +81,35 @@ def _slopes_on(
     cancelled: Callable[[], bool] | None,
 ) -> Float32Array:
     """(e_i - m) . the mean over the points of d log p_t / d e_i; a point: how far the picture has faded to m."""
-    with torch.no_grad():
-        replay = Replay(loaded, prompt, token_ids)
     wanted = list(range(len(token_ids)) if tokens is None else tokens)
+    with torch.no_grad():
+        replay = Replay(loaded, prompt, token_ids[: max(wanted, default=0) + 1])
     away = replay.features - replay.features.mean(dim=1, keepdim=True)  # [images, cells, d]
-    faded = torch.tensor(points, device=away.device, dtype=away.dtype)
-    side_by_side = max(1, memory_bytes // _copy_bytes(replay))
     worth = torch.zeros(len(wanted), away.shape[0] * away.shape[1], device=away.device)
-    parts = torch.split(faded, side_by_side)
-    telling = Telling(len(wanted), len(wanted) * len(parts), progress)
-    for part in parts:
-        path = _Path(replay, replay.features - part[:, None, None, None] * away)
+    if not wanted:
+        return np.asarray(worth.cpu().numpy())
+    pieces = Pieces(loaded, memory_bytes, "tokens", len(wanted), progress, cancelled)
+
+    def path(part: Sequence[float]) -> _Path:
+        faded = torch.tensor(part, device=away.device, dtype=away.dtype)
+        return _Path(replay, replay.features - faded[:, None, None, None] * away)
+
+    def unit(count: int) -> None:
+        some = path(points[:count])
+        pieces.give_way()
+        some.slopes(wanted[0])
+
+    side_by_side = pieces.side_by_side(unit, len(points), replay.held_bytes)
+    parts, size = shape_of_batches(len(points), side_by_side)
+    for number in range(parts):
+        pieces.give_way()
+        some = path(points[number * size : (number + 1) * size])
         for row, token in enumerate(wanted):
-            if cancelled is not None and cancelled():
-                raise GenerationCancelled(f"cancelled after {telling.told} of {len(wanted)} tokens")
-            slopes = path.slopes(token).sum(0)
+            pieces.give_way()
+            slopes = some.slopes(token).sum(0)
             worth[row] += (slopes.float() * away.float()).sum(-1).flatten() / len(points)
-            telling.done()
+            pieces.done(number * len(wanted) + row + 1, of=parts * len(wanted))
+        del some  # before the next part is run
     return np.asarray(worth.cpu().numpy())
 
 
@@ -109,11 +120,8 @@ class _Path:
         with torch.enable_grad():
             self._features = features.detach().requires_grad_()
             self._states = replay.states(self._features)
-            ends = self._states.detach().requires_grad_()
-            weight = replay.loaded.model.lm_head.weight
-            # A token's log p depends on its own row alone: one backward through the head serves all tokens.
-            logprobs = token_logprobs(ends, weight, replay.token_ids)
-            (self._slopes,) = torch.autograd.grad(logprobs.sum(), ends)
+        # A token's log p depends on its own row alone: one pass back through the head serves all tokens.
+        self._slopes = token_slopes(self._states, replay.loaded.model.lm_head.weight, replay.token_ids)
 
     def slopes(self, token: int) -> torch.Tensor:
         """d log p_t / d e at each point: [points, images, cells, d]."""
@@ -121,13 +129,6 @@ class _Path:
             self._states[:, token], self._features, self._slopes[:, token], retain_graph=True
         )
         return found
-
-
-def _copy_bytes(replay: Replay) -> int:
-    """What autograd keeps of one sequence: in each layer its states, projections and their products."""
-    facts, text = replay.loaded.facts, replay.loaded.model.config.get_text_config()
-    row: int = 10 * facts.hidden_size + 4 * text.intermediate_size + 6 * facts.heads * facts.head_dim
-    return int(facts.layers * replay.length * row * max(4, replay.loaded.dtype.itemsize))
 
 
 def integrated_edge_gradient(
@@ -153,24 +154,30 @@ def integrated_edge_gradient(
     positions had read is not in it. progress gets the number of tokens done. Raises GenerationCancelled between
     parts. The caller holds loaded.lock.
     """
+    pieces = Pieces(loaded, memory_bytes, "tokens", len(token_ids), progress, cancelled)
     with torch.no_grad():
         film = Replay(loaded, prompt, token_ids)
-        away = film.features - film.features.mean(dim=1, keepdim=True)
-        points = [
-            film,
-            *(Replay(loaded, prompt, token_ids, film.features - point / steps * away) for point in range(1, steps + 1)),
-        ]
+    away = film.features - film.features.mean(dim=1, keepdim=True)
+
+    def faded(point: int) -> Replay:
+        pieces.give_way()
+        with torch.no_grad():
+            return Replay(loaded, prompt, token_ids, film.features - point / steps * away)
+
     cells = torch.cat([torch.arange(span.start, span.stop) for span in prompt.image_spans]).to(loaded.device)
-    rows = row_parts(film, memory_bytes)
-    telling = Telling(len(token_ids), len(points) * len(rows), progress)
+    # Three points are held at a time: the one before, the one in hand and the one after.
+    rows = row_parts(
+        pieces, lambda tokens: _moved(film, film, film, tokens, cells), len(token_ids), 3 * film.held_bytes
+    )
     worth = torch.zeros(len(token_ids), len(cells), device=loaded.device)
-    for here, point in enumerate(points):
-        before, after = points[max(here - 1, 0)], points[min(here + 1, steps)]
-        for tokens in rows:
-            if cancelled is not None and cancelled():
-                raise GenerationCancelled(f"cancelled after {telling.told} of {len(token_ids)} tokens")
-            worth[tokens] += _moved(point, before, after, tokens, cells) / 2
-            telling.done()
+    before = here = film
+    for point in range(steps + 1):
+        after = faded(point + 1) if point < steps else here
+        for number, tokens in enumerate(rows, start=1):
+            pieces.give_way()
+            worth[tokens] += _moved(here, before, after, tokens, cells) / 2
+            pieces.done(point * len(rows) + number, of=(steps + 1) * len(rows))
+        before, here = here, after
     return np.asarray(worth.cpu().numpy())
 
 
@@ -181,21 +188,16 @@ def _moved(point: Replay, before: Replay, after: Replay, tokens: slice, cells: t
     rule = OpenAttention(point, rows, held=True)
     with torch.enable_grad():
         states = row_states(point, rows, rule)
-        logprobs = token_logprobs(states, point.loaded.model.lm_head.weight, point.token_ids[tokens])
-        gradients = torch.autograd.grad(logprobs.sum(), rule.outputs)
+        slopes = token_slopes(states, point.loaded.model.lm_head.weight, point.token_ids[tokens])
+        gradients = torch.autograd.grad(states, rule.outputs, slopes)
     lost = torch.zeros(rows.stop - rows.start, len(cells), device=cells.device)
     for layer, (call, weights, gradient) in enumerate(zip(rule.calls, rule.weights, gradients, strict=True)):
-        weight, query = weights.detach()[0], call.query.detach()[0].float()  # [H, rows, S], [H, rows, D]
-        slope = gradient[0].transpose(0, 1).float()  # [H, rows, D]
-        groups = len(query) // point.layers[layer].key.shape[1]
-
-        def shared(values: torch.Tensor, groups: int = groups) -> torch.Tensor:
-            return values[0].float().repeat_interleave(groups, dim=0).transpose(1, 2)  # [H, D, positions]
-
-        on_cells = weight[..., cells]
-        worth = slope @ shared(point.layers[layer].value)
+        weight, query = weights.detach(), call.query.detach().float()  # [1, H, rows, S], [1, H, rows, D]
+        slope = gradient.transpose(1, 2).float()  # [1, H, rows, D]
+        kept, one, other = (replay.layers[layer] for replay in (point, before, after))
+        worth = by_groups(slope, kept.value.float().transpose(2, 3))
         steeper = worth[..., cells] - (weight * worth).sum(-1, keepdim=True)
-        values = shared(before.layers[layer].value - after.layers[layer].value)[..., cells]
-        keys = shared(before.layers[layer].key - after.layers[layer].key)[..., cells]
-        lost += (on_cells * (slope @ values + steeper * (query @ keys) * call.scaling)).sum(0)
+        values = by_groups(slope, (one.value - other.value)[:, :, cells].float().transpose(2, 3))
+        keys = by_groups(query, (one.key - other.key)[:, :, cells].float().transpose(2, 3))
+        lost += (weight[..., cells] * (values + steeper * keys * call.scaling))[0].sum(0)
     return lost

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from medinterp.errors import GenerationCancelled, MethodError
+from medinterp.errors import MethodError
 from medinterp.model.loading import LoadedModel
+from medinterp.model.pieces import Pieces, shape_of_batches
 from medinterp.model.prompt import PromptInputs
 from medinterp.model.replay import MEMORY_BYTES, Replay
-from medinterp.model.telling import Telling
 from medinterp.types import Float32Array
 
 BLOCKS = (1, 2, 4)
@@ -39,9 +39,9 @@ def occlusion(
     e_i, the projected embedding of image cell i, is replaced by the mean embedding of its image. block: 2 or 4
     hides squares of that many cells a side, each cell then bearing an even share of what its square is worth.
     coarse_to_fine hides squares of 4 x 4, and then one by one the cells of the squares that cost all tokens together
-    most, a tenth of the image. Masked forwards run side by side, as many as memory_bytes holds. progress gets the
-    number of cells done, which add up to all cells; raises GenerationCancelled between batches, MethodError for
-    another block. The caller holds loaded.lock.
+    most, a tenth of the image. Masked forwards run side by side, as many as memory_bytes holds (`Pieces`). progress
+    gets the number of cells done, which add up to all cells; raises GenerationCancelled between batches, MethodError
+    for another block. The caller holds loaded.lock.
     """
     if block not in BLOCKS:
         raise MethodError(f"occlusion hides blocks of {', '.join(map(str, BLOCKS))} cells a side, not {block}")
@@ -49,28 +49,20 @@ def occlusion(
         raise MethodError("coarse_to_fine begins with blocks of its own; leave block at 1")
     replay = Replay(loaded, prompt, token_ids)
     squares = _squares(replay, _COARSE if coarse_to_fine else block)
-    count = len(squares) and len(squares[0])
     refined = math.ceil(REFINED_SHARE * len(squares)) if coarse_to_fine else 0
-    batches = _Batches(replay, memory_bytes, len(squares) + refined * count, progress, cancelled)
+    alone = refined * len(squares[0])
+    cells = replay.features.shape[0] * replay.features.shape[1]
+    pieces = Pieces(loaded, memory_bytes, "cells", cells, progress, cancelled)
+    batches = _Batches(replay, pieces, most=max(len(squares), alone) + 1, forwards=len(squares) + alone)
     drops = batches.drops(squares)
-    shares = np.zeros((len(token_ids), replay.features.shape[0] * replay.features.shape[1]), dtype=np.float32)
+    shares = np.zeros((len(token_ids), cells), dtype=np.float32)
     for index, square in enumerate(squares):
         shares[:, square] = drops[:, index, None] / len(square)
     if refined:
         strongest = np.argsort(-np.maximum(drops, 0.0).sum(axis=0), kind="stable")[:refined]
-        cells = [[cell] for index in strongest for cell in squares[index]]
-        shares[:, [cell for (cell,) in cells]] = batches.drops(cells)
+        single = [[cell] for index in strongest for cell in squares[index]]
+        shares[:, [cell for (cell,) in single]] = batches.drops(single)
     return shares
-
-
-def shape_of_batches(pictures: int, most: int) -> tuple[int, int]:
-    """How many batches of how many pictures each, at most `most`.
-
-    All have one shape, the last one filled up with whole pictures: kernels round by the shape, and a cell can be worth
-    less than what rounding moves.
-    """
-    batches = math.ceil(pictures / most)
-    return batches, math.ceil(pictures / batches)
 
 
 def _squares(replay: Replay, side: int) -> list[list[int]]:
@@ -88,36 +80,29 @@ def _squares(replay: Replay, side: int) -> list[list[int]]:
 
 
 class _Batches:
-    """Masked forwards in batches, with progress told in cells and a look at whether anybody still waits."""
+    """Masked forwards in batches. All of `drops` have one shape, the last filled up with whole pictures: kernels round
+    by the shape, and a cell can be worth less than what rounding moves."""
 
-    def __init__(
-        self,
-        replay: Replay,
-        memory_bytes: int,
-        forwards: int,
-        progress: Callable[[int], None] | None,
-        cancelled: Callable[[], bool] | None,
-    ) -> None:
-        self._replay, self._cancelled = replay, cancelled
-        self._size = replay.batch_size(memory_bytes)
+    def __init__(self, replay: Replay, pieces: Pieces, *, most: int, forwards: int) -> None:
+        self._replay, self._pieces, self._forwards, self._done = replay, pieces, forwards, 0
         self._means = replay.features.mean(dim=1, keepdim=True)
-        self._cells = replay.features.shape[0] * replay.features.shape[1]
-        self._telling = Telling(self._cells, forwards, progress)
+        self._size = replay.batch_size(pieces, most, self._means)
 
     def drops(self, hidden: Sequence[Sequence[int]]) -> Float32Array:
         """What the tokens lose when each group of cells is hidden: float32 [T, groups], nats."""
         replay, pictures = self._replay, len(hidden) + 1
+        images, cells, _ = replay.features.shape
         batches, size = shape_of_batches(pictures, self._size)
         # The first picture stays whole.
-        where = torch.zeros(size * batches, self._cells, dtype=torch.bool, device=replay.features.device)
+        where = torch.zeros(size * batches, images * cells, dtype=torch.bool, device=replay.features.device)
         for row, group in enumerate(hidden, start=1):
             where[row, list(group)] = True
         parts = []
-        for batch in where.view(batches, size, *replay.features.shape[:2]):
-            if self._cancelled is not None and self._cancelled():
-                raise GenerationCancelled(f"cancelled after {self._telling.told} of {self._cells} cells")
+        for batch in where.view(batches, size, images, cells):
+            self._pieces.give_way()
             parts.append(replay.logprobs(replay.replaced(batch, self._means)))
-            self._telling.done(min(size, len(hidden) - size * (len(parts) - 1)))
+            self._done += min(size, len(hidden) - size * (len(parts) - 1))
+            self._pieces.done(self._done, of=self._forwards)
         logprobs = torch.cat(parts)[:pictures]
         lost: Float32Array = (logprobs[:1] - logprobs[1:]).T.float().cpu().numpy()
         return lost

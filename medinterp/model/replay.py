@@ -7,7 +7,7 @@ under the very masks that the model made for the whole sequence (trap 3), many p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,11 +16,12 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from medinterp.model.capture import AttentionCall
 from medinterp.model.loading import LoadedModel
+from medinterp.model.memory import storage_bytes
+from medinterp.model.pieces import Pieces
 from medinterp.model.prompt import PromptInputs
 
 MEMORY_BYTES = 512 * 2**20
 _VOCABULARY_PART = 8192
-_LOGIT_BYTES = 14  # float32 three times over in logsumexp, and two masks
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,16 +116,23 @@ class Replay:
         """Pictures with cells replaced: where bool [B, images, cells], fill [images, cells or 1, d]."""
         return torch.where(where[..., None], fill[None], self.features[None])
 
-    def batch_size(self, memory_bytes: int = MEMORY_BYTES) -> int:
-        """How many pictures fit, at least one: states, projections, keys and values in the model's dtype, a mask row,
-        and the logits of a part of the vocabulary, beside that part of the head in float32."""
-        facts, text = self.loaded.facts, self.loaded.model.config.get_text_config()
-        part: int = min(_VOCABULARY_PART, text.vocab_size)
-        width: int = 8 * facts.hidden_size + 3 * text.intermediate_size + 6 * facts.heads * facts.head_dim
-        cache = 2 * facts.layers * facts.key_value_heads * facts.head_dim
-        row = (width + cache) * self.loaded.dtype.itemsize + self.length
-        picture = self.length * row + len(self.token_ids) * part * _LOGIT_BYTES
-        return max(1, (memory_bytes - 4 * part * facts.hidden_size) // picture)
+    def batch_size(self, pieces: Pieces, most: int, fill: torch.Tensor, also_held_bytes: int = 0) -> int:
+        """How many pictures with cells replaced, at most `most`, run side by side in the question that pieces are of.
+
+        fill: [images, cells or 1, d]; also_held_bytes: what the question holds beside this Replay.
+        """
+        whole = torch.zeros(self.features.shape[:2], dtype=torch.bool, device=self.features.device)
+        return pieces.side_by_side(
+            lambda count: self.logprobs(self.replaced(whole.repeat(count, 1, 1), fill)),
+            most,
+            self.held_bytes + also_held_bytes,
+        )
+
+    @property
+    def held_bytes(self) -> int:
+        """What it holds as long as it lives."""
+        layers = [tensor for layer in self.layers for tensor in (layer.key, layer.value, layer.mask)]
+        return storage_bytes([self.token_ids, self.features, self.embeddings, self._cells, *layers])
 
     def _masks(self, rows: slice) -> dict[str, torch.Tensor]:
         """The mask of each kind of layer, bool [1, 1, rows, S]."""
@@ -147,16 +155,50 @@ def token_logprobs(states: torch.Tensor, weight: torch.Tensor, chosen: torch.Ten
     cell is worth. Logits are float32 whatever the model's dtype (bfloat16 ones come in steps of 0.1), a part of the
     vocabulary at a time.
     """
+    own, others = _own_and_others(states.float(), weight, chosen)
+    return -torch.nn.functional.softplus((others - own).double())
+
+
+@torch.no_grad()
+def token_slopes(states: torch.Tensor, weight: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """d log p / d states of `token_logprobs`, in the states' dtype, [B, T, d].
+
+    (1 - p) (w_y - sum over the others of their share of z' times w), which keeps nothing of the head: autograd would
+    keep all of it in float32.
+    """
     rows = states.float()
+    own, others = _own_and_others(rows, weight, chosen)
+    slopes = weight[chosen].float().expand(rows.shape).clone()
+    for part, logits, _ in _parts_of_others(rows, weight, chosen):
+        slopes -= (logits - others[..., None]).exp_() @ part
+    slopes *= torch.sigmoid((others - own).double())[..., None]
+    return slopes.to(states.dtype)
+
+
+def _own_and_others(
+    rows: torch.Tensor, weight: torch.Tensor, chosen: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The chosen token's logit, and the log-sum-exp of all others, float32 [B, T]."""
     others = torch.full(rows.shape[:-1], -torch.inf, device=rows.device)
     own = torch.zeros_like(others)
+    for _, logits, found in _parts_of_others(rows, weight, chosen):
+        own = own + found
+        others = torch.logaddexp(others, logits.logsumexp(-1))
+    return own, others
+
+
+def _parts_of_others(
+    rows: torch.Tensor, weight: torch.Tensor, chosen: torch.Tensor
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Of each part of the vocabulary: its weight, float32 [V, d]; logits [B, T, V], the chosen token's -inf; and that
+    token's logit [B, T], 0 where it is of another part."""
     start = 0
-    for part in torch.split(weight, _VOCABULARY_PART):
-        logits = rows @ part.float().T
+    for half in torch.split(weight, _VOCABULARY_PART):
+        part = half.float()
+        logits = rows @ part.T
         here = (chosen >= start) & (chosen < start + len(part))
-        place = (chosen - start).clamp(0, len(part) - 1).expand(others.shape)[..., None]
-        own = torch.where(here, logits.gather(-1, place)[..., 0], own)
-        taken = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, place, here.expand(others.shape)[..., None])
-        others = torch.logaddexp(others, logits.masked_fill(taken, -torch.inf).logsumexp(-1))
+        place = (chosen - start).clamp(0, len(part) - 1).expand(rows.shape[:-1])[..., None]
+        own = torch.where(here, logits.gather(-1, place)[..., 0], 0.0)
+        gone = torch.where(here, -torch.inf, 0.0).expand(rows.shape[:-1])[..., None]
+        yield part, logits.scatter_add_(-1, place, gone), own
         start += len(part)
-    return -torch.nn.functional.softplus((others - own).double())

@@ -17,9 +17,10 @@ from medinterp.evaluation.speed.line import BenchLine
 from medinterp.evaluation.writing import default_prompts, plain_tokens
 from medinterp.model.forcing import teacher_forced
 from medinterp.model.loading import LoadedModel
-from medinterp.model.occlusion import REFINED_SHARE, occlusion, shape_of_batches
+from medinterp.model.occlusion import REFINED_SHARE, occlusion
+from medinterp.model.pieces import Pieces, shape_of_batches
 from medinterp.model.prompt import PromptInputs
-from medinterp.model.replay import Replay
+from medinterp.model.replay import MEMORY_BYTES, Replay
 from medinterp.types import Film
 
 Made = TypeVar("Made")
@@ -72,7 +73,8 @@ def sampled_lines(loaded: LoadedModel, film: Film, label: str, *, tokens: int) -
         few, _ = _timed(lambda: [_hidden(loaded, prompt, ids, cell, whole) for cell in _PROBED])
         once, replay = _timed(lambda: Replay(loaded, prompt, ids))
         squares, _ = _timed(lambda: occlusion(loaded, prompt, ids, block=4))
-    most = replay.batch_size()
+        means = replay.features.mean(dim=1, keepdim=True)
+        most = replay.batch_size(Pieces(loaded, MEMORY_BYTES, "cells", cells), cells + 1, means)
     exact, coarse, fine = (
         math.prod(shape_of_batches(hidden + 1, most))
         for hidden in (cells, cells // 16, math.ceil(REFINED_SHARE * (cells // 16)) * 16)
