@@ -114,4 +114,4 @@ class Pieces:
 def shape_of_batches(units: int, most: int) -> tuple[int, int]:
     """How many batches of how many units each, at most `most`: as few batches as can be, and alike."""
     batches = math.ceil(units / most)
-    return batches, math.ceil(units / batches)
+    return batches, math.ceil(units / max(batches, 1)) or 1

@@ -200,5 +200,5 @@ def _parts_of_others(
         place = (chosen - start).clamp(0, len(part) - 1).expand(rows.shape[:-1])[..., None]
         own = torch.where(here, logits.gather(-1, place)[..., 0], 0.0)
         gone = torch.where(here, -torch.inf, 0.0).expand(rows.shape[:-1])[..., None]
-        yield part, logits.scatter_add_(-1, place, gone), own
+        yield part, logits.scatter_add(-1, place, gone), own
         start += len(part)
