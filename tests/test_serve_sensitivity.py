@@ -32,7 +32,7 @@ def test_a_comparison_is_asked_for_by_id_and_ends_with_its_caller() -> None:
 
     assert asyncio.run(run()) == [Progress("sensitivity", 1, 7), answer]
     finished, left = generation.calls
-    assert (finished.method, finished.arguments) == ("compare", ("id", task))
+    assert (finished.method, finished.arguments) == ("compare", ("id", task, ""))
     assert not finished.cancelled
     assert left.cancelled
 
