@@ -20,7 +20,7 @@ from medinterp.api.backend import ComparingTask, JudgingTask, MeasuringTask, Pro
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import selected
 from medinterp.api.store import RedisStoreSettings, SqliteStoreSettings, open_store, unpack_record
-from medinterp.errors import EngineError, GenerationCancelled, ReportTextError, RequestTooLargeError
+from medinterp.errors import EngineError, GenerationCancelled, ModelError, ReportTextError, RequestTooLargeError
 from medinterp.evaluation.sensitivity import compare_again
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
 from medinterp.explainer import Explanation
@@ -101,7 +101,7 @@ class GenerationDeployment:
         """The report's text as it grows, or a given one whole; then progress; last, {"generation": reference to what
         `write` returns}."""
         async for item in self._aloud(caller, lambda tell, gone: self._generate(film, task, tell, tell, gone)):
-            yield {"generation": ray.put(item)} if isinstance(item, Generation) else item
+            yield {"generation": await asyncio.to_thread(ray.put, item)} if isinstance(item, Generation) else item
 
     async def measure(
         self, report_id: str, task: MeasuringTask, caller: str = ""
@@ -243,7 +243,7 @@ class GenerationDeployment:
         if gone.is_set():
             raise GenerationCancelled("the caller went away before the report was explained")
         generation = self._generator.force(
-            [film], ids, task.prompt or self._prompt, layer_attention=task.layer_attention
+            [film], ids, task.prompt or self._prompt, layer_attention=task.layer_attention, cancelled=gone.is_set
         )
         if on_word is not None:
             on_word(generation.report.text)
@@ -272,7 +272,9 @@ class GenerationDeployment:
             [film], asked, max_new_tokens=task.max_new_tokens, on_word=on_word, cancelled=gone.is_set
         )
         try:
-            generation = self._generator.force([film], written.text, asked, layer_attention=task.layer_attention)
+            generation = self._generator.force(
+                [film], written.text, asked, layer_attention=task.layer_attention, cancelled=gone.is_set
+            )
         except ReportTextError:
             generation = None
         if generation is None:  # raised out here, for the report's words are in the error's frames
@@ -311,6 +313,7 @@ class GenerationDeployment:
         """
         gone = threading.Event()
         done: Future[Result] = Future()
+        done.set_running_or_notify_cancel()  # it is not taken back: the work ends by the event
 
         def on_behalf() -> None:
             self._caller.set(caller)
@@ -325,11 +328,17 @@ class GenerationDeployment:
         finally:
             gone.set()
 
-    def check_health(self) -> None:
-        """Raise when the device no longer computes, so that the replica is replaced."""
-        import torch
+    async def check_health(self) -> None:
+        """Raise when the device no longer computes, or nobody writes any more, so that the replica is replaced."""
+        if not self._generator.alive:
+            raise ModelError("the writing thread has died")
+        await asyncio.to_thread(_compute, self._device)
 
-        torch.ones(1, device=self._device).add_(1).item()
+
+def _compute(device: Any) -> None:
+    import torch
+
+    torch.ones(1, device=device).add_(1).item()
 
 
 def _generator(
@@ -361,6 +370,7 @@ def _generator(
         max_slots=writer.max_slots,
         max_length=writer.max_length,
         memory_share=writer.memory_share,
+        max_trace_bytes=settings.max_trace_bytes,
         compiled=writer.compile,
     )
     return Generator(loaded, room=room, **limits), room.told(loaded)

@@ -126,6 +126,10 @@ def test_a_cards_sections_stand_alone(loaded: LoadedModel, monkeypatch: pytest.M
         "8 films side by side / 8 in turn",
         "explaining a given report / writing it with capture",
         "occlusion of every cell within 8 GiB / within 512 MiB",
+        "gradient_relevancy, a token / one reading of the weights",
+        "edge_gradient, a token / one reading of the weights",
+        "integrated_edge_gradient, a token / one reading of the weights",
+        "integrated_gradients, a token / one reading of the weights",
         *steps,
         *report,
     ]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -237,6 +240,168 @@ def test_a_prompt_that_cannot_be_read_fails_alone(
     with pytest.raises(torch.OutOfMemoryError):
         wrong.result(60)
     assert_same(right.result(60), alone(loaded, prompts[0], OPTIONS))
+
+
+def test_evidence_that_finds_no_room_fails_alone(
+    loaded: LoadedModel, prompts: list[PromptInputs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, finish = Asked(Scheduler(loaded, max_slots=2)), Writer.finish
+
+    def without_room(writer: Writer, writing: Any) -> Any:
+        if writing.prompt is prompts[2]:
+            raise torch.OutOfMemoryError("no room")
+        return finish(writer, writing)
+
+    monkeypatch.setattr(Writer, "finish", without_room)
+    wrong, right = asked.write(prompts[2], OPTIONS), asked.write(prompts[0], OPTIONS)
+    with pytest.raises(torch.OutOfMemoryError):
+        wrong.result(60)
+    assert_same(right.result(60), alone(loaded, prompts[0], OPTIONS))
+
+
+class Stubborn(Exception):
+    """An error that cannot be copied."""
+
+    def __init__(self, *, told: str) -> None:
+        super().__init__(told)
+
+
+@pytest.mark.parametrize("where", ["forward", "admit_together", "finish"])
+def test_an_error_that_cannot_be_copied_reaches_those_who_wait(
+    loaded: LoadedModel, prompts: list[PromptInputs], monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    asked, broken = Asked(Scheduler(loaded, max_slots=2)), [True, True, True]
+    kind: Any = Slots if where == "forward" else Writer
+    own = getattr(kind, where)
+
+    def breaks(*arguments: Any) -> Any:
+        if broken:
+            broken.pop()
+            raise Stubborn(told="no luck")
+        return own(*arguments)
+
+    monkeypatch.setattr(kind, where, breaks)
+    failing = [asked.write(prompt, OPTIONS) for prompt in prompts[:2]]
+    for future in failing:
+        error = future.exception(60)
+        assert error is None or (isinstance(error, ModelError) and str(error) == "Stubborn: no luck")
+    broken.clear()
+    assert asked._scheduler.alive
+    assert_same(asked.write(prompts[0], OPTIONS).result(60), alone(loaded, prompts[0], OPTIONS))
+
+
+def test_a_bad_request_among_alike_ones_fails_alone(loaded: LoadedModel, prompts: list[PromptInputs]) -> None:
+    """They are admitted together, and one by one where that fails."""
+    scheduler = Scheduler(loaded, max_slots=4)
+    asked = Asked(scheduler)
+    sampled = replace(OPTIONS, temperature=1.5)
+    with loaded.lock:
+        good = asked.write(prompts[0], OPTIONS)
+        bad = asked.write(prompts[1], sampled, 2**70)
+        other = asked.write(prompts[1], sampled, 3)
+        while len(scheduler._waiting) < 3:
+            threading.Event().wait(0.01)
+    with pytest.raises(Exception, match=r"(?i)overflow|too large|range"):
+        bad.result(60)
+    assert_same(good.result(60), alone(loaded, prompts[0], OPTIONS))
+    assert_same(other.result(60), alone(loaded, prompts[1], replace(sampled, seeds=(3,))))
+
+
+@pytest.mark.parametrize("temperature", [1e-39, 1e30])
+def test_a_temperature_is_never_too_small_nor_too_large(
+    loaded: LoadedModel, prompts: list[PromptInputs], temperature: float
+) -> None:
+    written = Scheduler(loaded).write(prompts[0], replace(OPTIONS, temperature=temperature), 1)
+    assert len(written.token_ids) == 12
+    if temperature < 1:
+        assert written.token_ids == alone(loaded, prompts[0], OPTIONS).token_ids
+
+
+def test_a_slot_without_a_report_stays_within_what_a_step_sees(
+    loaded: LoadedModel, prompts: list[PromptInputs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where shapes are few, a freed slot is among those of a step, whose length is that of the reports alone."""
+    shapes = (1, 4), (384, 640)
+    monkeypatch.setattr("medinterp.model.writer.step_shapes", lambda *_, **__: shapes)
+    room = Room(slots=4, length=640, rows=300, slot_bytes=1, free_bytes=4)
+    asked = Asked(Scheduler(loaded, room))
+    long = asked.write(prompts[3], OPTIONS)  # two images: beyond 384
+    short = replace(OPTIONS, max_new_tokens=40, min_new_tokens=40)
+    others = [asked.write(prompt, short) for prompt in prompts[:3]]
+    assert_same(long.result(60), alone(loaded, prompts[3], OPTIONS))
+    for future, prompt in zip(others, prompts, strict=False):
+        assert_same(future.result(60), alone(loaded, prompt, short))
+
+
+def test_slots_do_not_shrink_and_grow_again(
+    loaded: LoadedModel, prompts: list[PromptInputs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduler, made = Scheduler(loaded), []
+    own = Scheduler._made
+    monkeypatch.setattr(Scheduler, "_made", lambda self, *size: made.append(size) or own(self, *size))
+    for prompt, tokens in ((prompts[3], 4), (prompts[0], 300), (prompts[3], 4), (prompts[0], 300)):
+        scheduler.write(prompt, DecodeOptions(tokens, min_new_tokens=1, layer_attention=False))
+    assert made == [(768, 256), (768, 512)]
+
+
+def test_between_two_steps_one_group_of_prompts_is_read(
+    loaded: LoadedModel, prompts: list[PromptInputs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    admit, step = Writer.admit_together, Writer.step
+    monkeypatch.setattr(Writer, "admit_together", lambda *a: read.append("read") or admit(*a))
+    monkeypatch.setattr(Writer, "step", lambda writer: read.append("step") or step(writer))
+    scheduler = Scheduler(loaded, max_slots=4)
+    asked = Asked(scheduler)
+    began = threading.Event()
+    long = replace(OPTIONS, max_new_tokens=60, min_new_tokens=60)
+    first = asked.write(prompts[0], long, on_token=lambda _: began.set())
+    assert began.wait(20)
+    with loaded.lock:
+        others = [asked.write(prompt, OPTIONS) for prompt in prompts[1:]]
+        while len(scheduler._waiting) < 3:
+            threading.Event().wait(0.01)
+    for future in (first, *others):
+        future.result(60)
+    assert "readread" not in "".join(read), read
+
+
+def test_a_closed_scheduler_tells_those_who_wait(
+    loaded: LoadedModel, prompts: list[PromptInputs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, scheduler = Steps(monkeypatch), Scheduler(loaded)
+    asked = Asked(scheduler)
+    futures = [asked.write(prompts[0], OPTIONS) for _ in range(2)]
+    assert steps.held.wait(20)
+    closing = threading.Thread(target=scheduler.close)
+    closing.start()
+    while not scheduler._closed:
+        threading.Event().wait(0.01)
+    steps.go.set()
+    closing.join(20)
+    for future in futures:
+        with pytest.raises(GenerationCancelled):
+            future.result(20)
+    with pytest.raises(GenerationCancelled, match="closed"):
+        scheduler.write(prompts[0], OPTIONS)
+
+
+@pytest.mark.parametrize("ending", ["", "raise KeyboardInterrupt"])
+def test_a_program_may_end_while_a_report_is_written(loaded: LoadedModel, ending: str) -> None:
+    """A thread that is still in torch when the interpreter ends would abort the process."""
+    script = f"""
+import sys
+sys.path.insert(0, "tests")
+from models import noise_film
+from medinterp.model import Generator, load_model
+generator = Generator(load_model({loaded.model_id!r}, calibration=None))
+def word(_):
+    {ending or "pass"}
+generator.generate([noise_film(1)], "Look.", max_new_tokens=60, temperature=1.5, seed=1, on_word=word)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parent.parent, capture_output=True)
+    assert b"terminate called" not in done.stderr
+    assert done.returncode in ((0,) if not ending else (1, 130, -2)), done.stderr[-2000:]
 
 
 def test_who_holds_the_model_is_told_that_it_would_wait_for_itself(

@@ -13,7 +13,7 @@ from models import noise_film, save_small_model
 
 from medinterp.errors import ModelError
 from medinterp.model import LoadedModel, load_model
-from medinterp.model.device import OnItsWay, Replayed, step_shapes
+from medinterp.model.device import Captures, OnItsWay, Replayed, step_shapes
 from medinterp.model.given import read_given
 from medinterp.model.prompt import PromptInputs, build_prompt
 from medinterp.model.slots import Slots
@@ -166,7 +166,7 @@ def test_a_report_begins_with_what_is_forced(loaded: LoadedModel, prompts: list[
     forced = alone(loaded, prompts[0], replace(OPTIONS, forced=tuple(other)))
     assert forced.token_ids[:3] == tuple(other) and len(forced.token_ids) == 12
     with loaded.lock:
-        given = read_given(loaded, prompts[0], forced.token_ids)
+        given = read_given(loaded, prompts[0], forced.token_ids).decoded()
     np.testing.assert_allclose(forced.logprobs, given.logprobs, atol=1e-4)
     np.testing.assert_allclose(forced.rows.attention_mass, given.rows.attention_mass, atol=1e-4)
 
@@ -273,7 +273,7 @@ def test_where_there_is_no_cuda_what_is_on_its_way_is_there() -> None:
 
 def test_where_there_is_no_cuda_the_step_itself_is_called() -> None:
     calls: list[int] = []
-    step = Replayed(lambda: calls.append(1), torch.device("cpu"))
+    step = Replayed(lambda: calls.append(1), Captures(torch.device("cpu")))
     step()
     step()
     assert calls == [1, 1]
@@ -291,7 +291,7 @@ class FakeGraph:
 
 def test_on_cuda_the_first_call_captures_and_every_call_replays(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
-    step = Replayed(lambda: None, torch.device("cuda"))
+    step = Replayed(lambda: None, Captures(torch.device("cuda")))
     monkeypatch.setattr(torch.cuda, "device", lambda device: Stream())
     monkeypatch.setattr(step, "_captured", lambda: told.append("capture") or FakeGraph(told))
     step()
@@ -333,9 +333,10 @@ def test_a_step_that_cuda_cannot_capture_is_named(
         "Stream": Stream,
         "stream": lambda stream: stream,
         "CUDAGraph": lambda: FakeGraph([]),
+        "graph_pool_handle": lambda: None,
         "graph": lambda graph, **named: Capture(),
     }.items():
         monkeypatch.setattr(torch.cuda, name, value)
     with pytest.raises(error, match=told):
-        Replayed(lambda: None, torch.device("cuda:1"))()
+        Replayed(lambda: None, Captures(torch.device("cuda:1")))()
     assert devices == [torch.device("cuda:1")]

@@ -115,7 +115,7 @@ def test_one_step_of_somebody_is_let_in_between_two_pieces() -> None:
     turns, told = Turns(), Told()
 
     def one() -> None:
-        with turns.step():
+        with turns.once():
             told.run("given", STEP_S)
 
     with turns:
@@ -143,3 +143,69 @@ def test_a_caller_with_many_questions_does_not_keep_another_waiting() -> None:
     for one in asking:
         one.join(10)
     assert told.names == ["script", "reader", "script", "script"]
+
+
+def test_many_passes_do_not_keep_a_writer_waiting_nor_one_caller_another() -> None:
+    turns, told, done = Turns(), Told(), threading.Event()
+
+    def once(caller: str) -> None:
+        CALLER.set(caller)
+        with turns.once():
+            told.run(caller, STEP_S)
+
+    asking = []
+    with turns:
+        writing = thread(lambda: writer(turns, told, done))
+        for caller in ("script", "script", "script", "reader"):
+            asking.append(thread(lambda caller=caller: once(caller)))
+            time.sleep(0.05)
+    for one in asking:
+        one.join(10)
+    done.set()
+    writing.join(10)
+    last = max(place for place, name in enumerate(told.names) if name != "step")
+    passes = [name for name in told.names[: last + 1] if name != "step"]
+    assert passes == ["script", "reader", "script", "script"]
+    places = [place for place, name in enumerate(told.names) if name != "step"]
+    assert all(after - before >= 2 for before, after in itertools.pairwise(places)), told.names
+
+
+def test_a_caller_is_remembered_from_one_question_to_the_next() -> None:
+    """The first question found an empty queue."""
+    turns, told = Turns(), Told()
+    held = threading.Event()
+
+    def ask(caller: str) -> None:
+        CALLER.set(caller)
+        with turns:
+            told.run(caller, STEP_S)
+            if len(told.names) == 1:
+                assert held.wait(10)
+
+    asking = []
+    for caller in ("script", "script", "reader"):
+        asking.append(thread(lambda caller=caller: ask(caller)))
+        time.sleep(0.05)
+    held.set()
+    for one in asking:
+        one.join(10)
+    assert told.names == ["script", "reader", "script"]
+
+
+@pytest.mark.parametrize("way", ["asking", "once"])
+def test_who_waits_for_the_model_may_leave(way: str) -> None:
+    turns, gone, left = Turns(), threading.Event(), []
+
+    def ask() -> None:
+        with pytest.raises(GenerationCancelled, match="before it began"), getattr(turns, way)(gone.is_set):
+            raise AssertionError("the model is held")
+        left.append(way)
+
+    with turns:
+        asking = thread(ask)
+        time.sleep(0.05)
+        gone.set()
+        asking.join(10)
+        assert left == [way]
+    with turns.step():
+        assert turns.mine

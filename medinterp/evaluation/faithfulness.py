@@ -232,7 +232,7 @@ def judge_map(
         if progress is not None and total:
             progress(min(done, total), total)
 
-    with loaded.lock:
+    with loaded.lock.asking(cancelled):
         judge = Judge(
             loaded,
             films,

@@ -35,40 +35,59 @@ def step_shapes(slots: int, length: int, *, few: bool) -> tuple[tuple[int, ...],
     return (*counts, slots), (*lengths, length)
 
 
+class Captures:
+    """Where the graphs of one writer are captured, which never run at once: one stream and one pool, which they share.
+
+    Memory of a pool belongs to the stream that it was taken on, and cuBLAS has a workspace for each (PyTorch,
+    torch.cuda.graph: graphs that share a pool are to be captured on one stream).
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.stream: torch.cuda.Stream | None = None
+        self.pool: Any = None
+
+    def opened(self) -> torch.cuda.Stream:
+        """The stream, of this device's own: torch.cuda.graph's default one is that of the first device it ever saw."""
+        if self.stream is None:
+            self.stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            self.pool = torch.cuda.graph_pool_handle()
+        return self.stream
+
+
 class Replayed:
     """Calls a step again and again; on CUDA the first call captures it and every call replays it.
 
     The step reads and writes tensors that stay where they are: no host value, no shape that depends on data. The
-    first call runs it more than once, so that what it writes must not be among what it reads. pool: of graphs that
-    never run at once, and so can share their memory (`new_pool`).
+    first call runs it more than once, so that what it writes must not be among what it reads.
     """
 
-    def __init__(self, step: Callable[[], None], device: torch.device, pool: Any = None) -> None:
-        self._step, self._device, self._pool = step, device, pool
+    def __init__(self, step: Callable[[], None], captures: Captures) -> None:
+        self._step, self._captures = step, captures
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self) -> None:
         """Run the step; raises ModelError when CUDA cannot capture it."""
-        if self._device.type != "cuda":
+        device = self._captures.device
+        if device.type != "cuda":
             self._step()
             return
         if self._graph is None:
-            with _CAPTURING, torch.cuda.device(self._device):
+            with _CAPTURING, torch.cuda.device(device):
                 self._graph = self._captured()
         self._graph.replay()
 
     def _captured(self) -> torch.cuda.CUDAGraph:
-        here = torch.cuda.current_stream()
-        # A stream of this device's own: the default one of torch.cuda.graph is that of the first device it ever saw.
-        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        here, aside = torch.cuda.current_stream(), self._captures.opened()
         aside.wait_stream(here)
         with torch.cuda.stream(aside):  # also leaves it where a capture fails as it ends
             for _ in range(WARMUPS):
                 self._step()
             aside.synchronize()
             graph = torch.cuda.CUDAGraph()
+            pool = self._captures.pool
             try:
-                with torch.cuda.graph(graph, pool=self._pool, stream=aside, capture_error_mode="thread_local"):
+                with torch.cuda.graph(graph, pool=pool, stream=aside, capture_error_mode="thread_local"):
                     self._step()
             except torch.OutOfMemoryError:
                 raise
@@ -76,11 +95,6 @@ class Replayed:
                 raise ModelError(f"CUDA cannot capture this model's decoding step as a graph: {error}") from error
         here.wait_stream(aside)
         return graph
-
-
-def new_pool(device: torch.device) -> Any:
-    """Memory that graphs of one device share; None where there are no graphs."""
-    return torch.cuda.graph_pool_handle() if device.type == "cuda" else None
 
 
 class OnItsWay:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -84,8 +85,10 @@ class Generator:
         Raises PromptError, RequestTooLargeError (context or trace) before anything is computed,
         GenerationCancelled.
         """
-        if temperature < 0:
-            raise ValueError(f"temperature is {temperature}; it is 0 (greedy) or more")
+        if not 0 <= temperature < math.inf:
+            raise ValueError(f"temperature is {temperature}; it is 0 (greedy) or a number above")
+        if seed is not None and not 0 <= seed < 2**64:
+            raise ValueError(f"seed is {seed}; it is a whole number from 0 to 2**64 - 1")
         asked = self.loaded.default_prompt or DEFAULT_PROMPT if prompt is None else prompt
         inputs = self.check(films, asked, max_new_tokens=max_new_tokens, layer_attention=layer_attention)
         if temperature > 0 and seed is None:
@@ -102,10 +105,12 @@ class Generator:
         prompt: str | None = None,
         *,
         layer_attention: bool = True,
+        cancelled: Callable[[], bool] | None = None,
     ) -> Generation:
         """The report and trace of a text (or of token ids) as if the model had written it, in one pass.
 
-        Raises PromptError, ReportTextError for a text that the tokenizer cannot give back, RequestTooLargeError.
+        Raises PromptError, ReportTextError for a text that the tokenizer cannot give back, RequestTooLargeError;
+        GenerationCancelled where nobody waits any more before the pass begins.
         """
         tokenizer = self.loaded.processor.tokenizer
         ids = given_tokens(tokenizer, text) if isinstance(text, str) else tuple(text)
@@ -113,8 +118,9 @@ class Generator:
             raise ReportTextError("the given report is empty")
         asked = self.loaded.default_prompt or DEFAULT_PROMPT if prompt is None else prompt
         inputs = self.check(films, asked, max_new_tokens=len(ids), layer_attention=layer_attention)
-        with self.loaded.lock.step():
-            decoded = read_given(self.loaded, inputs, ids, layer_attention=layer_attention)
+        with self.loaded.lock.once(cancelled):
+            finished = read_given(self.loaded, inputs, ids, layer_attention=layer_attention)
+        decoded = finished.decoded()
         decoder = IncrementalDecoder(tokenizer)
         for token_id in ids:
             decoder.push(token_id)
@@ -170,7 +176,7 @@ class Generator:
         token_ids = [token.token_id for token in report.tokens]
         if not token_ids:
             raise MethodError("the report is empty: there is no word to measure")
-        with self.loaded.lock:
+        with self.loaded.lock.asking(cancelled):
             return measure(
                 self.loaded,
                 inputs,
@@ -181,6 +187,11 @@ class Generator:
                 progress=progress,
                 cancelled=cancelled,
             )
+
+    @property
+    def alive(self) -> bool:
+        """Whether reports that are asked for will be written."""
+        return self._scheduler.alive
 
     def memory_bytes(self) -> int:
         """What a question to the model may take now; more than MEMORY_BYTES makes nothing faster on a CPU."""

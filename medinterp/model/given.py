@@ -14,7 +14,7 @@ from medinterp.model.loading import LoadedModel
 from medinterp.model.offsets import decode_offsets
 from medinterp.model.prompt import PromptInputs, control_tokens
 from medinterp.model.slots import BEST
-from medinterp.model.writer import OVERFLOW, Decoded, Finished
+from medinterp.model.writer import OVERFLOW, Finished
 
 
 def given_tokens(tokenizer: Any, text: str) -> tuple[int, ...]:
@@ -42,7 +42,7 @@ def given_tokens(tokenizer: Any, text: str) -> tuple[int, ...]:
 @torch.inference_mode()
 def read_given(
     loaded: LoadedModel, prompt: PromptInputs, token_ids: Sequence[int], *, layer_attention: bool = True
-) -> Decoded:
+) -> Finished:
     """Run prompt and report through the model once, and take of it what writing the report would have given.
 
     Every row is the same computation as in writing (forcing.py), so it is equal up to the order of sums. What is held
@@ -60,7 +60,7 @@ def read_given(
     ).last_hidden_state[0]
     scores, ids = _likelihoods(loaded, states[prompt.length - 1 : -1], report.to(loaded.device))
     image_state = torch.cat([states[span.start : span.stop] for span in prompt.image_spans])
-    return Finished(loaded, token_ids, True, evidence, image_state, scores, ids).decoded()
+    return Finished(loaded, token_ids, True, evidence, image_state, scores, ids)
 
 
 class _PassRows:

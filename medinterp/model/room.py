@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from dataclasses import dataclass
 
 from medinterp.errors import ModelError, RequestTooLargeError
@@ -18,7 +19,7 @@ class Room:
     """Slots of one length.
 
     length: positions of a slot, prompt and report; rows: of its report's tokens, and one more; slot_bytes: of one
-    slot; free_bytes: what the device had when this was settled; compiled: whether steps are compiled.
+    slot and its evidence; free_bytes: what the device had when this was settled; compiled: whether steps are compiled.
     """
 
     slots: int
@@ -55,11 +56,18 @@ class Room:
 
 
 def plan_room(
-    loaded: LoadedModel, *, max_slots: int, max_length: int, memory_share: float, compiled: bool = False
+    loaded: LoadedModel,
+    *,
+    max_slots: int,
+    max_length: int,
+    memory_share: float,
+    max_trace_bytes: int = 0,
+    compiled: bool = False,
 ) -> Room:
     """As many slots as fit in a share of the free memory, at most max_slots.
 
-    max_length: positions of a slot; no more than the model holds are made. Raises ModelError where not even one slot
+    max_length: positions of a slot; no more than the model holds are made. max_trace_bytes: what a report's evidence
+    may take beside its slot, the prompt's rows while it is written. Raises ModelError where not even one slot
     fits, with the length that would.
     """
     facts = loaded.facts
@@ -73,13 +81,13 @@ def plan_room(
         return positions - facts.cells + 1  # there is an image in every prompt
 
     def size(positions: int) -> int:
-        return slot_bytes(facts, loaded.dtype, vocabulary, positions, rows(positions))
+        evidence = min(2 * facts.layers * positions**2, max_trace_bytes)
+        return slot_bytes(facts, loaded.dtype, vocabulary, positions, rows(positions)) + evidence
 
     budget = int(free * memory_share)
     slots = min(max_slots, budget // size(length))
     if slots < 1:
-        each = size(facts.cells + 2) - size(facts.cells + 1)
-        fitting = facts.cells + (budget - size(facts.cells)) // each
+        fitting = bisect.bisect_right(range(length), budget, key=size) - 1
         raise ModelError(
             f"one slot of {length} positions takes {size(length) / _MIB:,.0f} MiB; writer.memory_share allows "
             f"{budget / _MIB:,.0f} of {free / _MIB:,.0f} MiB free: lower writer.max_length to {max(0, fitting)}, or "

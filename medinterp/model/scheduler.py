@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import copy
 import queue
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -26,6 +28,9 @@ LINGER_S = 5.0
 """How long the writing thread waits for the next report before it ends; another one is started when there is need."""
 GRAIN = 256
 """Positions by which slots grow where their length was not fixed."""
+TOGETHER = 4
+"""Prompts that are read between two steps at most, where somebody's report is being written."""
+CLOSING_S = 10.0
 
 
 @dataclass(eq=False)
@@ -58,6 +63,21 @@ class Scheduler:
         self._running: dict[Writing, _Request] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._closed = False
+        _SCHEDULERS.add(self)
+
+    @property
+    def alive(self) -> bool:
+        """Whether reports that wait will be written: the writing thread has not died."""
+        return self._thread is None or self._thread.is_alive()
+
+    def close(self) -> None:
+        """End the writing thread between two steps; whoever waits gets GenerationCancelled."""
+        with self._changed:
+            self._closed, thread = True, self._thread
+            self._changed.notify_all()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(CLOSING_S)
 
     def warm(self) -> None:
         """Make the slots of a fixed room, and every step that is a graph.
@@ -92,6 +112,8 @@ class Scheduler:
             raise GenerationCancelled("cancelled after 0 tokens")
         request = _Request(prompt, options, seed, CALLER.get(), on_token is not None)
         with self._changed:
+            if self._closed:
+                raise GenerationCancelled("the writer is closed")
             self._waiting.append(request)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -118,19 +140,41 @@ class Scheduler:
 
     def _run(self) -> None:
         """The writing thread."""
+        try:
+            while True:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._waiting or self._closed, LINGER_S)
+                    if self._closed or not self._waiting:
+                        self._thread = None
+                        return
+                self._write_on()
+        finally:
+            self._end(GenerationCancelled("the writer was closed before the report was finished"))
+
+    def _write_on(self) -> None:
+        """Until nobody waits and nothing is being written."""
         turns = self._loaded.lock
-        while True:
-            with self._changed:
-                if not self._changed.wait_for(lambda: self._waiting, LINGER_S):
-                    self._thread = None
-                    return
-            with turns.writing(), torch.inference_mode(), _on(self._loaded.device):
-                while self._waiting or self._running:
-                    try:
-                        with turns.step():
-                            self._go_on()
-                    except Exception as error:  # whatever it is, those who wait learn of it, and the next are served
-                        self._fail(error)
+        with turns.writing(), torch.inference_mode(), _on(self._loaded.device):
+            while (self._waiting or self._running) and not self._closed:
+                try:
+                    with turns.step():
+                        self._go_on()
+                except Exception as error:  # whatever it is, those who wait learn of it, and the next are served
+                    self._fail(error)
+
+    def _end(self, error: GenerationCancelled) -> None:
+        """Nobody is written for any more; where the thread has died, the next report starts another."""
+        with self._changed:
+            if self._thread is not threading.current_thread() and not self._closed:
+                return  # it ended for want of work, and another may have begun
+            self._thread = None
+            left = [*self._waiting, *self._running.values()]
+            self._waiting.clear()
+        self._running.clear()
+        if self._writer is not None:
+            self._writer.free_all()
+        for request in left:
+            request.told.put(error)
 
     def _go_on(self) -> None:
         """Let the gone go and the waiting in; then one token for everybody."""
@@ -142,15 +186,23 @@ class Scheduler:
         for writing, token in writer.choose():
             request = self._running[writing]
             if writing.overflowed:
-                writer.free(writing)
-                del self._running[writing]
-                request.told.put(ModelError(OVERFLOW))
+                self._drop(writing, ModelError(OVERFLOW))
             elif token is not None and request.aloud:
                 request.told.put(token)
         for writing in writer.ended():
-            self._running.pop(writing).told.put(writer.finish(writing))
+            try:
+                finished = writer.finish(writing)
+            except Exception as error:  # its own alone, such as no room for its evidence
+                self._drop(writing, error)
+            else:
+                self._running.pop(writing).told.put(finished)
         if writer.busy:
             writer.step()
+
+    def _drop(self, writing: Writing, error: Exception) -> None:
+        assert self._writer is not None
+        self._writer.free(writing)
+        self._running.pop(writing).told.put(_own(error))
 
     def _let_go(self) -> None:
         with self._changed:
@@ -161,8 +213,9 @@ class Scheduler:
             del self._running[writing]
 
     def _let_in(self) -> None:
-        """Admit as many as there are slots for, those of one length together."""
+        """Admit as many as there are slots for, those of one length together; one group where others are written."""
         while chosen := self._next():
+            others = bool(self._running)
             length, rows = self._needed(chosen[0])
             slots = None if self._writer is None else self._writer.slots
             fits = slots is not None and length <= slots.length and rows <= slots.rows
@@ -172,19 +225,47 @@ class Scheduler:
                 for request in chosen:
                     self._waiting.remove(request)
             try:
-                if self._writer is None or not fits:
-                    self._writer = slots = None  # let go of the old ones first
-                    self._writer = self._made(length, rows)
-                admitted = self._writer.admit_together(
-                    [request.prompt for request in chosen],
-                    [request.options for request in chosen],
-                    [request.seed for request in chosen],
-                )
+                if not fits:
+                    self._make(length, rows)
+                self._admit(chosen)
             except Exception as error:  # theirs alone: those in slots go on
                 for request in chosen:
-                    request.told.put(copy.copy(error))
-                continue
-            self._running.update(zip(admitted, chosen, strict=True))
+                    request.told.put(_own(error))
+            if others:
+                return
+
+    def _admit(self, chosen: list[_Request]) -> None:
+        """Read prompts together, or one by one where there is no room for all at once."""
+        assert self._writer is not None
+        try:
+            admitted = self._writer.admit_together(
+                [request.prompt for request in chosen],
+                [request.options for request in chosen],
+                [request.seed for request in chosen],
+            )
+        except Exception as error:
+            if len(chosen) == 1:
+                chosen[0].told.put(_own(error))
+            else:
+                for request in chosen:
+                    self._admit([request])
+            return
+        self._running.update(zip(admitted, chosen, strict=True))
+
+    def _make(self, length: int, rows: int) -> None:
+        """Slots as long as the old ones and as what is asked for; where that does not fit, as what is asked for."""
+        old = None if self._writer is None else self._writer.slots
+        wanted = [(length, rows)]
+        if old is not None and self._room is None:
+            wanted.insert(0, (max(length, old.length), max(rows, old.rows)))
+        self._writer = old = None  # let go of the old ones first
+        for number, size in enumerate(wanted, start=1):
+            try:
+                self._writer = self._made(*size)
+                return
+            except torch.OutOfMemoryError:
+                if number == len(wanted):
+                    raise
 
     def _needed(self, request: _Request) -> tuple[int, int]:
         """Positions and rows of the slots that a report needs."""
@@ -198,6 +279,8 @@ class Scheduler:
         with self._changed:
             waiting = list(self._waiting)
         free = self._count - len(self._running)
+        if self._running:
+            free = min(free, TOGETHER)
         writing = Counter(request.caller for request in self._running.values())
         chosen: list[_Request] = []
         while waiting and len(chosen) < free:
@@ -216,10 +299,28 @@ class Scheduler:
     def _fail(self, error: Exception) -> None:
         """A step failed: no report can go on."""
         for request in self._running.values():
-            request.told.put(copy.copy(error))
+            request.told.put(_own(error))
         self._running.clear()
         if self._writer is not None:
             self._writer.free_all()
+
+
+_SCHEDULERS: weakref.WeakSet[Scheduler] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Before the interpreter ends: a thread that is still in torch then would abort the process."""
+    for scheduler in list(_SCHEDULERS):
+        scheduler.close()
+
+
+def _own(error: Exception) -> Exception:
+    """An error for one of several callers, who each raise it; not every one can be copied."""
+    try:
+        return copy.copy(error)
+    except Exception:
+        return ModelError(f"{type(error).__name__}: {error}")
 
 
 def _alike(one: _Request, other: _Request) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,6 +13,9 @@ from medinterp.errors import GenerationCancelled
 
 CALLER: ContextVar[str] = ContextVar("CALLER", default="")
 """On whose behalf a thread asks: the turns of one caller do not keep another one waiting."""
+POLL_S = 0.1
+"""How often who waits is asked whether anybody still wants the answer."""
+Cancelled = Callable[[], bool]
 
 
 @dataclass(eq=False)
@@ -24,10 +26,12 @@ class _Ticket:
 class Turns:
     """A re-entrant lock; whoever runs the model holds it.
 
-    `with turns:` holds it for a whole piece of work, a question: the next one is of the caller whose last one is the
-    longest ago, among those the first that came. A writer holds it by `step`, for one step of all its reports. Where
-    both want it, writers get as much time as the question's last piece took, and then the question has its next one: a
-    question calls `give_way` between its pieces. Other questions wait for its end, for what it holds in memory.
+    `with turns:` (or `asking`) holds it for a whole piece of work, a question. A writer holds it by `step`, for one
+    step of all its reports; a pass that is as short as a step holds it by `once`, and steps and passes alternate. Where
+    questions and those want it, those get as much time as the question's last piece took, and then the question has its
+    next one: a question calls `give_way` between its pieces. Other questions wait for its end, for what it holds in
+    memory. Among questions, and among passes, the next one is of the caller who was served the longest ago, of these
+    the first that came.
     """
 
     def __init__(self) -> None:
@@ -37,10 +41,12 @@ class Turns:
         self._owner: int | None = None
         self._depth = 0
         self._began = 0.0
-        self._queue: list[_Ticket] = []
+        self._questions: list[_Ticket] = []
+        self._passes: list[_Ticket] = []
+        self._steps: list[_Ticket] = []
+        self._passed_last = False
         self._served: dict[str, int] = {}
         self._turn = 0
-        self._steps: deque[object] = deque()
         self._paused = False
         self._writers = 0
         self._written_s = 0.0
@@ -48,31 +54,27 @@ class Turns:
         """What writers will have written when it is a question's turn again."""
 
     def __enter__(self) -> Turns:
-        """Wait for the model, behind those who asked before."""
-        me = threading.get_ident()
-        with self._changed:
-            if self._owner != me:
-                ticket = _Ticket(CALLER.get())
-                self._queue.append(ticket)
-                try:
-                    self._changed.wait_for(lambda: not self._paused and self._next is ticket and self._question_may)
-                    self._owner, self._began = me, time.perf_counter()
-                    self._turn += 1
-                    self._served[ticket.caller] = self._turn
-                finally:
-                    self._queue.remove(ticket)
-                    if not self._queue:
-                        self._served.clear()
-                    self._changed.notify_all()
-            self._depth += 1
+        """Wait for the model, behind those whose turn comes first."""
+        self._enter(None)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Let the next one in."""
         with self._changed:
+            if not self.mine:
+                return
             self._depth -= 1
             if self._depth == 0:
                 self._put_down()
+
+    @contextmanager
+    def asking(self, cancelled: Cancelled | None) -> Iterator[None]:
+        """Hold the model for a question; raises GenerationCancelled when nobody waits for the answer any more."""
+        self._enter(cancelled)
+        try:
+            yield
+        finally:
+            self.__exit__()
 
     @property
     def mine(self) -> bool:
@@ -93,28 +95,17 @@ class Turns:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Hold the model for one step, unless it is a question's turn."""
-        if self.mine:
+        """Hold the model for one step of a writer, unless it is a question's turn."""
+        with self._shortly(self._steps, None):
             yield
-            return
-        with self._changed:
-            ticket = object()
-            self._steps.append(ticket)
-            try:
-                self._changed.wait_for(lambda: self._steps[0] is ticket and self._step_may)
-                self._owner, self._depth, self._began = threading.get_ident(), 1, time.perf_counter()
-            finally:
-                self._steps.remove(ticket)
-                self._changed.notify_all()
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._written_s += time.perf_counter() - self._began
-                self._owner, self._depth = None, 0
-                self._changed.notify_all()
 
-    def give_way(self, cancelled: Callable[[], bool] | None, done: str) -> None:
+    @contextmanager
+    def once(self, cancelled: Cancelled | None = None) -> Iterator[None]:
+        """Hold the model for one pass; raises GenerationCancelled when nobody waits for the answer any more."""
+        with self._shortly(self._passes, cancelled):
+            yield
+
+    def give_way(self, cancelled: Cancelled | None, done: str) -> None:
         """Between two pieces of a question: let writers run, then go on.
 
         done: what there is so far, such as "4 of 256 cells". Raises GenerationCancelled when nobody waits for the
@@ -128,27 +119,95 @@ class Turns:
             depth, self._paused = self._depth, True
             self._put_down()
             try:
-                self._changed.wait_for(lambda: self._question_may)
+                try:
+                    self._changed.wait_for(lambda: self._question_may)
+                finally:  # an interrupted question still ends as the owner
+                    self._changed.wait_for(lambda: self._owner is None)
+                    self._owner, self._depth = threading.get_ident(), depth
+                    self._began = time.perf_counter()
             finally:
-                self._changed.wait_for(lambda: self._owner is None)  # an interrupted question still ends as the owner
-                self._owner, self._depth, self._paused = threading.get_ident(), depth, False
-                self._began = time.perf_counter()
+                self._paused = False
+                self._changed.notify_all()
+
+    def _enter(self, cancelled: Cancelled | None) -> None:
+        if not self.mine:
+            ticket = _Ticket(CALLER.get())
+            self._wait(
+                self._questions,
+                ticket,
+                lambda: not self._paused and self._first(self._questions) is ticket and self._question_may,
+                cancelled,
+            )
+        with self._changed:
+            self._depth += 1
+
+    @contextmanager
+    def _shortly(self, queue: list[_Ticket], cancelled: Cancelled | None) -> Iterator[None]:
+        if self.mine:
+            yield
+            return
+        ticket = _Ticket(CALLER.get())
+        self._wait(queue, ticket, lambda: self._next_short is ticket and self._short_may, cancelled)
+        try:
+            with self._changed:
+                self._depth, self._passed_last = 1, queue is self._passes
+            yield
+        finally:
+            with self._changed:
+                self._written_s += time.perf_counter() - self._began
+                self._depth = 0
+                self._leave()
+
+    def _wait(
+        self, queue: list[_Ticket], ticket: _Ticket, may: Callable[[], bool], cancelled: Cancelled | None
+    ) -> None:
+        """Stand in a queue until the ticket's turn comes, and take the model."""
+        with self._changed:
+            queue.append(ticket)
+        try:
+            while True:
+                with self._changed:
+                    if self._changed.wait_for(may, None if cancelled is None else POLL_S):
+                        self._owner, self._began = threading.get_ident(), time.perf_counter()
+                        self._turn += 1
+                        if queue is not self._steps:
+                            self._served[ticket.caller] = self._turn
+                        return
+                if cancelled is not None and cancelled():
+                    raise GenerationCancelled("cancelled before it began")
+        finally:
+            with self._changed:
+                queue.remove(ticket)
+                self._changed.notify_all()
+
+    def _first(self, queue: list[_Ticket]) -> _Ticket:
+        return min(queue, key=lambda ticket: self._served.get(ticket.caller, 0))
 
     @property
-    def _next(self) -> _Ticket:
-        return min(self._queue, key=lambda ticket: self._served.get(ticket.caller, 0))
+    def _next_short(self) -> _Ticket | None:
+        """Of a writer where a pass was the last, so that passes never keep writers waiting; else of a pass."""
+        if self._steps and (self._passed_last or not self._passes):
+            return self._steps[0]
+        return self._first(self._passes) if self._passes else None
 
     @property
-    def _step_may(self) -> bool:
-        wanted = self._paused or bool(self._queue)
+    def _short_may(self) -> bool:
+        wanted = self._paused or bool(self._questions)
         return self._owner is None and not (wanted and self._question_may)
 
     @property
     def _question_may(self) -> bool:
-        writing = self._writers or self._steps
-        return self._owner is None and (not writing or self._written_s >= self._due_s)
+        others = self._writers or self._steps or self._passes
+        return self._owner is None and (not others or self._written_s >= self._due_s)
 
     def _put_down(self) -> None:
+        """A question's piece is over."""
         self._due_s = self._written_s + time.perf_counter() - self._began
-        self._owner, self._depth = None, 0
+        self._depth = 0
+        self._leave()
+
+    def _leave(self) -> None:
+        self._owner = None
+        if not (self._questions or self._passes or self._paused):
+            self._served.clear()
         self._changed.notify_all()

@@ -11,7 +11,7 @@ import torch
 
 from medinterp.errors import GenerationCancelled, ModelError
 from medinterp.model.capture import AttentionCall
-from medinterp.model.device import OnItsWay, Replayed, new_pool, step_shapes
+from medinterp.model.device import Captures, OnItsWay, Replayed, step_shapes
 from medinterp.model.evidence import BLOCK_BYTES, CapturedRows, Evidence, attention_rows
 from medinterp.model.loading import LoadedModel
 from medinterp.model.prompt import PromptInputs
@@ -202,7 +202,7 @@ class Writer:
         self._few = slots.compiled or slots.loaded.device.type == "cuda"
         self._counts, self._lengths = step_shapes(slots.count, slots.length, few=self._few)
         self._steps: dict[tuple[int, int], Replayed] = {}
-        self._pool = new_pool(slots.loaded.device)
+        self._captures = Captures(slots.loaded.device)
         self._ends = slots.loaded.facts.eos_token_ids
 
     @property
@@ -252,6 +252,10 @@ class Writer:
                 raise ValueError(f"a slot has {slots.length} positions and {slots.rows} rows; {needed} are needed")
             if asked.temperature > 0 and seed is None:
                 raise ValueError("sampling needs a seed")
+        generators: list[torch.Generator | None] = [
+            torch.Generator(loaded.device).manual_seed(seed) if asked.temperature > 0 and seed is not None else None
+            for asked, seed in zip(options, seeds, strict=True)
+        ]
         reader = _PromptReader(slots, {slot: asked.layer_attention for slot, asked in zip(free, options, strict=True)})
         for slot in free:
             slots.clear(slot)
@@ -264,17 +268,14 @@ class Writer:
         ).last_hidden_state
         slots.logits[free] = loaded.model.lm_head(states[:, -1]).to(slots.logits.dtype)
         admitted = []
-        for slot, prompt, asked, seed, own in zip(free, prompts, options, seeds, states, strict=True):
+        for slot, prompt, asked, generator, own in zip(free, prompts, options, generators, states, strict=True):
             slots.position[slot], slots.row[slot], slots.least[slot] = prompt.length - 1, 0, asked.min_new_tokens
             slots.offset[slot] = prompt.position_offset
             slots.rate(slice(slot, slot + 1))
             image = torch.cat([own[span.start : span.stop] for span in prompt.image_spans])
-            generator = None
-            if asked.temperature > 0 and seed is not None:
-                generator = torch.Generator(loaded.device).manual_seed(seed)
-            writing = Writing(prompt, asked, slot, image, reader.matrices[slot], generator)
-            self._places[slot] = writing
-            admitted.append(writing)
+            admitted.append(Writing(prompt, asked, slot, image, reader.matrices[slot], generator))
+        for writing in admitted:  # all of them or none
+            self._places[writing.slot] = writing
         return admitted
 
     def choose(self) -> list[tuple[Writing, int | None]]:
@@ -291,7 +292,7 @@ class Writer:
                 ids[one.slot] = one.options.forced[len(one.tokens)]
             elif one.generator is not None:
                 allowed = slots.allowed(slice(one.slot, one.slot + 1))[0]
-                weights = (allowed / one.options.temperature).softmax(-1)
+                weights = ((allowed - allowed.max()) / one.options.temperature).softmax(-1)
                 ids[one.slot] = int(torch.multinomial(weights, 1, generator=one.generator))
             else:
                 continue
@@ -311,14 +312,16 @@ class Writer:
     def step(self) -> None:
         """Read the chosen tokens, all slots at once."""
         slots, count = self._slots, self._count()
-        slots.position[:count].add_(1).clamp_(max=slots.length - 1)
-        slots.row[:count].add_(1).clamp_(max=slots.rows - 1)
         reached = 0
         for one in self._places:
             if one is not None:
                 one.passes += 1
                 reached = max(reached, one.prompt.length + one.passes - 1)
-        self._step(count, next(length for length in self._lengths if length >= reached))()
+        length = next(size for size in self._lengths if size >= reached)
+        # A slot without a report moves on with the others, and never out of what the step sees.
+        slots.position[:count].add_(1).clamp_(max=length - 1)
+        slots.row[:count].add_(1).clamp_(max=slots.rows - 1)
+        self._step(count, length)()
 
     def ended(self) -> list[Writing]:
         """The reports that are whole: ended by the model, or as long as was asked for."""
@@ -357,7 +360,7 @@ class Writer:
     def _step(self, count: int, length: int) -> Replayed:
         if (count, length) not in self._steps:
             slots = self._slots
-            self._steps[count, length] = Replayed(lambda: slots.forward(count, length), slots.loaded.device, self._pool)
+            self._steps[count, length] = Replayed(lambda: slots.forward(count, length), self._captures)
         return self._steps[count, length]
 
     def _evidence(self, writing: Writing) -> Evidence:

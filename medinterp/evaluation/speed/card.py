@@ -15,7 +15,10 @@ from medinterp.evaluation.writing import default_prompts, plain_tokens
 from medinterp.model import load_model
 from medinterp.model.capture import AttentionCall
 from medinterp.model.forcing import attention_by
+from medinterp.model.gradients import edge_gradient, gradient_relevancy
+from medinterp.model.integrated import integrated_edge_gradient, integrated_gradients
 from medinterp.model.loading import LoadedModel
+from medinterp.model.memory import free_bytes
 from medinterp.model.occlusion import occlusion
 from medinterp.model.prompt import PromptInputs
 from medinterp.model.slots import Slots
@@ -24,6 +27,8 @@ from medinterp.model.writer import DecodeOptions, Writer, write_all
 LAYOUTS: Mapping[str, tuple[int, int, int]] = {"medgemma-4b": (34, 27, 262_208), "tiny": (2, 1, 416)}
 """Language layers, vision layers and vocabulary, all of MedGemma-4B's widths; `tiny` shows on a CPU that all runs."""
 TOKENS = 128
+QUESTION_SHARE = 0.25
+"""Of the free memory: what a question takes in the service, unless the settings say otherwise."""
 
 
 def card_lines(
@@ -45,6 +50,7 @@ def card_lines(
         "side by side": lambda: _side_by_side(loaded, prompts, label, tokens),
         "given report": lambda: iter(given_lines(loaded, films[0], label, tokens=tokens, rounds=2)),
         "occlusion": lambda: _occlusion(loaded, prompts[0], label, tokens),
+        "gradients": lambda: _gradients(loaded, prompts[0], label, tokens),
         "compiled steps": lambda: _steps(loaded, prompts, label, tokens, compiled=True),
         "one compiled report": lambda: _one(loaded, prompts[0], label, tokens, compiled=True),
     }
@@ -214,6 +220,37 @@ def _occlusion(loaded: LoadedModel, prompt: PromptInputs, label: str, tokens: in
             yield BenchLine(name, round(taken / budget, 4), budget / 2**20, round(taken / 2**20, 1), "MiB")
     small, large = seconds.values()
     yield _line(f"occlusion of every cell within 8 GiB / within 512 MiB ({label}, {tokens} tokens)", small, large)
+
+
+def _gradients(loaded: LoadedModel, prompt: PromptInputs, label: str, tokens: int) -> Iterator[BenchLine]:
+    """Each gradient method within a share of the free memory: what it took of it, and integrated gradients' seconds."""
+    ids = [loaded.facts.bos_token_id] * tokens
+    few, some = list(range(min(4, tokens))), list(range(min(8, tokens)))
+    runs: Mapping[str, Callable[[int], object]] = {
+        "gradient_relevancy": lambda budget: gradient_relevancy(loaded, prompt, ids, tokens=some, memory_bytes=budget),
+        "edge_gradient": lambda budget: edge_gradient(loaded, prompt, ids, memory_bytes=budget),
+        "integrated_edge_gradient": lambda budget: integrated_edge_gradient(loaded, prompt, ids, memory_bytes=budget),
+        "integrated_gradients": lambda budget: integrated_gradients(
+            loaded, prompt, ids, tokens=few, memory_bytes=budget
+        ),
+    }
+    reading = _reading_seconds(loaded)
+    for name, run in runs.items():
+        budget = int(free_bytes(loaded.device) * QUESTION_SHARE)
+        with loaded.lock:
+            run(budget)  # kernels are chosen here
+            before = _peak_from_here(loaded)
+            _wait(loaded)
+            started = time.perf_counter()
+            run(budget)
+            _wait(loaded)
+            seconds = time.perf_counter() - started
+        if loaded.device.type == "cuda":
+            taken = torch.cuda.max_memory_allocated(loaded.device) - before
+            title = f"memory that {name} took / its budget ({label}, {tokens} tokens)"
+            yield BenchLine(title, round(taken / budget, 4), round(budget / 2**20, 1), round(taken / 2**20, 1), "MiB")
+        wanted = {"integrated_gradients": len(few), "gradient_relevancy": len(some)}.get(name, tokens)
+        yield _line(f"{name}, a token / one reading of the weights ({label})", reading, seconds / wanted)
 
 
 def _peak_from_here(loaded: LoadedModel) -> int:

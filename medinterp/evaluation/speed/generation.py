@@ -78,7 +78,8 @@ def given_lines(loaded: LoadedModel, film: Film, label: str, *, tokens: int, rou
 
     with loaded.lock:
         write()
-        seconds = interleaved({"write": write, "given": lambda: read_given(loaded, prompt, written["ids"])}, rounds)
+        given = lambda: read_given(loaded, prompt, written["ids"]).decoded()  # noqa: E731 - the other side of `write`
+        seconds = interleaved({"write": write, "given": given}, rounds)
     name = f"explaining a given report / writing it with capture ({label}, {tokens} tokens)"
     return [seconds_line(name, seconds["write"], seconds["given"])]
 
