@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,9 @@ import torch
 from models import noise_film, save_small_model
 
 from medinterp.cli import main
-from medinterp.errors import ModelError
+from medinterp.errors import ModelError, ServiceError
 from medinterp.evaluation import speed
-from medinterp.evaluation.speed import BenchLine, card, decoding, generation
+from medinterp.evaluation.speed import BenchLine, card, decoding, generation, service
 from medinterp.evaluation.speed.language import language_lines, sentence_of
 from medinterp.evaluation.speed.line import interleaved, seconds_line
 from medinterp.evaluation.speed.maps import maps_lines
@@ -168,3 +171,34 @@ def test_what_the_bench_cannot_measure_is_said(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert main(["bench", *arguments]) != 0
     assert told in capsys.readouterr().err
+
+
+def test_the_service_is_measured_beside_its_own_work(monkeypatch: pytest.MonkeyPatch, loaded: LoadedModel) -> None:
+    """With a server in the service's place that takes every film; one that refuses ends the measurement."""
+    asked: list[int] = []
+    status = [201]
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(len(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(status[0])
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(service, "_service", lambda model: nullcontext(f"http://127.0.0.1:{server.server_port}"))
+    films = [noise_film(1), noise_film(2)]
+    turn, here = service.service_lines(loaded, films, "small", tokens=3, rounds=2)
+    assert len(asked) == 3 * 2 * 2, "two films in turn and at once, in two rounds and one before"
+    assert turn.name == "speed of the service with 2 requests at once / in turn (small, 2 films, up to 3 tokens)"
+    assert turn.ratio > 0 and here.value == turn.value
+    status[0] = 503
+    with pytest.raises(ServiceError, match="503"):
+        service.service_lines(loaded, films, "small", tokens=3, rounds=1)
+    monkeypatch.setattr(service, "CONFIG", Path("nowhere.yaml"))
+    with pytest.raises(ServiceError, match="run the benchmark where"):
+        service.service_lines(loaded, films, "small", tokens=3, rounds=1)
+    server.shutdown()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from deployments.settings import ModelSettings, QuestionSettings, SlotsSettings
 from medinterp.api.backend import Progress, ReadingTask
 from medinterp.api.report_id import new_report_id
 from medinterp.api.store import SqliteStoreSettings, open_store, pack_record
-from medinterp.errors import FilmWithheldError, GenerationCancelled, ReportTextError, RequestTooLargeError
+from medinterp.errors import FilmWithheldError, GenerationCancelled, ModelError, ReportTextError, RequestTooLargeError
 from medinterp.imaging import read_film
 from medinterp.model.view import model_view
 from medinterp.types import Film
@@ -188,3 +188,35 @@ def test_a_given_report_on_a_film_that_means_nothing_is_withheld_too(generation:
         asyncio.run(generation.write(noise_film(), GIVEN))
     forced = asyncio.run(generation.write(noise_film(), replace(GIVEN, force=True)))
     assert [warning.code for warning in forced.warnings] == ["foreign"]
+
+
+def test_who_goes_away_leaves_no_error_behind(
+    generation: GenerationDeployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that worked for the caller ends by itself, and the next report is written."""
+    errors: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", errors.append)
+
+    async def leave() -> None:
+        writing = asyncio.create_task(generation.write(own(), replace(TASK, max_new_tokens=300)))
+        await asyncio.sleep(0.3)
+        writing.cancel()
+        with suppress(asyncio.CancelledError):
+            await writing
+
+    asyncio.run(leave())
+    for thread in threading.enumerate():
+        if thread.name == "generation":
+            thread.join(20)
+    assert errors == []
+    asyncio.run(generation.check_health())
+    assert len(asyncio.run(generation.write(own(), TASK)).report.tokens) == 3
+
+
+def test_a_replica_whose_writer_has_died_is_replaced(
+    generation: GenerationDeployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = threading.Thread()
+    monkeypatch.setattr(generation._generator._scheduler, "_thread", dead)
+    with pytest.raises(ModelError, match="writing thread has died"):
+        asyncio.run(generation.check_health())

@@ -18,7 +18,10 @@ from medinterp.model.prompt import DEFAULT_PROMPT
 
 
 def run_bench(name: str = "phantom") -> Iterator[BenchLine]:
-    """Measure generation by a model and by one of MedGemma-4B's layer widths, memory, maps, decoding and reading."""
+    """Measure generation by a model and by one of MedGemma-4B's layer widths, memory, maps, decoding, reading, and last
+    the whole service. Raises ServiceError where the service's configuration is not in the current directory."""
+    from medinterp.evaluation.speed.service import service_lines
+
     loaded = load_model(name)
     films = [film_of(*one)[0] for one in unseen_films(8)]
     yield from generation_lines(loaded, films[:1], name, tokens=128, rounds=7)
@@ -36,3 +39,4 @@ def run_bench(name: str = "phantom") -> Iterator[BenchLine]:
     proportioned = dataclasses.replace(proportioned, default_prompt=" ".join(DEFAULT_PROMPT.split()[:22]))
     label = "random weights, MedGemma-4B's widths, 5 of 34 language and 4 of 27 vision layers, prompt of Gemma's length"
     yield from sampled_lines(proportioned, films[0], label, tokens=96)
+    yield from service_lines(loaded, films, name, tokens=128, rounds=5)
