@@ -202,3 +202,4 @@ def test_the_service_is_measured_beside_its_own_work(monkeypatch: pytest.MonkeyP
     with pytest.raises(ServiceError, match="run the benchmark where"):
         service.service_lines(loaded, films, "small", tokens=3, rounds=1)
     server.shutdown()
+    server.server_close()
