@@ -105,6 +105,23 @@ def test_a_slot_whose_caller_went_away_serves_the_next(loaded: LoadedModel, prom
 
 
 @torch.inference_mode()
+def test_a_report_that_has_left_its_slot_takes_no_other_with_it(
+    loaded: LoadedModel, prompts: list[PromptInputs]
+) -> None:
+    """Freed twice, as where its evidence finds no room on the host: another one stands in its place by then."""
+    written: dict[Writing, Decoded] = {}
+    with loaded.lock:
+        writer = Writer(Slots(loaded, 2, 700, 16))
+        left, stays = writer.admit(prompts[1], OPTIONS), writer.admit(prompts[0], OPTIONS)
+        writer.free(left)
+        assert stays.slot == left.slot == 0
+        writer.free(left)
+        while writer.busy:
+            go_on(writer, written)
+    assert_same(written[stays], alone(loaded, prompts[0], OPTIONS))
+
+
+@torch.inference_mode()
 def test_what_a_slot_held_reaches_no_later_report(loaded: LoadedModel, prompts: list[PromptInputs]) -> None:
     """Masked values are multiplied by 0, and 0 times NaN is NaN."""
     written: dict[Writing, Decoded] = {}

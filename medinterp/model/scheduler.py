@@ -217,8 +217,7 @@ class Scheduler:
         while chosen := self._next():
             others = bool(self._running)
             length, rows = self._needed(chosen[0])
-            slots = None if self._writer is None else self._writer.slots
-            fits = slots is not None and length <= slots.length and rows <= slots.rows
+            fits = self._writer is not None and self._writer.holds(length, rows)
             if not fits and self._running:
                 return  # slots grow when they are empty
             with self._changed:
@@ -254,11 +253,10 @@ class Scheduler:
 
     def _make(self, length: int, rows: int) -> None:
         """Slots as long as the old ones and as what is asked for; where that does not fit, as what is asked for."""
-        old = None if self._writer is None else self._writer.slots
         wanted = [(length, rows)]
-        if old is not None and self._room is None:
-            wanted.insert(0, (max(length, old.length), max(rows, old.rows)))
-        self._writer = old = None  # let go of the old ones first
+        if self._writer is not None and self._room is None:
+            wanted.insert(0, (max(length, self._writer.slots.length), max(rows, self._writer.slots.rows)))
+        self._writer = None  # let go of the old ones first
         for number, size in enumerate(wanted, start=1):
             try:
                 self._writer = self._made(*size)

@@ -220,6 +220,10 @@ class Writer:
         """Whether every slot holds a report."""
         return all(self._places)
 
+    def holds(self, length: int, rows: int) -> bool:
+        """Whether a slot has so many positions and rows."""
+        return length <= self._slots.length and rows <= self._slots.rows
+
     def warm(self) -> None:
         """Run steps of every shape that is a graph or a compilation, the largest first, whose memory the others share;
         where there are none, the largest alone."""
@@ -337,7 +341,9 @@ class Writer:
         return Finished(self._loaded, writing.tokens, writing.complete, evidence, writing.image_state, scores, ids)
 
     def free(self, writing: Writing) -> None:
-        """Forget a report: it is finished, or its caller went away."""
+        """Forget a report: it is finished, or its caller went away. One that has left its slot is forgotten already."""
+        if self._places[writing.slot] is not writing:
+            return
         self._places[writing.slot] = None
         last = max((place for place, one in enumerate(self._places) if one is not None), default=-1)
         low = self._places.index(None)
