@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from medinterp.render.colormaps import COLORMAPS, DEFAULT_COLORMAP, SIGNED_COLORMAP, colormap, default_colormap
-from medinterp.render.overlay import RenderOptions, encode_png, overlay, report_range, scaled
+from medinterp.render.overlay import CONTOUR_LEVELS, RenderOptions, encode_png, overlay, report_range, scaled
 
 __all__ = [
     "COLORMAPS",
+    "CONTOUR_LEVELS",
     "DEFAULT_COLORMAP",
     "SIGNED_COLORMAP",
     "RenderOptions",

@@ -1,4 +1,4 @@
-"""The page that people look at: a Gradio view around our own HTML, which talks to the HTTP API."""
+"""The page that people look at: the reading room, by itself and in a Gradio view."""
 
 from __future__ import annotations
 

@@ -1,23 +1,24 @@
-"""The page as a web application: the Gradio view at "/", our own files and the example films beside it."""
+"""The page as a web application: the reading room at "/", the same in a Gradio view at "/gradio", the example films."""
 
 from __future__ import annotations
 
+import base64
 import functools
+import hashlib
 from http import HTTPStatus
-from pathlib import Path
 
-from fastapi import FastAPI, HTTPException, Response
-from fastapi.staticfiles import StaticFiles
+from fastapi import FastAPI, HTTPException, Request, Response
 
+from medinterp.ui.gradio_view import mount_gradio
 from medinterp.ui.headers import PageHeaders
-from medinterp.ui.page import mount_page
+from medinterp.ui.packed import Packed
 from medinterp.ui.readonly import ReadOnly
+from medinterp.view import document
 
-STATIC = Path(__file__).parent / "static"
-"""The page's HTML, CSS and JavaScript, served as they stand: there is no build step."""
-
-KEY_WIDTH, KEY_HEIGHT = 256, 1
-"""Pixels of a colour key: one for each entry of the colour table."""
+THUMBNAIL = 96
+"""Pixels of the longer side of an example film in the list."""
+THUMBNAIL_QUALITY = 80
+"""Of the JPEG."""
 
 
 def create_app(*, api_root: str = "/v1") -> FastAPI:
@@ -31,15 +32,28 @@ def create_app(*, api_root: str = "/v1") -> FastAPI:
     app = FastAPI(title="medinterp page", openapi_url=None)
     app.add_middleware(ReadOnly)
     app.add_middleware(PageHeaders)
-    app.mount("/page", StaticFiles(directory=STATIC), name="page")
+    page = document(api_root)
+    packed = Packed(page.html.encode())
+    tag = f'"{hashlib.sha256(page.html.encode()).hexdigest()[:32]}"'
+
+    @app.get("/")
+    def room(request: Request) -> Response:
+        """The page: one document, compressed once."""
+        headers = {"ETag": tag, "Content-Security-Policy": f"{page.policy}; frame-ancestors 'self'", "Vary": "Accept-Encoding"}
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+        encoding, content = packed.best(request.headers.get("accept-encoding", ""))
+        if encoding:
+            headers["Content-Encoding"] = encoding
+        return Response(content, media_type="text/html; charset=utf-8", headers=headers)
 
     @app.get("/examples")
     def examples() -> dict[str, list[dict[str, str]]]:
-        """Name, caption and address (relative to the page) of every example film."""
+        """Name, caption, address (relative to the page) and a small picture of every example film."""
         films = example_pngs()
         return {
             "examples": [
-                {"name": name, "caption": caption, "url": f"examples/{k}.png"}
+                {"name": name, "caption": caption, "url": f"examples/{k}.png", "thumbnail": thumbnail(k)}
                 for k, (name, caption, _) in enumerate(films)
             ]
         }
@@ -52,16 +66,7 @@ def create_app(*, api_root: str = "/v1") -> FastAPI:
             raise HTTPException(HTTPStatus.NOT_FOUND, f"there are {len(films)} example films, counted from 0")
         return Response(films[k][2], media_type="image/png")
 
-    @app.get("/colormaps/{name}.png")
-    def colour_key(name: str) -> Response:
-        """A colour table as a strip of 256 x 1 pixels, lowest value on the left."""
-        try:
-            strip = colour_strip(name)
-        except ValueError as error:
-            raise HTTPException(HTTPStatus.NOT_FOUND, str(error)) from error
-        return Response(strip, media_type="image/png")
-
-    mount_page(app, (STATIC / "page.html").read_text(encoding="utf-8").replace("${api_root}", api_root))
+    mount_gradio(app)
     return app
 
 
@@ -74,8 +79,13 @@ def example_pngs() -> tuple[tuple[str, str, bytes], ...]:
 
 
 @functools.cache
-def colour_strip(name: str) -> bytes:
-    """PNG of the colour table that overlays are drawn with. Raises ValueError for an unknown name."""
-    from medinterp.render import colormap, encode_png
+def thumbnail(k: int) -> str:
+    """Example film `k` as a data: address of a small JPEG."""
+    import cv2
+    import numpy as np
 
-    return encode_png(colormap(name).reshape(KEY_HEIGHT, KEY_WIDTH, 3))
+    film = cv2.imdecode(np.frombuffer(example_pngs()[k][2], np.uint8), cv2.IMREAD_GRAYSCALE)
+    factor = min(1.0, THUMBNAIL / max(film.shape))
+    small = cv2.resize(film, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, THUMBNAIL_QUALITY])
+    return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode('ascii')}"

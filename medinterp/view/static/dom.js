@@ -24,27 +24,9 @@ export function makeSvg(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** Call `run` once, `delay` milliseconds after the last call. */
-export function debounced(run, delay) {
-  let timer = 0;
-  return (...values) => {
-    clearTimeout(timer);
-    timer = setTimeout(() => run(...values), delay);
-  };
-}
-
-/** { url, width, height } of an image that the browser can draw, or null for another format. */
-export async function decodedImage(blob) {
-  const image = new Image();
-  image.src = URL.createObjectURL(blob);
-  try {
-    await image.decode();
-  } catch (error) {
-    URL.revokeObjectURL(image.src);
-    if (error.name !== "EncodingError") throw error;
-    return null;
-  }
-  return { url: image.src, width: image.naturalWidth, height: image.naturalHeight };
+/** Whether a key belongs to a field, or to the browser, and is no key of the page. */
+export function typing(event) {
+  return event.ctrlKey || event.metaKey || event.altKey || event.target.closest("textarea, input:not([type=range], [type=checkbox], [type=radio]), select, dialog") !== null;
 }
 
 /** A slicer of `text` by code points, which is how the API counts characters (JavaScript counts UTF-16). */

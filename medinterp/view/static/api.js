@@ -105,6 +105,22 @@ export class Api {
     return this.ask(`/reports/${id}/sensitivity`, asked, "sensitivity", options);
   }
 
+  /** What each word of a report loses when the film is blank or another. */
+  async reliance(id) {
+    const options = { method: "POST", headers: { Accept: "application/json" } };
+    return (await this.request(`/reports/${id}/reliance`, options)).json();
+  }
+
+  /** Which words before a selection drove it: `asked` is { words or finding }. */
+  textSources(id, asked, options) {
+    return this.ask(`/reports/${id}/text`, asked, "text_sources", options);
+  }
+
+  /** What each layer and head looked at for a selection: `asked` is { words or finding, image }. */
+  heads(id, asked, options) {
+    return this.ask(`/reports/${id}/heads`, asked, "heads", options);
+  }
+
   ask(path, question, last, { signal, onProgress }) {
     const headers = { "Content-Type": "application/json" };
     return this.streamed(path, { body: JSON.stringify(question), headers, signal }, last, { progress: onProgress });

@@ -1,20 +1,23 @@
 // The film as the model saw it: at its resolution and in its grays, in the film's place.
 
-import { byId, decodedImage } from "./dom.js";
+import { byId, typing } from "./dom.js";
+import { decoded } from "./viewer.js";
 
 export class ModelView {
-  constructor(api, onProblem) {
+  constructor(api, viewer, onProblem) {
     this.api = api;
+    this.viewer = viewer;
     this.onProblem = onProblem;
     this.stage = byId("stage");
-    this.image = byId("model-film");
+    this.pictures = []; // by image
+    this.shown = false;
     this.caption = byId("model-caption");
     this.button = byId("model-view");
     this.id = null; // of the report whose film can be shown
     this.fetching = null; // the AbortController of the picture that is on its way
     this.button.addEventListener("click", () => this.toggle());
     document.addEventListener("keydown", (event) => {
-      if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("textarea, input, select")) return;
+      if (typing(event)) return;
       if (event.key === "m") this.toggle();
       else if (event.key === "o") this.leave(); // the map is asked for
     });
@@ -34,32 +37,36 @@ export class ModelView {
     this.id = null;
     this.button.hidden = true;
     this.leave();
-    if (this.image.src.startsWith("blob:")) URL.revokeObjectURL(this.image.src);
-    this.image.removeAttribute("src");
+    for (const picture of this.pictures) picture?.close();
+    this.pictures = [];
   }
 
   /** Back to the film. */
   leave() {
     this.fetching?.abort();
     this.fetching = null;
-    this.show(false);
+    if (this.shown) this.show(null);
   }
 
-  show(on) {
-    this.image.hidden = this.caption.hidden = !on;
-    this.stage.classList.toggle("mi-as-model", on);
-    this.button.setAttribute("aria-pressed", String(on));
+  show(picture) {
+    this.shown = picture !== null;
+    this.viewer.showInstead(picture);
+    this.caption.hidden = !this.shown;
+    if (picture) this.caption.textContent = `as the model saw it, ${picture.width} × ${picture.height}`;
+    this.stage.classList.toggle("mi-as-model", this.shown);
+    this.button.setAttribute("aria-pressed", String(this.shown));
   }
 
   async toggle() {
     if (this.id === null || !this.stage.checkVisibility()) return;
-    if (!this.image.hidden || this.fetching !== null) {
+    if (this.shown || this.fetching !== null) {
       this.leave();
       return;
     }
+    const { image } = this.viewer;
     try {
-      if (!this.image.src) await this.fetch();
-      this.show(true);
+      this.pictures[image] ??= await this.fetch(image);
+      this.show(this.pictures[image]);
     } catch (error) {
       if (error.name === "AbortError") return; // another film, or the key again
       this.fetching = null;
@@ -67,15 +74,15 @@ export class ModelView {
     }
   }
 
-  async fetch() {
+  async fetch(image) {
     const fetching = new AbortController();
     this.fetching = fetching;
-    const decoded = await decodedImage(await this.api.blob(`/reports/${this.id}/film.png?view=model`, fetching.signal));
-    if (decoded === null) throw new Error("What the server sent as the model's view is not a picture.");
-    if (fetching.signal.aborted) URL.revokeObjectURL(decoded.url);
+    const query = new URLSearchParams({ view: "model", ...(image ? { image } : {}) });
+    const picture = await decoded(await this.api.blob(`/reports/${this.id}/film.png?${query}`, fetching.signal));
+    if (picture === null) throw new Error("What the server sent as the model's view is not a picture.");
+    if (fetching.signal.aborted) picture.close();
     fetching.signal.throwIfAborted();
     this.fetching = null;
-    this.image.src = decoded.url;
-    this.caption.textContent = `as the model saw it, ${decoded.width} × ${decoded.height}`;
+    return picture;
   }
 }

@@ -2,7 +2,7 @@
 // stood there, and how much of the attention was on the film.
 
 import { byId, make, percent, slicer } from "./dom.js";
-import { statementOf } from "./findings.js";
+import { entries, statementOf } from "./findings.js";
 import { selectedWords } from "./report.js";
 import { isThought, unmarked } from "./thinking.js";
 import { RARE } from "./unlikely.js";
@@ -48,20 +48,18 @@ export class Details {
 
   hint(text) {
     this.clear();
-    this.host.hidden = false;
     this.head.replaceChildren(make("p", { class: "mi-hint" }, text));
   }
 
   clear() {
-    this.host.hidden = true;
     this.judging.hidden = true;
     this.head.replaceChildren();
     this.rest.replaceChildren();
   }
 
   invite() {
-    this.hint("Choose a word or a finding to see its map on the film. Shift extends to a phrase; "
-      + "arrow keys move, Enter chooses, Escape clears.");
+    this.hint("Choose a word or a finding to see its map on the film. Drag over words for a phrase, "
+      + "double-click for a sentence; with the keyboard, arrow keys go from word to word.");
   }
 
   /** Show a selection of a report; `notes` are the method's. */
@@ -83,9 +81,12 @@ export class Details {
     const told = selection.kind === "finding" ? statementOf(report, selection.index) : null;
     const title = told ? told.title : `“${quoted}”`;
     const section = (told ?? first).section ?? (isThought(report, first) ? "what the model thought" : null);
-    const more = [section ? `in ${section}` : "", told?.hedge].filter(Boolean).join(", ");
+    const entry = told && entries(report).find((one) => one.told.some((other) => other.findings[0] === told.findings[0]));
+    const again = entry ? entry.told.filter((other) => other.findings[0] !== told.findings[0]).map((other) => other.section).filter(Boolean) : [];
+    const more = [section ? `in ${section}` : "", again.length ? `said again in ${again.join(" and ")}` : "", told?.hedge]
+      .filter(Boolean).join(", ");
 
-    this.host.hidden = this.judging.hidden = false;
+    this.judging.hidden = false;
     this.head.replaceChildren(
       make("h2", { id: "medinterp-word" }, title,
         more ? make("span", { class: "mi-quiet" }, ` ${more}`) : null),

@@ -1,15 +1,11 @@
 // "Is this map true?": the model is asked again with parts of the film replaced. The judgement of a selection by a
 // method is remembered for as long as the report is on the page, and vanishes with it.
 
+import { wordsOf } from "./asked.js";
 import { byId, make } from "./dom.js";
 import { Question } from "./question.js";
 import { selectedWords } from "./report.js";
 import { judgement } from "./verdict.js";
-
-/** The request's own words for a selection. */
-function asked(selection) {
-  return selection.kind === "finding" ? { finding: selection.index } : { words: `${selection.first}-${selection.last}` };
-}
 
 export class Judging {
   constructor(api, onProblem) {
@@ -32,7 +28,7 @@ export class Judging {
 
   /** Show what is known of a selection by a method; another one ends the judgement that is being asked for. */
   show(explanation, selection, method) {
-    const key = JSON.stringify([asked(selection), method.name, method.options]);
+    const key = JSON.stringify([wordsOf(selection), method.name, method.options]);
     if (key !== this.key || explanation !== this.explanation) {
       this.question.abandon();
       this.explanation = explanation;
@@ -71,7 +67,7 @@ export class Judging {
   async judge() {
     const { explanation, key, selection, method } = this;
     const asking = this.question.ask({ what: "Judging this map", unit: "altered films" }, (options) =>
-      this.api.judge(explanation.id, { ...asked(selection), method: method.name }, options));
+      this.api.judge(explanation.id, { ...wordsOf(selection), method: method.name }, options));
     this.render();
     this.question.stop.focus(); // the button that had it is gone
     try {

@@ -60,6 +60,31 @@ export function statements({ findings, text }) {
     .sort((one, other) => STATUSES.indexOf(one.status) - STATUSES.indexOf(other.status));
 }
 
+/** Whether two statements say the same: the same name and status, and no place or change that the other contradicts. */
+function echo(one, other) {
+  if (one.status !== other.status || one.section === other.section) return false;
+  if (one.findings.length > 1 || other.findings.length > 1) return one.title === other.title;
+  const [{ name, side, zones, change }, also] = [one.findings[0], other.findings[0]];
+  const within = zones.every((zone) => also.zones.includes(zone)) || also.zones.every((zone) => zones.includes(zone));
+  return name === also.name && (side === also.side || side === null || also.side === null) && within
+    && (change === also.change || change === null || also.change === null);
+}
+
+/**
+ * [{ title, status, told: [statement] }]: what is said again elsewhere (in the impression) is one entry, under the title
+ * that tells most.
+ */
+export function entries(report) {
+  const found = [];
+  for (const one of statements(report)) {
+    const same = found.find(({ told }) => told.every((other) => echo(one, other)));
+    if (same) same.told.push(one);
+    else found.push({ status: one.status, told: [one] });
+  }
+  const fullest = (told) => told.reduce((best, { title }) => (title.length > best.length ? title : best), "");
+  return found.map(({ status, told }) => ({ status, told, title: fullest(told) }));
+}
+
 /** The statement that finding `index` belongs to. */
 export function statementOf(report, index) {
   return statements(report).find(({ findings }) => findings.some((finding) => finding.index === index));
@@ -105,23 +130,31 @@ export class Findings {
 
   show(report) {
     this.clear();
-    const told = statements(report);
-    const titles = told.map(({ title }) => title);
-    const twin = (title) => titles.indexOf(title) !== titles.lastIndexOf(title); // the impression repeats what was written before
-    this.host.append(...told.map((one) =>
-      this.chip(one, twin(one.title) && one.section ? `${one.title} (${one.section})` : one.title)));
-    this.host.hidden = told.length === 0;
+    this.host.append(...entries(report).map((entry) => this.chip(entry)));
+    this.host.hidden = this.host.childElementCount === 0;
     this.showMentions(report.mentions);
   }
 
-  chip({ findings, status, section, hedge }, title) {
-    const indices = findings.map(({ index }) => index);
-    const chip = this.button(title, {
-      class: `mi-chip mi-${status}`,
-      "data-finding-index": indices[0],
-      title: [hedge, section ? `In ${section}` : ""].filter(Boolean).join("\n") || false,
-    }, { kind: "finding", index: indices[0] });
-    this.marks.push([chip, (selection) => selection?.kind === "finding" && indices.includes(selection.index)]);
+  /** A chip for an entry: a click chooses where it is said first, the next one where it is said again. */
+  chip({ told, status, title }) {
+    const chosen = (selection) => (selection?.kind === "finding"
+      ? told.findIndex(({ findings }) => findings.some(({ index }) => index === selection.index)) : -1);
+    const sections = told.map(({ section }) => section).filter(Boolean);
+    const hedges = told.map(({ hedge }) => hedge).filter(Boolean);
+    const chip = make("button", {
+      type: "button", class: `mi-chip mi-${status}`, "aria-pressed": "false",
+      "data-finding-index": told[0].findings[0].index,
+      title: [...new Set([...hedges, sections.length ? `In ${new Intl.ListFormat("en").format(sections)}` : ""])].filter(Boolean).join("\n") || false,
+    }, title, told.length > 1 ? make("span", { class: "mi-times", "aria-label": `, said ${told.length} times` }, `×${told.length}`) : null);
+    let now = null;
+    chip.addEventListener("click", () => {
+      const next = (chosen(now) + 1) % told.length;
+      this.onSelect({ kind: "finding", index: told[next].findings[0].index });
+    });
+    this.marks.push([chip, (selection) => {
+      now = selection;
+      return chosen(selection) >= 0;
+    }]);
     return chip;
   }
 

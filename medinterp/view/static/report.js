@@ -1,14 +1,14 @@
 // The report: sections and clickable words. A selection is
 //   { kind: "words", first, last } (word indices, inclusive) or { kind: "finding", index }.
 
-import { byId, make, percent, slicer } from "./dom.js";
+import { byId, make, percent, slicer, typing } from "./dom.js";
 import { Findings, markWords } from "./findings.js";
 import { showReading, underlined } from "./sentences.js";
 import { folded, outside, parted } from "./thinking.js";
 import { showUnlikely, unlikelihood, wavy } from "./unlikely.js";
 import { sourceOf } from "./written.js";
 
-const STRONGEST = 0.34; // opacity of the tint at the report's largest image mass
+const STRONGEST = 0.36; // opacity of the tint of strength 1
 
 /** The word indices that a selection speaks of. */
 export function selectedWords(selection, report) {
@@ -19,16 +19,33 @@ export function selectedWords(selection, report) {
   return indices;
 }
 
+/** A selection of the words whose span lies in [start, end), or null. */
+function wordsBetween({ words }, start, end) {
+  const inside = words.filter((word) => word.token_indices.length && word.start >= start && word.start < end);
+  return inside.length ? { kind: "words", first: inside[0].index, last: inside[inside.length - 1].index } : null;
+}
+
 export class ReportView {
   /** onSelect(selection or null) is called when the reader chooses. */
   constructor(onSelect) {
     this.onSelect = onSelect;
     this.host = byId("report");
+    this.column = byId("column");
+    this.search = byId("search");
     this.findings = new Findings(onSelect);
     this.clear();
     this.host.addEventListener("click", (event) => this.clicked(event));
+    this.host.addEventListener("dblclick", (event) => this.doubled(event));
+    this.host.addEventListener("pointerdown", (event) => this.pressed(event));
     this.host.addEventListener("keydown", (event) => this.keyed(event));
-    new ResizeObserver(() => this.keepInSight()).observe(this.host);
+    this.search.addEventListener("input", () => this.seek(0));
+    this.search.addEventListener("keydown", (event) => this.searchKeyed(event));
+    document.addEventListener("keydown", (event) => {
+      if (event.key !== "/" || typing(event) || this.report === null) return;
+      this.search.focus();
+      this.search.select();
+      event.preventDefault();
+    });
   }
 
   clear() {
@@ -38,7 +55,10 @@ export class ReportView {
     this.host.replaceChildren(make("p", { class: "mi-hint" }, "The report appears here, word by word."));
     this.host.classList.remove("mi-streaming");
     this.findings.clear();
-    for (const name of ["legend", "given-note", "sentences", "unlikely", "cut"]) byId(name).hidden = true;
+    this.hits = [];
+    this.search.value = "";
+    this.search.hidden = true;
+    for (const name of ["legend", "given-note", "sentences", "unlikely", "cut", "made"]) byId(name).hidden = true;
   }
 
   /**
@@ -53,12 +73,12 @@ export class ReportView {
     this.host.replaceChildren(raw);
     this.host.classList.toggle("mi-streaming", !given);
     return (delta) => {
-      const atEnd = this.host.scrollHeight - this.host.scrollTop - this.host.clientHeight < 40;
+      const atEnd = this.column.scrollHeight - this.column.scrollTop - this.column.clientHeight < 40;
       whole += delta;
       const parts = parted(whole);
       raw.replaceChildren(...parts.filter(({ text }) => text).map(({ text, thought }) =>
         (thought ? make("span", { class: "mi-thought" }, text) : text)), raw.lastChild);
-      if (atEnd) this.host.scrollTop = this.host.scrollHeight;
+      if (atEnd) this.column.scrollTop = this.column.scrollHeight;
       return parts.at(-1);
     };
   }
@@ -79,21 +99,19 @@ export class ReportView {
     this.clear();
     this.noteSource(provenance);
     this.report = report;
-    const largest = Math.max(0, ...report.words.map((word) => word.image_mass));
-    this.words = report.words.map((word) => this.wordNode(word, largest));
+    this.words = report.words.map((word) => this.wordNode(word));
     markWords(report, this.words);
     this.host.replaceChildren(...this.blocks());
     this.host.querySelector("details")?.addEventListener("toggle", () => this.enterAtStart());
     this.enterAtStart();
     this.findings.show(report);
-    this.showLegend(largest);
+    this.search.hidden = this.words.length === 0;
     showReading(report.sentences);
     showUnlikely(report);
   }
 
-  wordNode(word, largest) {
-    const strength = largest > 0 ? word.image_mass / largest : 0;
-    const node = make("span", {
+  wordNode(word) {
+    return make("span", {
       class: "medinterp-word",
       role: "button",
       tabindex: "-1",
@@ -101,8 +119,13 @@ export class ReportView {
       "data-word-index": word.index,
       title: [unlikelihood(word), `${percent(word.image_mass)} of the attention was on the film`].filter(Boolean).join("\n"),
     }, wavy(word));
-    node.style.setProperty("--mi-tint", (strength * STRONGEST).toFixed(3));
-    return node;
+  }
+
+  /** Tint the words: a strength of 0 to 1 for each, none for none. */
+  tint(strengths) {
+    for (const [index, node] of this.words.entries()) {
+      node.style.setProperty("--mi-tint", (STRONGEST * (strengths[index] ?? 0)).toFixed(3));
+    }
   }
 
   /** The thoughts, then sections with their headings; what stands outside a section keeps its place. */
@@ -164,14 +187,13 @@ export class ReportView {
     return nodes;
   }
 
-  showLegend(largest) {
-    const legend = byId("legend");
-    legend.replaceChildren(
-      "Tint: attention on the film, 0 ",
-      make("span", { class: "mi-ramp", "aria-hidden": "true" }),
-      ` ${percent(largest)}`,
-    );
-    legend.hidden = this.words.length === 0;
+  /** The whole section as one selection; nothing where no token wrote any of it. */
+  sectionButton({ name, start, end }) {
+    const selection = wordsBetween(this.report, start, end);
+    if (selection === null) return null;
+    const button = make("button", { type: "button", class: "mi-link mi-whole", "aria-label": `Select the section ${name}` }, "section");
+    button.addEventListener("click", () => this.onSelect(selection));
+    return button;
   }
 
   /** Mark what is selected. */
@@ -186,14 +208,14 @@ export class ReportView {
     this.keepInSight();
   }
 
-  /** The chosen word is in sight, though a chip may be far from it, and what is said of it takes room from the report. */
+  /** The chosen word is in sight, though a chip may be far from it. */
   keepInSight() {
     const chosen = this.words.find((node) => node.getAttribute("aria-pressed") === "true" && node.checkVisibility());
     if (!chosen) return;
     const word = chosen.getBoundingClientRect();
-    const host = this.host.getBoundingClientRect();
-    if (word.bottom > host.bottom) this.host.scrollTop += word.bottom - host.bottom + word.height;
-    else if (word.top < host.top) this.host.scrollTop -= host.top - word.top + word.height;
+    const host = this.column.getBoundingClientRect();
+    if (word.bottom > host.bottom) this.column.scrollTop += word.bottom - host.bottom + 2 * word.height;
+    else if (word.top < host.top) this.column.scrollTop -= host.top - word.top + 2 * word.height;
   }
 
   /** Choose a word, or with `extend` everything from the anchor to it. */
@@ -222,31 +244,120 @@ export class ReportView {
 
   clicked(event) {
     const node = event.target.closest(".medinterp-word");
-    if (!node) return;
+    if (!node || event.detail > 1) return;
     const index = Number(node.dataset.wordIndex);
     if (event.shiftKey) getSelection().removeAllRanges(); // the browser's own text selection
     this.focus(index);
     this.choose(index, event.shiftKey);
   }
 
+  /** A double click chooses the sentence; in a heading the section. */
+  doubled(event) {
+    const node = event.target.closest(".medinterp-word");
+    if (!node) return;
+    getSelection().removeAllRanges();
+    const section = node.closest("h3")?.querySelector(".mi-whole");
+    if (section) section.click();
+    else this.onSelect(this.sentenceAt(Number(node.dataset.wordIndex)));
+  }
+
+  /** Dragging from word to word chooses a phrase. */
+  pressed(event) {
+    const node = event.target.closest(".medinterp-word");
+    if (!node || event.button !== 0 || event.shiftKey || event.pointerType !== "mouse") return;
+    const from = Number(node.dataset.wordIndex);
+    let at = from;
+    const ended = new AbortController();
+    const follow = ({ target }) => {
+      const over = target.closest?.(".medinterp-word");
+      if (!over || Number(over.dataset.wordIndex) === at) return;
+      at = Number(over.dataset.wordIndex);
+      getSelection().removeAllRanges();
+      this.anchor = from;
+      this.choose(at, true);
+    };
+    const release = () => {
+      ended.abort();
+      if (at === from) return;
+      getSelection().removeAllRanges();
+      this.focus(at);
+    };
+    this.host.addEventListener("pointerover", follow, { signal: ended.signal });
+    for (const name of ["pointerup", "pointercancel"]) document.addEventListener(name, release, { signal: ended.signal });
+  }
+
+  /** The sentence that a word stands in, or the word where it stands in none. */
+  sentenceAt(index) {
+    const word = this.report.words[index];
+    const sentence = this.report.sentences.find(({ start, end }) => word.start >= start && word.start < end);
+    return (sentence && wordsBetween(this.report, sentence.start, sentence.end)) ?? { kind: "words", first: index, last: index };
+  }
+
+  /** Choose the sentence before (-1) or behind (1) that of a word, and go there. */
+  stepSentence(index, step) {
+    const here = this.sentenceAt(index);
+    let at = step > 0 ? here.last + 1 : here.first - 1;
+    at = this.seen(at, step);
+    if (at === null) return;
+    const there = this.sentenceAt(at);
+    this.focus(there.first);
+    this.onSelect(there);
+  }
+
   keyed(event) {
     const node = event.target.closest(".medinterp-word");
     if (!node || event.ctrlKey || event.metaKey || event.altKey) return;
     const index = Number(node.dataset.wordIndex);
+    const sentence = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (event.key === "Enter" || event.key === " ") {
       this.choose(index, event.shiftKey);
     } else if (event.key === "Escape") {
       this.onSelect(null);
+    } else if (event.shiftKey && sentence) {
+      this.stepSentence(index, sentence);
+    } else if (event.key === "]" || event.key === "[") {
+      const target = this.seen(index + (event.key === "]" ? 1 : -1), event.key === "]" ? 1 : -1);
+      if (target === null) return;
+      if (this.anchor === null) this.anchor = index;
+      this.focus(target);
+      this.choose(target, true);
     } else {
       const target = this.neighbour(index, event.key);
       if (target === null) return;
       this.focus(target);
-      if (event.shiftKey) {
-        if (this.anchor === null) this.anchor = index;
-        this.choose(target, true);
-      }
+      this.choose(target, false);
     }
     event.preventDefault();
+  }
+
+  /** Mark the words that hold what is sought, and go to the first from `from` on. */
+  seek(from) {
+    const sought = this.search.value.trim().toLowerCase();
+    const parts = sought.split(/\s+/);
+    this.hits = sought === "" ? [] : this.report.words.filter((word) =>
+      parts.every((part, at) => this.report.words[word.index + at]?.text.toLowerCase().includes(part)))
+      .map(({ index }) => index);
+    const marked = new Set(this.hits.flatMap((index) => parts.map((_, at) => index + at)));
+    for (const [index, node] of this.words.entries()) node.classList.toggle("mi-hit", marked.has(index));
+    this.search.classList.toggle("mi-none", sought !== "" && this.hits.length === 0);
+    const hit = this.hits.find((index) => index >= from) ?? this.hits[0];
+    if (hit !== undefined) this.words[hit].scrollIntoView({ block: "nearest" });
+    return hit === undefined ? null : { kind: "words", first: hit, last: hit + parts.length - 1 };
+  }
+
+  searchKeyed(event) {
+    if (event.key === "Enter") {
+      const found = this.seek(this.found === undefined ? 0 : this.found + 1);
+      this.found = found?.first;
+      if (found !== null) this.onSelect(found);
+      event.preventDefault();
+    } else if (event.key === "Escape") {
+      this.search.value = "";
+      this.found = undefined;
+      this.seek(0);
+      const word = this.words.find((node) => node.tabIndex === 0);
+      if (word) word.focus();
+    } else this.found = undefined;
   }
 
   /** The word that a key leads to: the next, the previous, the one above or below, first, last; none that is folded away. */

@@ -1,12 +1,16 @@
-// The two views of the middle column, the map on the film and the comparison: one is shown, arrow keys change it.
+// Views of which one is shown: a click changes it, and arrow keys do.
 
 import { byId } from "./dom.js";
 
 export class Tabs {
-  /** names: of the tabs #medinterp-tab-NAME, in order; each shows the element that it controls. The first is shown. */
-  constructor(root, names) {
+  /**
+   * names: of the tabs #medinterp-tab-NAME, in order; each shows the element that it controls. The first is shown.
+   * root: carries data-tab; onShow(name) when another is shown.
+   */
+  constructor(root, names, onShow = () => {}) {
     this.root = root;
     this.names = names;
+    this.onShow = onShow;
     for (const [at, name] of names.entries()) {
       const tab = byId(`tab-${name}`);
       tab.addEventListener("click", () => this.show(name));
@@ -21,6 +25,10 @@ export class Tabs {
     this.show(names[0]);
   }
 
+  get shown() {
+    return this.root.dataset.tab;
+  }
+
   show(shown) {
     this.root.dataset.tab = shown;
     for (const name of this.names) {
@@ -29,5 +37,6 @@ export class Tabs {
       tab.tabIndex = name === shown ? 0 : -1;
       document.getElementById(tab.getAttribute("aria-controls")).hidden = name !== shown;
     }
+    this.onShow(shown);
   }
 }

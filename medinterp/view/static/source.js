@@ -26,6 +26,12 @@ export class Source {
       if (this.input.files.length) this.take(this.input.files[0]);
       this.input.value = ""; // the same file can be chosen again
     });
+    this.prior = null; // the file of an earlier film
+    byId("prior").addEventListener("change", () => this.takePrior(byId("prior").files[0] ?? null));
+    byId("prior-clear").addEventListener("click", () => {
+      this.takePrior(null);
+      byId("prior").focus();
+    });
     const [drop, box] = [byId("drop"), byId("given")];
     const light = (over) => {
       for (const node of [drop, box]) node.classList.toggle("mi-over", node === over);
@@ -67,6 +73,15 @@ export class Source {
     if (this.onChoose({ blob: file, name: file.name })) this.chosen(title, null);
   }
 
+  /** An earlier film of the same patient, or none. */
+  takePrior(file) {
+    this.prior = file;
+    byId("prior").value = "";
+    byId("prior-name").textContent = file === null ? "" : `${file.name} (${readableSize(file.size)})`;
+    byId("prior-label").textContent = file === null ? "Add a prior film" : "Prior film:";
+    byId("prior-clear").hidden = file === null;
+  }
+
   chosen(title, example) {
     byId("chosen").textContent = title;
     for (const button of byId("examples").children) {
@@ -74,7 +89,7 @@ export class Source {
     }
   }
 
-  /** Show the example films: [{ name, caption, url }]. */
+  /** Show the example films: [{ name, caption, url, thumbnail }]. */
   showExamples(examples) {
     const caption = byId("example-caption");
     const buttons = examples.map((film, index) => {
@@ -84,7 +99,7 @@ export class Source {
         id: `medinterp-example-${index}`,
         "aria-pressed": "false",
         "aria-label": `Example ${index + 1}: ${film.caption}`,
-      }, make("img", { src: film.url, alt: "", draggable: "false", loading: "lazy" }));
+      }, make("img", { src: film.thumbnail, alt: "", draggable: "false" }));
       const explain = () => { caption.textContent = film.caption; };
       button.addEventListener("mouseenter", explain);
       button.addEventListener("focus", explain);

@@ -1,0 +1,704 @@
+// medinterp's page: a film goes in, a report comes out, a click on a word draws its map.
+//
+// Ids that stay (tests and other tools hold on to them):
+//   #medinterp-banner    the banner           #medinterp-file, -prior    input type=file
+//   #medinterp-status    what is going on     #medinterp-example-0 .. -7  the example films
+//   #medinterp-error     a problem, if any    #medinterp-prompt    the prompt
+//   #medinterp-ask       film and prompt, which fold away once a report is there; #medinterp-ask-toggle
+//   #medinterp-given     details: the box for a report that somebody else wrote; -text, -count, -clear in it
+//   #medinterp-given-note  that the report was given, or an engine wrote it; #medinterp-unlikely  what a wavy line means, where there is one
+//   #medinterp-read      "Read film"          #medinterp-stop      "Stop"
+//   #medinterp-force     "Read it all the same", in #medinterp-error when a report was withheld
+//   #medinterp-warnings  the film's warnings above the report: li[data-code]; #medinterp-film-warning  the first, on the viewer
+//   #medinterp-window    by which window a DICOM is shown, in #medinterp-windows
+//   #medinterp-model-view  shows the film as the model saw it; #medinterp-model-caption
+//   #medinterp-tool-move, -window, -region, -paint  what dragging does; #medinterp-level, -width, -invert, -preset
+//   #medinterp-report    the report; in it .medinterp-word[data-word-index="n"]
+//   #medinterp-thinking  details in it: what the model thought before it answered, with words of the same kind
+//   #medinterp-findings  findings; in it [data-finding-index="k"], of what is said twice that of the first
+//   #medinterp-mentions  what is only named; in it [data-mention-index="k"]
+//   #medinterp-sentences what dots under a sentence mean, with counts, where there are any
+//   #medinterp-search, #medinterp-tint, #medinterp-legend   above the report
+//   #medinterp-notes     what was done to the file, where the film is small
+//   #medinterp-film      the film (canvas; data-width, data-height: its own size)
+//   #medinterp-overlay   the map (canvas; data-drawn counts how often it was painted); #medinterp-subject, -drawn-method
+//   #medinterp-second    the view beside it: -film, -overlay, -what; #medinterp-beside, #medinterp-pin, #medinterp-difference
+//   #medinterp-method    the methods          #medinterp-setting   "Detail" of one, in #medinterp-settings
+//   #medinterp-quantity-relevancy, -disagreement   what of a consensus is seen, in #medinterp-quantity
+//   #medinterp-measuring, -text, -bar, -stop  one being computed
+//   #medinterp-judge     "Is this map true?"  #medinterp-judging, -text, -bar, -stop    being judged
+//   #medinterp-verdict   [data-verdict]; its numbers in #medinterp-judgement, -reliance, -curves, -scores
+//   #medinterp-drawer    [data-tab]: #medinterp-details (the selected word), -text, -heads, -region
+//   #medinterp-tab-map, #medinterp-tab-compare  the views of the film's column: [data-tab] on #medinterp
+//   #medinterp-compared-question, -report, #medinterp-question, -paraphrases  what is compared, in #medinterp-compare
+//   #medinterp-compare-films, -maps, -run, -hint    on which films, whose maps; "Compare"
+//   #medinterp-comparing, -text, -bar, -stop        being compared
+//   #medinterp-compared  [data-verdict]; #medinterp-variants, #medinterp-comparison-key in #medinterp-comparison
+//   #medinterp-opacity, -threshold, -colormap, -contours, -sinks, -show; #medinterp-scale-report, -scale-map
+//   #medinterp-export, #medinterp-save  downloads; #medinterp-forget  DELETE; #medinterp-link  the view as an address
+// #medinterp carries data-state: "empty", "chosen", "reading" or "read"; data-standalone where it is a file of its own.
+
+import { Api, Problem } from "./api.js";
+import { Beside } from "./beside.js";
+import { Comparing } from "./comparing.js";
+import { Details } from "./details.js";
+import { byId, make, slicer } from "./dom.js";
+import { showWarnings } from "./doubts.js";
+import { Drawer } from "./drawer.js";
+import { FileApi, fileData } from "./file.js";
+import { statementOf } from "./findings.js";
+import { Given } from "./given.js";
+import { Heads } from "./heads.js";
+import { Judging } from "./judging.js";
+import { startKeys } from "./keys.js";
+import { read as readLink, written as writtenLink } from "./link.js";
+import { showMade } from "./made.js";
+import { Methods } from "./methods.js";
+import { ModelView } from "./modelview.js";
+import { Packs } from "./packs.js";
+import { clearProblem, showProblem } from "./problem.js";
+import { Region } from "./region.js";
+import { ReportView, selectedWords } from "./report.js";
+import { Saving } from "./saving.js";
+import { API_ROOT } from "./settings.js";
+import { Source } from "./source.js";
+import { TextSources } from "./sources.js";
+import { Tabs } from "./tabs.js";
+import { startTheme } from "./theme.js";
+import { unmarked } from "./thinking.js";
+import { Tint } from "./tint.js";
+import { Tools } from "./tools.js";
+import { summary } from "./unlikely.js";
+import { Viewer, decoded } from "./viewer.js";
+import { Windows } from "./windows.js";
+
+const RETRY = 2000; // ms between two questions whether the model is ready
+const SETTLED = 800; // ms after which another selection is a step of its own for "back"
+
+class Page {
+  constructor(root) {
+    this.root = root;
+    this.data = fileData();
+    this.api = this.data === null ? new Api(API_ROOT) : new FileApi(this.data);
+    this.film = null;
+    this.window = null; // the one that this film was read by on request
+    this.explanation = null;
+    this.packs = null; // of the report
+    this.selection = null;
+    this.loading = null; // stands for the maps that were asked for last
+    this.limits = null;
+    this.ready = false; // the model and the methods are known
+    this.defaultPrompt = "";
+    this.reading = null; // the AbortController of the report being written
+    this.stepped = -Infinity; // when the last step for "back" was made
+
+    const problem = (error) => showProblem(error);
+    this.given = new Given(problem);
+    this.source = new Source((film) => this.choose(film), (file) => this.given.take(file), problem);
+    this.viewer = new Viewer(() => this.lookChanged());
+    this.modelView = new ModelView(this.api, this.viewer, problem);
+    this.region = new Region(this.viewer, { onRegion: () => this.regionChanged(), onWord: (index) => this.goTo(index) });
+    this.tools = new Tools(this.viewer, this.region);
+    this.windows = new Windows((window) => this.read({ window }));
+    this.report = new ReportView((selection) => this.select(selection));
+    this.judging = new Judging(this.api, problem);
+    this.details = new Details(this.judging.node);
+    this.comparing = new Comparing(this.api, problem);
+    this.beside = new Beside(this.viewer, (method, image) => this.packFor(method, image), problem);
+    this.tint = new Tint(this.report, () => this.reliance());
+    this.sources = new TextSources(this.api, { onTint: (tint) => this.sourcesTinted(tint), onWord: (index) => this.goTo(index), onProblem: problem });
+    this.heads = new Heads(this.api, { onMap: (map) => this.viewer.lend(map), onProblem: problem });
+    this.drawer = new Drawer((tab) => this.showTab(tab));
+    this.tabs = new Tabs(root, ["map", "compare"]);
+    this.methods = new Methods(this.api, {
+      onShow: (method) => this.showMethod(method),
+      onStatus: (text) => this.status(text),
+      onProblem: problem,
+    });
+    this.saving = new Saving(this.api, this.viewer, () => ({
+      id: this.explanation?.id, selection: this.selection, method: this.methods.shown?.name }), problem);
+
+    byId("read").addEventListener("click", () => this.read());
+    byId("stop").addEventListener("click", () => this.reading?.abort());
+    byId("forget").addEventListener("click", () => this.forget());
+    byId("link").addEventListener("click", () => this.copyLink());
+    byId("ask-toggle").addEventListener("click", () => this.openAsk(byId("ask").hidden));
+    for (const image of [0, 1]) byId(`image-${image}`).addEventListener("click", () => this.showImage(image));
+    byId("prompt").addEventListener("input", () => this.showPromptState());
+    byId("prompt-reset").addEventListener("click", () => {
+      byId("prompt").value = this.defaultPrompt;
+      this.showPromptState();
+    });
+    this.viewer.zoom.onChange(() => this.remember());
+    addEventListener("popstate", () => this.restore(readLink(location.hash)));
+    startTheme(root);
+    startKeys();
+    this.setState("empty");
+    this.status("");
+  }
+
+  async start() {
+    if (this.data !== null) {
+      await this.standAlone();
+      return;
+    }
+    this.loadExamples().catch((error) => showProblem(error));
+    await this.becomeReady();
+    await this.restore(readLink(location.hash));
+  }
+
+  /** A file holds one report with its films and maps. */
+  async standAlone() {
+    this.root.dataset.standalone = "";
+    byId("tab-compare").hidden = true;
+    const { explanation, methods, films } = this.data;
+    byId("notice").textContent = explanation.provenance.notice || "";
+    byId("model").textContent = explanation.provenance.model_id;
+    this.methods.load(methods);
+    this.ready = true;
+    this.viewer.showFilms(await Promise.all(films.map((film) => this.api.picture(film))), filmsOf(explanation));
+    this.explanation = explanation;
+    this.showReport(false);
+  }
+
+  /** The page may be up before the model is: ask until it answers. */
+  async becomeReady() {
+    while (!this.ready) {
+      try {
+        await Promise.all([this.loadModel(), this.loadMethods()]);
+        this.ready = true;
+        this.status("");
+        this.setState(this.root.dataset.state);
+      } catch (error) {
+        if (!(error instanceof Problem)) throw error;
+        this.status(`Waiting for the model. ${error.title}`);
+        await new Promise((resume) => setTimeout(resume, RETRY));
+      }
+    }
+  }
+
+  async loadModel() {
+    const { models, limits } = await this.api.json("/models");
+    const model = models[0];
+    this.limits = limits;
+    byId("max-tokens").max = limits.max_new_tokens;
+    byId("max-tokens").value = limits.default_max_new_tokens;
+    this.given.useLimit(limits.max_report_characters);
+    byId("prompt").maxLength = byId("question").maxLength = limits.max_prompt_characters;
+    byId("notice").textContent = model.notice || "";
+    byId("model").textContent = model.id;
+    this.defaultPrompt = model.default_prompt;
+    if (!byId("prompt").value) byId("prompt").value = this.defaultPrompt;
+    this.showPromptState();
+  }
+
+  async loadMethods() {
+    const [{ methods }, { perturbations }] = await Promise.all([this.api.json("/methods"), this.api.json("/perturbations")]);
+    this.methods.load(methods);
+    this.comparing.load(methods, perturbations);
+  }
+
+  async loadExamples() {
+    const response = await fetch("examples");
+    if (!response.ok) throw new Error(`The example films cannot be had: the server answered ${response.status}.`);
+    this.source.showExamples((await response.json()).examples);
+  }
+
+  // Maps
+
+  /** Another method's maps are to be seen; a judgement of the former one's is no longer waited for. */
+  showMethod(method) {
+    this.comparing.follow(method);
+    if (this.selection) this.judging.show(this.explanation, this.selection, method);
+    this.loadMaps();
+    this.beside.use(this.explanation, this.computed);
+    this.remember(true);
+  }
+
+  /** The methods that the report has maps of. */
+  get computed() {
+    return this.explanation.methods.map((name) => this.methods.kept(name));
+  }
+
+  async packFor(method, image) {
+    const options = this.explanation.madeWith[method] ?? {};
+    return this.packs.ready(method, options, image) ?? this.packs.fetch(method, image);
+  }
+
+  /** The maps of the shown method on the shown film: at once where they are here. */
+  async loadMaps() {
+    if (this.explanation === null) return;
+    const { shown } = this.methods;
+    const { image } = this.viewer;
+    const loading = {};
+    this.loading = loading;
+    const pack = this.packs.ready(shown.name, shown.options, image);
+    if (pack !== null) {
+      this.usePack(pack, shown);
+      return;
+    }
+    this.viewer.usePack(null, shown);
+    try {
+      const fetched = await this.packs.fetch(shown.name, image);
+      if (this.loading !== loading) return; // another report's, method's or film's maps are wanted by now
+      if (!this.methods.confirm(fetched)) return;
+      this.usePack(fetched, shown);
+    } catch (error) {
+      if (this.loading === loading) showProblem(error);
+    }
+  }
+
+  usePack(pack, method) {
+    this.viewer.usePack(pack, method);
+    this.methods.describeMembers(pack.members, this.viewer.quantity);
+    this.region.changed();
+    this.showSelectionFacts();
+    this.beside.draw();
+  }
+
+  /** Scale, colours, sinks, quantity: drawn already; what is said of them follows. */
+  lookChanged() {
+    if (!this.explanation) return;
+    this.modelView.leave();
+    if (this.viewer.pack) this.methods.describeMembers(this.viewer.pack.members, this.viewer.quantity);
+    this.region.changed();
+    this.showSelectionFacts();
+    this.beside.draw();
+    this.remember();
+  }
+
+  showImage(image) {
+    if (image === this.viewer.image || !this.viewer.films[image]) return;
+    this.modelView.leave();
+    this.viewer.showImage(image);
+    this.region.clear();
+    this.loadMaps();
+    this.beside.use(this.explanation, this.computed);
+    this.showTab(this.drawer.seen);
+    this.remember();
+  }
+
+  // The film and the report
+
+  showPromptState() {
+    byId("prompt-reset").hidden = byId("prompt").value === this.defaultPrompt;
+  }
+
+  setState(state) {
+    this.root.dataset.state = state;
+    byId("read").disabled = !this.ready || this.film === null || state === "reading";
+    byId("stop").hidden = state !== "reading";
+    byId("files").hidden = byId("link").hidden = state !== "read";
+  }
+
+  /** Film and prompt fold away while a report is read, and come back when the reader wants another. */
+  openAsk(open) {
+    byId("ask").hidden = !open;
+    byId("ask-toggle").setAttribute("aria-expanded", String(open));
+    if (open) byId("column").scrollTop = 0;
+  }
+
+  status(text) {
+    if (byId("status").textContent !== text) byId("status").textContent = text; // not to be read out with each word
+  }
+
+  /** Another film: the old report speaks of the old film and must not stand beside the new one. */
+  choose(film) {
+    const limit = this.limits?.max_upload_bytes ?? Infinity;
+    if (film.blob.size > limit) {
+      showProblem(new Problem({
+        title: "This film is too large.",
+        detail: `It has ${(film.blob.size / 2 ** 20).toFixed(1)} MiB; the limit is ${(limit / 2 ** 20).toFixed(0)} MiB.`,
+      }));
+      return false;
+    }
+    this.reading?.abort();
+    this.film = film;
+    this.window = null;
+    this.windows.clear();
+    this.dropReport();
+    clearProblem();
+    this.setState("chosen");
+    this.openAsk(true);
+    const left = this.given.leave();
+    if (this.ready) this.status(left ? "The report that was given went with its film." : "");
+    this.tabs.show("map");
+    this.tools.setWindow({ level: 0.5, width: 1, inverted: false });
+    this.viewer.preview(film.blob, film.name).catch(showProblem);
+    this.remember(true);
+    return true;
+  }
+
+  dropReport() {
+    this.explanation = null;
+    this.selection = null;
+    this.packs = this.loading = null;
+    this.methods.close();
+    this.judging.leave();
+    this.comparing.close();
+    this.tint.close();
+    this.report.clear();
+    this.details.clear();
+    this.sources.open(null, null);
+    this.heads.open(null, null, 0);
+    this.region.open(null);
+    this.drawer.leave();
+    this.viewer.forgetMap();
+    this.modelView.close();
+    this.beside.use(null, []);
+    showWarnings([]);
+  }
+
+  /**
+   * Have a report written, or the given one explained. window: of a DICOM, by default the one that was chosen for this
+   * film; force: though a report would mean nothing.
+   */
+  async read({ window = this.window, force = false } = {}) {
+    const film = this.film;
+    const given = this.given.text;
+    const previous = this.explanation; // of the same film: it comes back if nothing takes its place
+    const reading = new AbortController();
+    this.reading = reading;
+    this.windows.busy(true);
+    this.dropReport();
+    clearProblem();
+    this.setState("reading");
+    this.openAsk(false);
+    this.tabs.show("map");
+    this.status("Reading the film …");
+    if (matchMedia("(max-width: 1080px)").matches) byId("stage").scrollIntoView({ behavior: "smooth" });
+
+    const form = new FormData();
+    form.append("image", film.blob, film.name);
+    if (this.source.prior !== null) form.append("prior", this.source.prior, this.source.prior.name);
+    if (byId("prompt").value.trim()) form.append("prompt", byId("prompt").value);
+    for (const name of this.methods.wanted) form.append("methods", name);
+    if (given === null) form.append("max_new_tokens", byId("max-tokens").value);
+    else form.append("report", given);
+    if (window !== null) form.append("window", window);
+    if (force) form.append("force", "true");
+
+    const write = this.report.stream(given !== null);
+    let pieces = 0;
+    const onText = (text) => {
+      pieces += 1;
+      const part = write(text);
+      if (given !== null) this.status("Explaining the report …");
+      else if (part.thought) this.status("Thinking before the report …");
+      else if (part.text) this.status("Writing the report …");
+    };
+    const onProgress = (progress) => this.status(this.methods.progressText(progress));
+    try {
+      const explanation = await this.api.read(form, { signal: reading.signal, onText, onProgress });
+      await this.showFilms(explanation, reading.signal);
+      reading.signal.throwIfAborted();
+      this.explanation = explanation;
+      this.window = window;
+      this.given.explained = given;
+      this.showReport(true);
+    } catch (error) {
+      this.report.stopStream();
+      if (this.film !== film) return; // another film was chosen meanwhile
+      this.setState("chosen");
+      this.windows.restore();
+      if (previous !== null && pieces === 0) {
+        this.explanation = previous;
+        this.showReport(false);
+      } else this.openAsk(pieces === 0);
+      if (error.name === "AbortError") {
+        this.status(stopped(pieces, given));
+      } else {
+        this.status("");
+        showProblem(error, () => this.read({ window, force: true }), given !== null);
+      }
+    } finally {
+      if (this.reading === reading) {
+        this.reading = null;
+        this.windows.busy(false);
+      }
+    }
+  }
+
+  /** The films of a report as they were read. */
+  async showFilms({ id, ...explanation }, signal) {
+    const films = filmsOf(explanation);
+    const pictures = await Promise.all(films.map(async (_, image) => {
+      const picture = await decoded(await this.api.blob(`/reports/${id}/film.png${image ? `?image=${image}` : ""}`, signal));
+      if (picture === null) throw new Error("The film that the server sent is not a picture.");
+      return picture;
+    }));
+    this.viewer.showFilms(pictures, films);
+  }
+
+  /** `asking`: a chosen method that was not computed with it is asked of the model now. */
+  showReport(asking) {
+    const { id, film, prior, report, provenance } = this.explanation;
+    const { given } = provenance;
+    const warnings = [...film.warnings, ...(prior ? prior.warnings.map((one) => ({ ...one, text: `Prior film: ${one.text}` })) : [])];
+    this.packs = new Packs(this.api, this.explanation);
+    this.report.show(report, provenance);
+    this.tint.open(report.words);
+    this.region.open(report);
+    showWarnings(warnings, given);
+    if (this.film !== null) this.windows.show(film);
+    if (this.data === null) this.modelView.open(id);
+    this.setState("read");
+    this.openAsk(false);
+    this.status(`${summary(report, given)}${warnings.length ? " Mind the warnings about the film." : ""}`);
+    this.details.invite();
+    const until = new Date(this.explanation.expires_at);
+    byId("kept").textContent = `Kept until ${until.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}.`;
+    byId("cut").hidden = report.complete;
+    byId("cut").textContent = report.complete ? ""
+      : `Cut off after ${report.tokens.length} tokens. Allow a longer report and read again.`;
+    showMade(this.explanation);
+    this.comparing.open(this.explanation);
+    this.saving.check();
+    this.methods.open(this.explanation, asking);
+  }
+
+  // What is selected
+
+  /** The tokens that wrote the selection. */
+  get tokens() {
+    const { report } = this.explanation;
+    return selectedWords(this.selection, report).flatMap((index) => report.words[index].token_indices);
+  }
+
+  get subject() {
+    const { selection, explanation: { report } } = this;
+    if (selection.kind === "finding") return statementOf(report, selection.index).subject;
+    return unmarked(slicer(report.text)(report.words[selection.first].start, report.words[selection.last].end));
+  }
+
+  select(selection) {
+    if (!this.explanation) return;
+    this.modelView.leave();
+    this.selection = selection;
+    this.viewer.select(selection ? this.tokens : [], selection ? this.subject : "");
+    this.report.mark(selection);
+    if (selection) {
+      this.tabs.show("map");
+      this.showSelectionFacts();
+      this.drawer.offer();
+    } else {
+      this.judging.leave();
+      this.details.invite();
+      this.showTab(this.drawer.seen);
+    }
+    this.beside.draw();
+    this.saving.check();
+    this.remember(true);
+  }
+
+  /** Choose a word that a list names. */
+  goTo(index) {
+    this.report.focus(index);
+    this.select({ kind: "words", first: index, last: index });
+  }
+
+  /** What is said of the selection beside the picture. */
+  showSelectionFacts() {
+    const { selection } = this;
+    if (!selection || !this.explanation) return;
+    this.details.show(selection, this.explanation.report, this.viewer.pack?.notes ?? []);
+    this.judging.show(this.explanation, selection, this.methods.shown);
+    // A map can be true, a disagreement cannot; and a file has nobody to ask.
+    this.judging.node.hidden = this.viewer.quantity === "disagreement" || this.data !== null;
+  }
+
+  /** A view of the drawer is seen (null: none). */
+  showTab(tab) {
+    const selection = this.explanation ? this.selection : null;
+    if (tab !== "heads") this.heads.leave();
+    if (tab === "text") this.sources.open(this.explanation, selection);
+    if (tab === "heads") this.heads.open(this.explanation, selection, this.viewer.image);
+    if (tab === "region") this.region.render();
+    this.lendTint();
+    this.remember();
+  }
+
+  sourcesTinted(tint) {
+    this.textTint = tint;
+    this.lendTint?.();
+  }
+
+  regionChanged() {
+    if (!this.drawer) return; // the page is being made
+    if (!this.region.empty && this.drawer.seen !== "region") this.drawer.open("region");
+    else this.lendTint();
+    this.remember();
+  }
+
+  /** The tint of the drawer's view takes the place of the chosen one while it is seen. */
+  lendTint() {
+    if (!this.explanation || !this.tint) return;
+    const tints = this.drawer.seen === "region" ? this.region.tints : null;
+    if (tints !== null) {
+      const strengths = this.explanation.report.words.map(({ index }) => tints.get(index) ?? 0);
+      this.tint.lend({ title: "Driven by the region", strengths, legend: ["not", "most"] });
+    } else this.tint.lend(this.drawer.seen === "text" ? this.textTint ?? null : null);
+  }
+
+  /** What each word loses without the film, in nats; null when it cannot be had. */
+  async reliance() {
+    const { explanation } = this;
+    this.status("Asking the model again: what each word loses without the film …");
+    try {
+      const { words } = await this.api.reliance(explanation.id);
+      this.status("");
+      return words.map(({ reliance }) => reliance);
+    } catch (error) {
+      this.status("");
+      showProblem(error);
+      return null;
+    }
+  }
+
+  // The address
+
+  get state() {
+    const { selection, viewer } = this;
+    const { zoom } = viewer;
+    const { window } = this.tools;
+    return {
+      report: this.explanation?.id ?? null,
+      words: selection?.kind === "words" ? [selection.first, selection.last] : null,
+      finding: selection?.kind === "finding" ? selection.index : null,
+      method: this.methods.shown?.name ?? null,
+      image: viewer.image,
+      scale: viewer.scale,
+      quantity: viewer.quantity,
+      box: this.region.box ? Object.values(this.region.box) : null,
+      zoom: zoom.factor > 1 ? [zoom.factor, zoom.x, zoom.y] : null,
+      window: window.level !== 0.5 || window.width !== 1 || window.inverted ? [window.level, window.width, Number(window.inverted)] : null,
+      tab: this.drawer.seen,
+    };
+  }
+
+  /** Keep the view in the address. step: as one that "back" leads to. */
+  remember(step = false) {
+    if (this.restoring || this.data !== null || !this.saving) return;
+    const address = `${location.pathname}${location.search}${writtenLink(this.state)}`;
+    if (address === `${location.pathname}${location.search}${location.hash}`) return;
+    const now = performance.now();
+    if (step && now - this.stepped > SETTLED) {
+      history.pushState(null, "", address);
+      this.stepped = now;
+    } else history.replaceState(null, "", address);
+  }
+
+  /** Show what an address tells. */
+  async restore(state) {
+    if (state.report === null) {
+      if (this.explanation !== null && this.root.dataset.state === "read") this.leaveReport();
+      return;
+    }
+    this.restoring = true;
+    try {
+      if (this.explanation?.id !== state.report) await this.openReport(state.report);
+      if (this.explanation?.id === state.report) this.restoreView(state);
+    } catch (error) {
+      this.status("");
+      showProblem(error);
+    } finally {
+      this.restoring = false;
+    }
+  }
+
+  /** A report that is kept on the server. */
+  async openReport(id) {
+    this.reading?.abort();
+    this.dropReport();
+    clearProblem();
+    this.film = null;
+    this.source.chosen("Choose a film", null);
+    this.windows.clear();
+    this.setState("reading");
+    byId("stop").hidden = true;
+    this.status("Opening the report …");
+    try {
+      const explanation = await this.api.json(`/reports/${id}`);
+      await this.showFilms(explanation);
+      this.explanation = explanation;
+      byId("prompt").value = explanation.provenance.prompt;
+      this.showPromptState();
+      this.showReport(false);
+    } catch (error) {
+      this.setState("empty");
+      throw error;
+    }
+  }
+
+  restoreView(state) {
+    const { report } = this.explanation;
+    if (state.image !== this.viewer.image) this.showImage(state.image);
+    byId(`scale-${state.scale}`).checked = true;
+    if (state.method !== null && this.methods.isComputed(state.method) && state.method !== this.methods.shown.name) {
+      this.methods.show(this.methods.kept(state.method));
+    }
+    byId(`quantity-${state.quantity}`).checked = true;
+    this.viewer.lookChanged();
+    if (state.words && state.words[0] <= state.words[1] && state.words[1] < report.words.length) {
+      this.select({ kind: "words", first: state.words[0], last: state.words[1] });
+    } else if (state.finding !== null && state.finding < report.findings.length) {
+      this.select({ kind: "finding", index: state.finding });
+    } else this.select(null);
+    if (state.zoom) this.viewer.zoom.set(...state.zoom);
+    else this.viewer.zoom.fit();
+    if (state.window) this.tools.setWindow({ level: state.window[0], width: state.window[1], inverted: state.window[2] === 1 });
+    if (state.box) {
+      const [left, top, right, bottom] = state.box;
+      this.region.setBox({ left, top, right, bottom });
+    }
+    if (["word", "text", "heads", "region"].includes(state.tab)) this.drawer.open(state.tab);
+  }
+
+  leaveReport() {
+    this.dropReport();
+    this.viewer.forget();
+    this.setState(this.film ? "chosen" : "empty");
+    this.openAsk(true);
+    this.status("");
+    if (this.film) this.viewer.preview(this.film.blob, this.film.name).catch(showProblem);
+  }
+
+  async copyLink() {
+    this.remember();
+    try {
+      await navigator.clipboard.writeText(location.href);
+      this.status("The link is copied. Whoever has it can see this report until it is forgotten.");
+    } catch {
+      this.status("The link is in the address line: the browser did not let it be copied.");
+    }
+  }
+
+  async forget() {
+    try {
+      const { id } = this.explanation;
+      await this.api.forget(id);
+      this.beside.unpin(id);
+      this.dropReport();
+      this.given.clear();
+      this.remember();
+      if (this.film === null) this.viewer.forget();
+      this.setState(this.film ? "chosen" : "empty");
+      this.openAsk(true);
+      this.status("Forgotten: film, report and maps are no longer on the server.");
+    } catch (error) {
+      showProblem(error);
+    }
+  }
+}
+
+/** What is known of a report's films, the current one first. */
+function filmsOf({ film, prior }) {
+  return prior ? [film, prior] : [film];
+}
+
+function stopped(pieces, given) {
+  if (!pieces) return "Stopped.";
+  return given === null ? "Stopped. What was written so far has no maps." : "Stopped. The report was not explained.";
+}
+
+new Page(document.getElementById("medinterp")).start().catch(showProblem);

@@ -1,0 +1,29 @@
+// A report that stands in a file by itself: what the page asks of the HTTP API elsewhere is in the document here.
+
+import { decoded } from "./viewer.js";
+
+/** { explanation, packs, films, methods } of the document, null for a page over the API. */
+export function fileData() {
+  const node = document.getElementById("medinterp-data");
+  return node === null ? null : JSON.parse(node.textContent);
+}
+
+export class FileApi {
+  constructor(data) {
+    this.data = data;
+  }
+
+  /** Only a report's maps are asked for. */
+  async json(path) {
+    const query = new URLSearchParams(path.split("?")[1]);
+    const found = this.data.packs.find((pack) => pack.method === query.get("method") && pack.image === Number(query.get("image")));
+    if (!found) throw new Error(`This file has no maps by ${query.get("method")}.`);
+    return found;
+  }
+
+  /** The picture of a film of the file: PNG in base64. */
+  async picture(film) {
+    const bytes = Uint8Array.from(atob(film), (letter) => letter.charCodeAt(0));
+    return decoded(new Blob([bytes], { type: "image/png" }));
+  }
+}

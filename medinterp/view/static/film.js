@@ -1,0 +1,148 @@
+// A film on a stage with a map over it: two canvases, as large as the stage and as sharp as the screen. The film is
+// drawn again when it is moved or windowed, the map when another is chosen; nothing is asked of a server for either.
+
+import { contour, paint, pixelTable, scaled, windowTable } from "./draw.js";
+
+const SHARPEST = 2; // device pixels a CSS pixel, at most: a map has no finer detail
+const CONTOURS_A_SIDE = 500; // a line's thickness is the film's longer side over this, in pixels
+
+/** The table of a window that changes nothing. */
+const AS_READ = { level: 0.5, width: 1, inverted: false };
+
+export class FilmView {
+  /**
+   * @param {HTMLElement} stage
+   * @param {HTMLCanvasElement} film
+   * @param {HTMLCanvasElement} overlay
+   * @param {import("./zoom.js").Zoom} zoom
+   */
+  constructor(stage, film, overlay, zoom) {
+    this.stage = stage;
+    this.filmCanvas = film;
+    this.overlayCanvas = overlay;
+    this.zoom = zoom;
+    this.picture = null; // what is drawn: an ImageBitmap
+    this.size = null; // the film's own { width, height }
+    this.smooth = true;
+    this.window = AS_READ;
+    this.map = null; // { values, rows, columns, signed, range }
+    this.look = null; // { colours, opacity, threshold, contours: [{ level, colour }] or [] }
+    this.shown = true; // whether the map is to be seen
+    this.onPlace = () => {};
+    this.drawn = 0;
+    zoom.onChange(() => this.draw());
+    new ResizeObserver(() => this.draw()).observe(stage);
+  }
+
+  /** Show a film. size: its own, where the picture's is another (the model's view of it). */
+  setFilm(picture, { smooth = true, size = picture } = {}) {
+    this.picture = picture;
+    this.size = size === null ? null : { width: size.width, height: size.height };
+    this.smooth = smooth;
+    this.filmCanvas.hidden = picture === null;
+    if (picture !== null) Object.assign(this.filmCanvas.dataset, { width: picture.width, height: picture.height });
+    this.draw();
+  }
+
+  /** Show a map over it, or none. */
+  setMap(map) {
+    this.map = map;
+    this.drawMap();
+  }
+
+  /** How maps are drawn from now on. */
+  setLook(look) {
+    this.look = look;
+    this.drawMap();
+  }
+
+  setWindow(window) {
+    this.window = window;
+    this.drawFilm();
+  }
+
+  setShown(shown) {
+    this.shown = shown;
+    this.overlayCanvas.hidden = !shown || this.map === null || this.picture === null;
+  }
+
+  /** Device pixels a CSS pixel. */
+  get density() {
+    return Math.min(SHARPEST, devicePixelRatio);
+  }
+
+  /** Where the film lies, in CSS pixels of the stage; null without a film. */
+  get place() {
+    if (this.size === null) return null;
+    return this.zoom.place(this.size, { width: this.stage.clientWidth, height: this.stage.clientHeight });
+  }
+
+  /** The point of the film under a point of the window, in shares of its width and height; it may lie outside 0..1. */
+  at({ clientX, clientY }) {
+    const box = this.stage.getBoundingClientRect();
+    const place = this.place;
+    return {
+      x: (clientX - box.left - this.stage.clientLeft - place.left) / place.width,
+      y: (clientY - box.top - this.stage.clientTop - place.top) / place.height,
+    };
+  }
+
+  draw() {
+    this.drawFilm();
+    this.drawMap();
+    if (this.size !== null) this.onPlace(this.place);
+  }
+
+  /** Where the film lies in pixels of a canvas of the stage's size; null where there is nothing to draw on. */
+  prepared(canvas) {
+    const width = Math.round(this.stage.clientWidth * this.density);
+    const height = Math.round(this.stage.clientHeight * this.density);
+    if (this.picture === null || width === 0 || height === 0) return null;
+    if (canvas.width !== width) canvas.width = width;
+    if (canvas.height !== height) canvas.height = height;
+    return this.zoom.place(this.size, { width, height });
+  }
+
+  drawFilm() {
+    const place = this.prepared(this.filmCanvas);
+    if (place === null) return;
+    const { width, height } = this.filmCanvas;
+    const context = this.filmCanvas.getContext("2d");
+    context.clearRect(0, 0, width, height);
+    context.imageSmoothingEnabled = this.smooth;
+    context.imageSmoothingQuality = "high";
+    context.drawImage(this.picture, place.left, place.top, place.width, place.height);
+    const { level, width: extent, inverted } = this.window;
+    if (level === AS_READ.level && extent === AS_READ.width && !inverted) return;
+    const table = windowTable(this.window);
+    const picture = context.getImageData(0, 0, width, height);
+    const pixels = new Uint32Array(picture.data.buffer);
+    for (let at = 0; at < pixels.length; at += 1) {
+      const gray = table[pixels[at] & 255];
+      if (pixels[at] >>> 24) pixels[at] = ((255 << 24) | (gray << 16) | (gray << 8) | gray) >>> 0;
+    }
+    context.putImageData(picture, 0, 0);
+  }
+
+  drawMap() {
+    this.setShown(this.shown);
+    if (this.map === null || this.look === null) return;
+    const place = this.prepared(this.overlayCanvas);
+    if (place === null) return;
+    const { width, height } = this.overlayCanvas;
+    const context = this.overlayCanvas.getContext("2d");
+    if (this.buffer?.width !== width || this.buffer?.height !== height) this.buffer = context.createImageData(width, height);
+    const pixels = new Uint32Array(this.buffer.data.buffer);
+    const { values, range, signed } = this.map;
+    const shares = scaled(values, range, signed);
+    paint(pixels, width, height, place, shares, this.map, pixelTable(this.look.colours, { ...this.look, signed }));
+    if (this.look.contours.length) {
+      const longest = Math.max(place.width, place.height) / this.zoom.factor;
+      contour(pixels, width, height, place, shares, this.map,
+        { signed, levels: this.look.contours, thickness: Math.max(1, longest / CONTOURS_A_SIDE) });
+    }
+    context.putImageData(this.buffer, 0, 0);
+    this.drawn += 1;
+    this.overlayCanvas.dataset.drawn = String(this.drawn);
+  }
+}

@@ -1,0 +1,42 @@
+// The keys of the page, in a dialog.
+
+import { byId, make, typing } from "./dom.js";
+
+const KEYS = [
+  ["On the report", [
+    ["← → ↑ ↓", "from word to word; each is drawn as it is reached"],
+    ["Shift + ← →", "from sentence to sentence"],
+    ["] [", "a phrase: one word more, one less"],
+    ["Shift + Enter", "a phrase up to this word"],
+    ["Home, End", "first and last word"],
+    ["/", "search; Enter goes on, Escape comes back"],
+    ["Esc", "nothing selected"],
+  ]],
+  ["With the mouse", [
+    ["Click, double click", "a word, its sentence"],
+    ["Drag, or Shift + click", "a phrase"],
+    ["Right button on the film", "window and level"],
+    ["Wheel", "zoom"],
+  ]],
+  ["On the film", [
+    ["+ − 0", "zoom in, out, fit"],
+    ["← → ↑ ↓", "move; with Region or Paint: from cell to cell"],
+    ["v w r p", "move, window/level, region, paint"],
+    ["o", "map on or off"],
+    ["m", "the film as the model saw it"],
+    ["c", "a second view beside it"],
+    ["d", "the drawer about what is selected"],
+  ]],
+];
+
+export function startKeys() {
+  const dialog = byId("keys-list");
+  const close = make("button", { type: "button", class: "mi-button mi-small" }, "Close");
+  close.addEventListener("click", () => dialog.close());
+  dialog.append(make("h2", {}, "Keys"), ...KEYS.map(([title, keys]) => make("section", {}, make("h3", {}, title),
+    make("dl", {}, ...keys.flatMap(([key, what]) => [make("dt", {}, key), make("dd", {}, what)])))), close);
+  byId("keys").addEventListener("click", () => dialog.showModal());
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "?" && !typing(event)) dialog.showModal();
+  });
+}

@@ -1,0 +1,29 @@
+// How a report was made: enough to make it again.
+
+import { byId, make } from "./dom.js";
+import { sourceOf } from "./written.js";
+
+function film(name, { width, height, media_type: type, sha256, notes, window }) {
+  return [
+    [name, `${width} × ${height} pixels, ${type}, SHA-256 ${sha256}`],
+    [`${name}: what was done to it`, notes.join("; ")],
+    [`${name}: window`, window ?? ""],
+  ];
+}
+
+export function showMade({ film: current, prior, provenance }) {
+  const facts = [
+    ["Model", `${provenance.model_id}, revision ${provenance.model_revision}`],
+    ["Numbers", `${provenance.dtype} on ${provenance.device}`],
+    ["Report", sourceOf(provenance) || "written by the model"],
+    ["Seed", provenance.given ? "" : provenance.seed === null ? "none" : String(provenance.seed)],
+    ["Token limit", provenance.given ? "" : String(provenance.max_new_tokens)],
+    ["Prompt", provenance.prompt],
+    ...film("Film", current),
+    ...(prior ? film("Prior film", prior) : []),
+    ["Libraries", Object.entries(provenance.library_versions).map(([name, version]) => `${name} ${version}`).join(", ")],
+  ];
+  byId("made").querySelector("dl").replaceChildren(...facts.filter(([, fact]) => fact)
+    .flatMap(([name, fact]) => [make("dt", {}, name), make("dd", {}, fact)]));
+  byId("made").hidden = false;
+}

@@ -1,0 +1,129 @@
+// The maps of one report by one method, for every token: they come once, and any selection's map is joined from them
+// here, as medinterp.relevancy.select_map joins it.
+
+/** Numbers of { dtype, shape, data }: float16, float32 or bool, little-endian, data in base64. */
+export function numbers({ dtype, data }) {
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  if (dtype === "bool") return Float32Array.from(bytes);
+  const view = new DataView(bytes.buffer);
+  if (dtype === "float32") return Float32Array.from({ length: bytes.length / 4 }, (_, at) => view.getFloat32(4 * at, true));
+  if (dtype !== "float16") throw new Error(`Maps are float16 or float32, not ${dtype}.`);
+  return Float32Array.from({ length: bytes.length / 2 }, (_, at) => half(view.getUint16(2 * at, true)));
+}
+
+/** The number that 16 bits stand for (IEEE 754 binary16). */
+function half(bits) {
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 1023;
+  const sign = bits & 0x8000 ? -1 : 1;
+  if (exponent === 31) return fraction ? NaN : sign * Infinity;
+  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1024 + fraction) * 2 ** (exponent - 25);
+}
+
+/** Answer of /reports/{id}/maps/packed. */
+export class Pack {
+  /** words: the report's. */
+  constructor(answer, words) {
+    this.method = answer.method;
+    this.image = answer.image;
+    this.rows = answer.rows;
+    this.columns = answer.columns;
+    this.cells = answer.rows * answer.columns;
+    this.signed = answer.signed;
+    this.additive = answer.additive;
+    this.notes = answer.notes;
+    this.members = answer.members;
+    this.options = answer.options;
+    this.ranges = answer.ranges;
+    this.sinks = answer.sinks === null ? null : numbers(answer.sinks);
+    this.hasSinks = this.sinks !== null && this.sinks.includes(1);
+    const times = (array, scale) => numbers(array).map((value) => value * scale);
+    this.values = { relevancy: times(answer.tokens, answer.scale),
+      disagreement: answer.disagreement === null ? null : times(answer.disagreement, answer.disagreement_scale) };
+    this.words = words;
+    this.kept = new Map(); // quantity and sinks -> whether a word is above the range
+  }
+
+  /**
+   * The map of some tokens: their sum where maps add, else their mean. Null for none.
+   * @param {number[]} tokens
+   * @param {{ quantity: "relevancy" | "disagreement", withoutSinks: boolean }} options
+   */
+  map(tokens, { quantity, withoutSinks }) {
+    const chosen = [...new Set(tokens)];
+    const values = this.values[quantity];
+    if (chosen.length === 0 || values === null) return null;
+    const map = new Float32Array(this.cells);
+    const weight = this.additive ? 1 : 1 / chosen.length;
+    for (const token of chosen) {
+      const from = token * this.cells;
+      for (let cell = 0; cell < this.cells; cell += 1) map[cell] += weight * values[from + cell];
+    }
+    if (withoutSinks && this.hasSinks) {
+      for (let cell = 0; cell < this.cells; cell += 1) if (this.sinks[cell]) map[cell] = 0;
+    }
+    return map;
+  }
+
+  /** The range that the whole report shares. */
+  range({ quantity, withoutSinks }) {
+    return this.ranges[withoutSinks ? `${quantity}_without_sinks` : quantity];
+  }
+
+  /** Whether a word of the report is above its range. */
+  exceeded(options) {
+    const key = `${options.quantity} ${options.withoutSinks}`;
+    if (!this.kept.has(key)) {
+      const [, high] = this.range(options);
+      this.kept.set(key, this.words.some(({ token_indices: tokens }) =>
+        this.map(tokens, options)?.some((value) => Math.abs(value) > high * 1.002))); // of what 16 bits round
+    }
+    return this.kept.get(key);
+  }
+}
+
+/** The largest value of a map; of a signed one the largest distance from 0. */
+export function peak(values, signed) {
+  return values.reduce((most, value) => Math.max(most, signed ? Math.abs(value) : value), 0);
+}
+
+/**
+ * A map as a FilmView takes it, of some tokens of a pack; null where there is none.
+ * @param {{ quantity: "relevancy" | "disagreement", withoutSinks: boolean, scale: "report" | "map" }} options
+ */
+export function mapOf(pack, tokens, options) {
+  const values = pack.map(tokens, options);
+  if (values === null) return null;
+  const { rows, columns, signed } = pack;
+  const top = peak(values, signed);
+  const range = options.scale === "map" ? [signed ? -top : 0, top] : pack.range(options);
+  return { values, rows, columns, signed, range };
+}
+
+/** The packs of one report, fetched once each. */
+export class Packs {
+  constructor(api, explanation) {
+    this.api = api;
+    this.explanation = explanation;
+    this.known = new Map();
+  }
+
+  static key(method, options, image) {
+    return JSON.stringify([method, options, image]);
+  }
+
+  /** The pack, where it is here. */
+  ready(method, options, image) {
+    return this.known.get(Packs.key(method, options, image)) ?? null;
+  }
+
+  /** The pack that the report keeps by a method: it may be of other options than were asked for last. */
+  async fetch(method, image) {
+    const { id, report } = this.explanation;
+    const query = new URLSearchParams({ method, image: String(image) });
+    const answer = await this.api.json(`/reports/${id}/maps/packed?${query}`);
+    const pack = new Pack(answer, report.words);
+    this.known.set(Packs.key(pack.method, pack.options, pack.image), pack);
+    return pack;
+  }
+}

@@ -1,0 +1,293 @@
+// The film and, over it, the map of the selection: how both are drawn, the colour key, the numbers under the pointer.
+
+import { byId, compact, make, typing } from "./dom.js";
+import { FilmView } from "./film.js";
+import { mapOf, peak } from "./packs.js";
+import { CONTOUR_LEVELS, colourAt, colours } from "./settings.js";
+import { STEP, Zoom } from "./zoom.js";
+
+const FAINT = 0.05; // of the report's range: below it the colours cannot be seen on a film
+const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+export class Viewer {
+  /** onLook() is called when maps are to be drawn otherwise. */
+  constructor(onLook) {
+    this.onLook = onLook;
+    this.stage = byId("stage");
+    this.zoom = new Zoom();
+    this.view = new FilmView(this.stage, byId("film"), byId("overlay"), this.zoom);
+    this.films = []; // pictures of the report's films, by image
+    this.image = 0; // which of them is shown
+    this.previewed = null; // the blob on the screen before it was read
+    this.facts = []; // nodes: the film's size, and what was done to the file
+    this.pack = null; // of the report, the method and the image on the screen
+    this.method = null; // { name, title } of the maps that are drawn
+    this.tokens = []; // what is selected
+    this.subject = "";
+    this.map = null; // what is drawn
+    this.guest = null; // a map that is drawn in the selection's place: one head's
+
+    byId("zoom-in").addEventListener("click", () => this.zoom.by(STEP));
+    byId("zoom-out").addEventListener("click", () => this.zoom.by(1 / STEP));
+    byId("zoom-fit").addEventListener("click", () => this.zoom.fit());
+    for (const name of ["opacity", "threshold"]) byId(name).addEventListener("input", () => this.lookChanged());
+    for (const name of ["colormap", "contours", "sinks", "scale", "quantity", "show"]) {
+      byId(name).addEventListener("change", () => this.lookChanged());
+    }
+    document.addEventListener("keydown", (event) => {
+      if (event.key !== "o" || typing(event)) return;
+      byId("show").checked = !byId("show").checked;
+      this.lookChanged();
+    });
+    this.stage.addEventListener("wheel", (event) => this.wheeled(event), { passive: false });
+    this.stage.addEventListener("keydown", (event) => this.keyed(event));
+    this.stage.addEventListener("pointermove", (event) => this.readOut(event));
+    this.stage.addEventListener("pointerleave", () => byId("facts").replaceChildren(...this.facts));
+    this.lookChanged();
+  }
+
+  // How maps are drawn
+
+  /** "disagreement" of a consensus whose reader asked for it; of all other maps their relevancy. */
+  get quantity() {
+    return byId("quantity-disagreement").checked ? "disagreement" : "relevancy";
+  }
+
+  get scale() {
+    return byId("scale-map").checked ? "map" : "report";
+  }
+
+  /** What of the pack is drawn. */
+  get options() {
+    return { quantity: this.quantity, withoutSinks: byId("sinks").checked, scale: this.scale };
+  }
+
+  /** How a map is painted. */
+  look(signed) {
+    const table = colours(byId("colormap").value, signed);
+    const contours = byId("contours").checked
+      ? CONTOUR_LEVELS.map((level) => ({ level, colour: colourAt(table, level) })) : [];
+    return { colours: table, opacity: Number(byId("opacity").value), threshold: Number(byId("threshold").value), contours };
+  }
+
+  lookChanged() {
+    const percent = (name) => `${Math.round(byId(name).value * 100)} %`;
+    byId("opacity-value").textContent = percent("opacity");
+    byId("threshold-value").textContent = Number(byId("threshold").value) ? percent("threshold") : "none";
+    this.draw();
+    this.onLook();
+  }
+
+  // The film
+
+  /** Show a film that has not been read: the browser draws it if it can. */
+  async preview(blob, name) {
+    this.forget();
+    this.previewed = blob;
+    const picture = await decoded(blob);
+    if (this.previewed !== blob) return; // another film was chosen meanwhile
+    byId("empty").textContent = picture ? "" : `${name}: no preview of this format. It is shown once it is read.`;
+    this.setFacts(picture ? `${picture.width} × ${picture.height}, as chosen` : "", []);
+    this.films = picture ? [picture] : [];
+    this.showImage(0);
+  }
+
+  /** Show the films as they were read: upright, dense is bright. pictures: by image; about: their { notes }. */
+  showFilms(pictures, about) {
+    this.previewed = null;
+    this.close();
+    this.films = pictures;
+    this.about = about;
+    this.zoom.fit();
+    this.showImage(0);
+  }
+
+  showImage(image) {
+    this.image = image;
+    const picture = this.films[image] ?? null;
+    byId("empty").hidden = picture !== null;
+    this.view.setFilm(picture);
+    if (this.previewed === null && this.about && picture) {
+      this.setFacts(`${picture.width} × ${picture.height}, as read`, this.about[image].notes);
+    }
+    for (const at of [0, 1]) byId(`image-${at}`).setAttribute("aria-checked", String(at === image));
+    byId("images").hidden = this.films.length < 2;
+  }
+
+  /** Another picture in the film's place (the model's view of it), or the film again. */
+  showInstead(picture) {
+    if (picture === null) this.view.setFilm(this.films[this.image] ?? null);
+    else this.view.setFilm(picture, { smooth: false, size: this.films[this.image] });
+    this.view.setShown(picture === null && byId("show").checked);
+  }
+
+  /** Let go of the films' pictures. */
+  close() {
+    for (const film of this.films) film.close();
+    this.films = [];
+  }
+
+  /** The film's size and what was done to the file; where the film is small the latter stands under it. */
+  setFacts(size, notes) {
+    this.facts = [size, make("span", { class: "mi-facts-notes" }, ["", ...notes].join(" · "))];
+    byId("facts").replaceChildren(...this.facts);
+    byId("notes").textContent = notes.join(" · ");
+  }
+
+  /** Nothing of a film, a report or a map is left on the stage. */
+  forget() {
+    this.close();
+    this.forgetMap();
+    this.about = null;
+    this.zoom.fit();
+    this.showImage(0);
+    this.setFacts("", []);
+  }
+
+  // The map
+
+  /** The maps of another method, or null while they are on their way. */
+  usePack(pack, method) {
+    if (method !== this.method) byId("quantity-relevancy").checked = true;
+    this.method = method;
+    this.pack = pack;
+    this.guest = null;
+    byId("sinks-label").hidden = pack === null || !pack.hasSinks;
+    this.draw();
+  }
+
+  /** Draw another selection: the tokens that wrote it, and its name. */
+  select(tokens, subject) {
+    this.tokens = tokens;
+    this.subject = subject;
+    this.guest = null;
+    this.draw();
+  }
+
+  /** Draw another map of the selection in the method's place ({ ...map, title }), or the method's again (null). */
+  lend(guest) {
+    this.guest = guest;
+    this.draw();
+  }
+
+  /** No selection and no maps. */
+  forgetMap() {
+    this.pack = null;
+    this.select([], "");
+  }
+
+  get title() {
+    if (this.guest !== null) return this.guest.title;
+    return this.quantity === "disagreement" ? `${this.method.title}, disagreement` : this.method.title;
+  }
+
+  draw() {
+    this.map = this.guest ?? (this.pack === null ? null : mapOf(this.pack, this.tokens, this.options));
+    byId("drawing").hidden = this.pack !== null || this.tokens.length === 0;
+    this.view.look = this.look(this.map?.signed ?? this.pack?.signed ?? false);
+    this.view.shown = byId("show").checked;
+    this.view.setMap(this.map);
+    const drawn = this.map !== null;
+    byId("overlay").setAttribute("aria-label",
+      drawn ? `The map of ${this.subject} by ${this.title}` : "No map is drawn");
+    byId("subject").textContent = drawn ? this.subject : "";
+    byId("drawn-method").textContent = drawn ? this.title : "";
+    this.showKey();
+  }
+
+  /**
+   * The colour key: numbers at its ends for the report's shared range, words for a stretched one, a tick where
+   * the selection's strongest cell stands; and what the picture can be compared with.
+   */
+  showKey() {
+    const whole = this.scale === "report";
+    const shared = this.guest !== null || (this.pack !== null && whole);
+    const signed = this.map?.signed ?? this.pack?.signed ?? false;
+    const [bottom, top] = this.guest?.range ?? (shared ? this.pack.range(this.options) : [0, 0]);
+    const above = this.guest === null && shared && this.pack.exceeded(this.options);
+    const low = shared ? compact(bottom) : "low";
+    const high = shared ? `${above ? "≥ " : ""}${compact(top)}` : "high";
+    drawStrip(byId("key-strip"), colours(byId("colormap").value, signed));
+    byId("key").classList.toggle("mi-signed", signed);
+    byId("key-low").textContent = signed ? `against ${shared ? low : ""}` : low;
+    byId("key-high").textContent = signed ? `${shared ? high : ""} for` : high;
+    const share = shared && this.map !== null && top > 0 ? peak(this.map.values, signed) / top : null;
+    const tick = byId("key-tick");
+    tick.hidden = share === null;
+    const place = Math.sqrt(Math.min(1, share ?? 0)); // as the colours stand, see medinterp.render.scaled
+    tick.style.left = `${100 * (signed ? (1 + place) / 2 : place)}%`;
+    const note = byId("scale-note");
+    note.classList.toggle("mi-warning", !whole && this.guest === null);
+    if (this.guest !== null) {
+      note.textContent = "One square-root colour range for all layers and heads.";
+    } else if (!whole) {
+      note.textContent = "Stretched to this word alone: a faint map looks as strong as a clear one. Do not compare words.";
+    } else if (share !== null && share < FAINT) {
+      note.textContent = `Faint: the strongest cell reaches ${Math.round(100 * share)} % of the report's range. `
+        + "“This word” stretches it.";
+    } else if (signed) {
+      note.textContent = "One square-root colour range for the report. Without a cell “against” it, a word is likelier.";
+    } else {
+      note.textContent = "One square-root colour range for the whole report: words can be compared.";
+    }
+  }
+
+  // The pointer and the keys
+
+  /** The cell under the pointer, and the selection's value there. */
+  readOut(event) {
+    if (this.pack === null || this.view.place === null) return;
+    const { x, y } = this.view.at(event);
+    if (x < 0 || y < 0 || x >= 1 || y >= 1) {
+      byId("facts").replaceChildren(...this.facts);
+      return;
+    }
+    const { rows, columns } = this.pack;
+    const [row, column] = [Math.floor(y * rows), Math.floor(x * columns)];
+    const value = this.map === null ? "" : `: ${compact(this.map.values[row * columns + column])}`;
+    byId("facts").textContent = `row ${row + 1}, column ${column + 1}${value}`;
+  }
+
+  wheeled(event) {
+    if (this.view.place === null) return;
+    event.preventDefault();
+    const { x, y } = this.view.at(event);
+    this.zoom.by(event.deltaY < 0 ? STEP : 1 / STEP, x, y);
+  }
+
+  /** Move by CSS pixels of the stage. */
+  move(dx, dy) {
+    const { place, stage } = this.view;
+    if (place === null) return;
+    this.zoom.move(-dx / place.width, -dy / place.height, this.view.size, { width: stage.clientWidth, height: stage.clientHeight });
+  }
+
+  keyed(event) {
+    if (event.target !== this.stage || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+    const step = MOVES[event.key];
+    if (event.key === "+" || event.key === "=") this.zoom.by(STEP);
+    else if (event.key === "-") this.zoom.by(1 / STEP);
+    else if (event.key === "0") this.zoom.fit();
+    else if (step && this.zoom.factor > 1) this.move(-40 * step[0], -40 * step[1]);
+    else return;
+    event.preventDefault();
+  }
+}
+
+/** The picture of a file, or null for a format that the browser cannot draw. */
+export async function decoded(blob) {
+  try {
+    return await createImageBitmap(blob);
+  } catch (error) {
+    if (error.name !== "InvalidStateError") throw error;
+    return null;
+  }
+}
+
+/** A colour table as a strip of 256 x 1 pixels, lowest value on the left. */
+function drawStrip(canvas, table) {
+  const context = canvas.getContext("2d");
+  const line = context.createImageData(256, 1);
+  for (let at = 0; at < 256; at += 1) line.data.set([...table.subarray(3 * at, 3 * at + 3), 255], 4 * at);
+  context.putImageData(line, 0, 0);
+}
