@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from medinterp.render.colormaps import COLORMAPS, DEFAULT_COLORMAP, SIGNED_COLORMAP, colormap, default_colormap
-from medinterp.render.overlay import RenderOptions, encode_png, overlay, report_range, scaled
+from medinterp.render.contours import CONTOUR_LEVELS
+from medinterp.render.overlay import RenderOptions, canvas, overlay, report_range, scaled
+from medinterp.render.png import encode_png
 
 __all__ = [
     "COLORMAPS",
+    "CONTOUR_LEVELS",
     "DEFAULT_COLORMAP",
     "SIGNED_COLORMAP",
     "RenderOptions",
+    "canvas",
     "colormap",
     "default_colormap",
     "encode_png",
