@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from deployments.settings import RenderingSettings
 from medinterp.api.backend import ExportFormat, PictureTask
 from medinterp.api.selection import Selection
-from medinterp.api.store import RedisStoreSettings, SqliteStoreSettings, open_store, unpack_record
+from medinterp.api.store import RedisStoreSettings, SqliteStoreSettings, open_store
 from medinterp.explainer import Explanation
 
 
 class RenderingDeployment:
-    """Stateless; takes the film and maps from the store, so that only an id travels to it."""
+    """Takes film and maps from the store, so that only an id travels to it, and keeps the last reports unpacked."""
 
-    def __init__(self, store: SqliteStoreSettings | RedisStoreSettings) -> None:
+    def __init__(self, store: SqliteStoreSettings | RedisStoreSettings, settings: RenderingSettings) -> None:
         """Open the store and import what draws. Raises StoreError."""
         from medinterp.api import pictures
+        from medinterp.api.kept import KeptReports
 
-        self._store = open_store(store)
+        self._reports = KeptReports(open_store(store), settings.kept_bytes)
         self._pictures = pictures
 
     def overlay(self, report_id: str, selection: Selection, task: PictureTask) -> bytes:
@@ -34,4 +36,4 @@ class RenderingDeployment:
         """Answer."""
 
     def _report(self, report_id: str) -> Explanation:
-        return unpack_record(self._store.get(report_id).blob)
+        return self._reports.get(report_id)
