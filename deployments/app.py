@@ -22,7 +22,7 @@ def build_api(args: ApiArgs) -> Application:
         args.model, args.writer, args.questions, args.store
     )
     relevancy = serve.deployment(name="relevancy")(RelevancyDeployment).bind()
-    rendering = serve.deployment(name="rendering")(RenderingDeployment).bind(args.store)
+    rendering = serve.deployment(name="rendering")(RenderingDeployment).bind(args.store, args.rendering)
     api = serve.deployment(name="api")(ApiDeployment).bind(settings, generation, relevancy, rendering)
     return _application(api)
 

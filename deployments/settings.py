@@ -73,12 +73,23 @@ class QuestionSettings(BaseModel):
     piece_s: float = Field(default=0.2, gt=0, description="How long writing stands still for a piece of one.")
 
 
+class RenderingSettings(BaseModel):
+    """What draws pictures and makes files."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kept_bytes: int = Field(
+        default=2**28, ge=0, description="Of films and maps that a replica keeps unpacked; 0: none are kept."
+    )
+
+
 class ApiArgs(ApiSettings):
     """Arguments of `deployments.app:build_api`."""
 
     model: ModelSettings = ModelSettings()
     writer: Annotated[SlotsSettings | EngineSettings, Field(discriminator="kind")] = SlotsSettings()
     questions: QuestionSettings = QuestionSettings()
+    rendering: RenderingSettings = RenderingSettings()
 
 
 class UiArgs(BaseModel):

@@ -121,18 +121,35 @@ class Explanation(ExplanationData):
 
         Raises SelectionError as `map` does, MissingEvidenceError for the disagreement of a method that is no consensus.
         """
-        from medinterp.relevancy import quantity_of, select_map, word_maps
-        from medinterp.render import RenderOptions, overlay, report_range
+        from medinterp.relevancy import quantity_of, select_map
+        from medinterp.render import RenderOptions, overlay
 
         asked = options or RenderOptions()
         pack = quantity_of(self._pack(method, image), asked.quantity)
         chosen = select_map(pack, self.tokens_of(selection), without_sinks=asked.without_sinks)
-        value_range = None
-        if asked.scale == "report":
-            words = word_maps(pack, self.report.words, without_sinks=asked.without_sinks)
-            value_range = report_range(words, chosen.signed)
-        film = self.film if image == 0 or self.prior is None else self.prior
-        return Picture(overlay(film, chosen, asked, value_range=value_range))
+        value_range = self.range_of(pack, asked) if asked.scale == "report" else None
+        base = self.canvas_of(image, asked.size)
+        return Picture(overlay(self.film_at(image), chosen, asked, value_range=value_range, base=base))
+
+    def film_at(self, image: int) -> Film:
+        """The film (image 0) or the prior film (1). Raises SelectionError for one that was not read."""
+        film = {0: self.film, 1: self.prior}.get(image)
+        if film is None:
+            raise SelectionError(f"this report was made without an image {image}")
+        return film
+
+    def canvas_of(self, image: int, size: int | None) -> npt.NDArray[np.uint8]:
+        """What maps are drawn on (see `medinterp.render.canvas`), uint8 [height, width]."""
+        from medinterp.render import canvas
+
+        return canvas(self.film_at(image), size)
+
+    def range_of(self, pack: MapPack, options: RenderOptions) -> tuple[float, float]:
+        """The range of all words' maps by one method (of options.quantity already), which is drawn as the scale."""
+        from medinterp.relevancy import word_maps
+        from medinterp.render import report_range
+
+        return report_range(word_maps(pack, self.report.words, without_sinks=options.without_sinks), pack.signed)
 
     def _repr_html_(self) -> str | None:
         """What a notebook shows: the exported page in a frame of its own, or nothing for a report without maps."""

@@ -23,6 +23,7 @@ from medinterp.evaluation.speed.language import language_lines, sentence_of
 from medinterp.evaluation.speed.line import interleaved, seconds_line
 from medinterp.evaluation.speed.maps import maps_lines
 from medinterp.evaluation.speed.memory import memory_lines
+from medinterp.evaluation.speed.pictures import overlay_lines
 from medinterp.model import LoadedModel, load_model
 
 
@@ -71,6 +72,13 @@ def test_maps_fit_in_twice_the_trace() -> None:
     assert every.name.startswith("all 6 attention methods")
     assert memory.ratio < 2
     assert json.loads(json.dumps(dataclasses.asdict(memory)))["unit"] == "MiB"
+
+
+def test_overlays_are_quicker_from_a_film_that_is_kept() -> None:
+    kept, contours = overlay_lines()
+    assert kept.name.startswith("an overlay, film kept / decoded anew (1500 x 1200")
+    assert 0 < kept.ratio < 0.9
+    assert kept.value == contours.baseline < 0.2
 
 
 def test_decoding_is_measured_by_a_worker_and_in_this_process() -> None:
@@ -176,14 +184,23 @@ def test_what_the_bench_cannot_measure_is_said(
 def test_the_service_is_measured_beside_its_own_work(monkeypatch: pytest.MonkeyPatch, loaded: LoadedModel) -> None:
     """With a server in the service's place that takes every film; one that refuses ends the measurement."""
     asked: list[int] = []
+    drawn: list[str] = []
     status = [201]
 
     class Answers(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             asked.append(len(self.rfile.read(int(self.headers["content-length"]))))
-            self.send_response(status[0])
-            self.send_header("content-length", "0")
+            self.answer(json.dumps({"id": "7", "report": {"words": [0, 1]}}).encode())
+
+        def do_GET(self) -> None:
+            drawn.append(self.path)
+            self.answer(b"PNG")
+
+        def answer(self, body: bytes) -> None:
+            self.send_response(status[0] if self.command == "POST" else 200)
+            self.send_header("content-length", str(len(body)))
             self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, *_: object) -> None: ...
 
@@ -191,8 +208,10 @@ def test_the_service_is_measured_beside_its_own_work(monkeypatch: pytest.MonkeyP
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setattr(service, "_service", lambda model: nullcontext(f"http://127.0.0.1:{server.server_port}"))
     films = [noise_film(1), noise_film(2)]
-    turn, here = service.service_lines(loaded, films, "small", tokens=3, rounds=2)
-    assert len(asked) == 3 * 2 * 2, "two films in turn and at once, in two rounds and one before"
+    turn, here, overlays = service.service_lines(loaded, films, "small", tokens=3, rounds=2)
+    assert len(asked) == 3 * 2 * 2 + 1, "two films in turn and at once, in two rounds and one before; one to draw on"
+    assert len(drawn) == 4 * 2 * 48 and len(set(drawn)) == 2, "in turn and at once, in three rounds and one before"
+    assert overlays.unit == "a second" and overlays.value > 0
     assert turn.name == "speed of the service with 2 requests at once / in turn (small, 2 films, up to 3 tokens)"
     assert turn.ratio > 0 and here.value == turn.value
     status[0] = 503

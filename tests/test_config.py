@@ -15,7 +15,7 @@ from ray.serve._private.api import call_user_app_builder_with_args_if_necessary 
 from ray.serve.schema import ServeDeploySchema
 
 import deployments.app
-from deployments.settings import ApiArgs, EngineSettings, QuestionSettings, SlotsSettings, UiArgs
+from deployments.settings import ApiArgs, EngineSettings, QuestionSettings, RenderingSettings, SlotsSettings, UiArgs
 from medinterp.api.settings import ApiSettings, Decoding, Limits
 from medinterp.imaging import FilmLimits
 from medinterp.imaging.workers import DecodingLimits
@@ -96,7 +96,7 @@ def test_two_applications_where_the_page_expects_them(config: dict[str, Any]) ->
 def test_unknown_arguments_are_refused() -> None:
     args = local()["applications"][0]["args"]
     ApiArgs.model_validate(args)
-    for path in ((), ("model",), ("writer",), ("questions",), ("limits",), ("decoding",), ("store",)):
+    for path in ((), ("model",), ("writer",), ("questions",), ("limits",), ("decoding",), ("rendering",), ("store",)):
         wrong = copy.deepcopy(args)
         section = wrong
         for part in path:
@@ -133,6 +133,16 @@ def test_the_writer_and_the_questions_stand_in_the_file_and_reach_the_model(conf
     generation = call_builder(deployments.app.build_api, args)._bound_deployment.init_args[1]
     _, writer, questions, _ = generation._bound_deployment.init_args
     assert (writer.max_slots, questions.piece_s) == (3, 0.5)
+
+
+@CONFIGS
+def test_what_rendering_keeps_stands_in_the_file_and_reaches_it(config: dict[str, Any]) -> None:
+    args = copy.deepcopy(config["applications"][0]["args"])
+    assert args["rendering"] == RenderingSettings().model_dump()
+    args["rendering"]["kept_bytes"] = 12345
+    built = call_builder(deployments.app.build_api, args)._bound_deployment.init_args
+    (rendering,) = [part._bound_deployment for part in built[1:] if part._bound_deployment.name == "rendering"]
+    assert rendering.init_args[1] == RenderingSettings(kept_bytes=12345)
 
 
 def test_an_engine_may_write() -> None:

@@ -62,6 +62,21 @@ def test_put_get_delete(url: str) -> None:
     store.close()
 
 
+def test_a_stamp_changes_with_the_blob_and_goes_with_the_report(url: str) -> None:
+    store = open_store(RedisStoreSettings(kind="redis", url=url, lifetime_s=60))
+    expires_at = store.put("e" * 32, b"blob")
+    first = store.stamp("e" * 32)
+    assert abs(first.expires_at - expires_at) < 2
+    assert store.stamp("e" * 32).version == first.version
+    store.update("e" * 32, lambda blob: blob)
+    assert store.stamp("e" * 32).version != first.version
+    assert store.get("e" * 32).blob == b"blob"
+    store.delete("e" * 32)
+    with pytest.raises(ReportNotFoundError):
+        store.stamp("e" * 32)
+    store.close()
+
+
 def test_it_expires_by_itself(url: str) -> None:
     store = open_store(RedisStoreSettings(kind="redis", url=url, lifetime_s=0.05))
     store.put("b" * 32, b"blob")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -213,4 +215,37 @@ def test_two_updates_at_once_lose_nothing(tmp_path: Path) -> None:
         thread.join()
     assert sorted(stores[0].get("a").blob) == sorted(b"x" * 20 + b"y" * 20)
     for store in stores:
+        store.close()
+
+
+def test_a_stamp_changes_with_the_blob_and_goes_with_the_report(store: SqliteStore, clock: Clock) -> None:
+    expires_at = store.put("a" * 32, MARK)
+    first = store.stamp("a" * 32)
+    assert first.expires_at == expires_at
+    assert store.stamp("a" * 32) == first
+    store.put("b" * 32, MARK)
+    assert store.stamp("b" * 32).version != first.version
+    store.update("a" * 32, lambda blob: blob)
+    changed = store.stamp("a" * 32)
+    assert changed.version != first.version
+    assert changed.expires_at == expires_at
+    store.delete("a" * 32)
+    with pytest.raises(ReportNotFoundError):
+        store.stamp("a" * 32)
+    clock.now += 61
+    with pytest.raises(ReportNotFoundError):
+        store.stamp("b" * 32)
+
+
+def test_a_file_from_before_there_were_stamps_is_opened(settings: SqliteStoreSettings, clock: Clock) -> None:
+    path = Path(settings.path)
+    path.parent.mkdir(mode=0o700)
+    path.touch(mode=0o600)
+    with closing(sqlite3.connect(path)) as old, old:
+        old.execute("CREATE TABLE report (id TEXT PRIMARY KEY, expires_at REAL, size INTEGER, blob BLOB) STRICT")
+        old.execute("INSERT INTO report VALUES (?, ?, ?, ?)", ("a" * 32, clock.now + 9, len(MARK), MARK))
+    for _ in range(2):
+        store = SqliteStore(settings, clock)
+        assert store.get("a" * 32).blob == MARK
+        assert store.stamp("a" * 32).expires_at == clock.now + 9
         store.close()

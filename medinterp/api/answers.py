@@ -21,7 +21,7 @@ from medinterp.api.schema import (
     ReportModel,
     SettingModel,
 )
-from medinterp.errors import MissingEvidenceError
+from medinterp.errors import MissingEvidenceError, SelectionError
 from medinterp.explainer import Explanation
 from medinterp.relevancy import METHODS, get_method, quantity_of, word_maps
 from medinterp.render import report_range
@@ -48,17 +48,21 @@ def explanation_model(
     )
 
 
-def pack_of(explanation: ExplanationData, method: str | None) -> MapPack:
-    """The maps by one method, the report's first when none is named.
+def pack_of(explanation: ExplanationData, method: str | None, image: int = 0) -> MapPack:
+    """The maps by one method, the report's first when none is named, on the film (image 0) or the prior one (1).
 
-    Raises UnknownMethodError, or MissingEvidenceError when the report was made without it.
+    Raises UnknownMethodError, MissingEvidenceError when the report was made without it, or SelectionError for the prior
+    film of a report that has none.
     """
+    packs = {0: explanation.packs, 1: explanation.prior_packs}.get(image, {})
+    if not packs:
+        raise SelectionError(f"this report has no maps on image {image}: it was made without a prior film")
     if method is None:
-        return next(iter(explanation.packs.values()))
-    if get_method(method).name not in explanation.packs:
+        return next(iter(packs.values()))
+    if get_method(method).name not in packs:
         how = "POST .../maps computes it" if get_method(method).on_model else "ask for it in a new report"
-        raise MissingEvidenceError(f"this report has {', '.join(explanation.packs)}; {method} is not there: {how}")
-    return explanation.packs[method]
+        raise MissingEvidenceError(f"this report has {', '.join(packs)}; {method} is not there: {how}")
+    return packs[method]
 
 
 def maps_model(

@@ -19,6 +19,7 @@ from medinterp.api.problems import MEDIA_TYPE, Problem
 from medinterp.api.reading import Reading
 from medinterp.api.routes_report import report_routes
 from medinterp.api.routes_service import service_routes
+from medinterp.api.routes_view import view_routes
 from medinterp.api.settings import ApiSettings
 from medinterp.api.store import ReportStore
 from medinterp.errors import StoreError
@@ -80,6 +81,7 @@ def create_api(
     install_problem_handlers(app)
     reading, asking = Reading(backend, settings, store, decoders), Asking(backend, settings, store)
     app.include_router(report_routes(backend, reading, asking, store))
+    app.include_router(view_routes(store))
     app.include_router(service_routes(backend, settings, store))
     return app
 

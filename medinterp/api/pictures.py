@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 
-import cv2
-import numpy as np
-
 from medinterp import export
 from medinterp.api.answers import pack_of
 from medinterp.api.backend import ExportFormat, PictureTask
 from medinterp.api.selection import Selection, selected
 from medinterp.explainer import Explanation
-from medinterp.imaging import rgb8
 from medinterp.render import RenderOptions, encode_png
 
 
@@ -35,14 +31,10 @@ def overlay_png(explanation: Explanation, selection: Selection, task: PictureTas
 
 
 def film_png(explanation: Explanation, size: int | None) -> bytes:
-    """The film as it was read, as PNG; size: the longer side in pixels, None for its own."""
-    picture = rgb8(explanation.film)
-    height, width = picture.shape[:2]
-    if size is not None and size < max(height, width):
-        factor = size / max(height, width)
-        target = (max(1, round(width * factor)), max(1, round(height * factor)))
-        picture = np.asarray(cv2.resize(picture, target, interpolation=cv2.INTER_AREA), np.uint8)
-    return encode_png(picture)
+    """The film as it was read, as gray PNG; size: the longer side in pixels, None or a larger one for its own."""
+    film = explanation.film
+    wanted = None if size is None or size >= max(film.height, film.width) else size
+    return encode_png(explanation.canvas_of(0, wanted))
 
 
 def exported(explanation: Explanation, form: ExportFormat) -> bytes:

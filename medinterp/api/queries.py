@@ -13,6 +13,8 @@ from medinterp.types import Quantity
 
 QUANTITY = "What is taken of the method: its maps, or of a consensus how far the members disagree on each cell."
 
+IMAGE = "0 the film, 1 the prior film."
+
 
 class WordPictureQuery(BaseModel):
     """How the map of one word is drawn."""
@@ -83,6 +85,15 @@ class MapsQuery(BaseModel):
     method: str | None = Field(default=None, description="A method of the report; its first by default.")
     without_sinks: bool = Field(default=False, description="Leave flagged sink cells out of the words' maps.")
     quantity: Quantity = Field(default="relevancy", description=QUANTITY)
+
+
+class PackedMapsQuery(BaseModel):
+    """Which maps are wanted, whole."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    method: str | None = Field(default=None, description="A method of the report; its first by default.")
+    image: int = Field(default=0, ge=0, le=1, description=IMAGE)
 
 
 class ExportQuery(BaseModel):

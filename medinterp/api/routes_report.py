@@ -8,15 +8,17 @@ from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, File, Form, Path, Query, Request, Response, UploadFile
-from starlette.exceptions import HTTPException
 
 from medinterp.api import negotiation
 from medinterp.api.answers import explanation_model, maps_model, maps_npz
+from medinterp.api.asked import ReportId
+from medinterp.api.asked import also as _also
+from medinterp.api.asked import chosen as _chosen
+from medinterp.api.asked import known as _known
 from medinterp.api.asking import Asking
 from medinterp.api.backend import Backend, JudgingTask
 from medinterp.api.queries import ExportQuery, FilmQuery, MapsQuery, PictureQuery, WordPictureQuery
 from medinterp.api.reading import Reading
-from medinterp.api.report_id import is_report_id
 from medinterp.api.schema import (
     ExplanationModel,
     FaithfulnessModel,
@@ -28,10 +30,8 @@ from medinterp.api.schema_sensitivity import ComparingModel, SensitivityModel
 from medinterp.api.selection import WordSelection, parse_selection
 from medinterp.api.store import ReportStore, StoredReport, unpack_record
 from medinterp.api.upload import FormRoute, bytes_of, check_fields
-from medinterp.errors import ReportNotFoundError
 
 Answer = TypeVar("Answer")
-ReportId = Annotated[str, Path(description="The id that POST /v1/reports answered with.")]
 ONCE = {
     "image": "one film a report: `image` was sent more than once",
     **{name: f"`{name}` was sent more than once" for name in ("prompt", "report", "max_new_tokens", "window", "force")},
@@ -41,26 +41,6 @@ SEVERAL = frozenset({"methods"})
 MAX_WINDOW_CHARACTERS = 64
 EXPORT_TYPES = {"json": negotiation.JSON, "npz": negotiation.NPZ, "html": "text/html; charset=utf-8"}
 PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "A picture."}}
-
-
-def _also(*media_types: str) -> dict[int | str, dict[str, Any]]:
-    """The OpenAPI entry of further encodings of an answer."""
-    return {200: {"content": {media_type: {} for media_type in media_types}}}
-
-
-def _chosen(request: Request, *offered: str) -> str:
-    """The encoding that the caller wants. Raises HTTPException 406 when none is offered."""
-    chosen = negotiation.preferred(request.headers.get("accept"), offered)
-    if chosen is None:
-        raise HTTPException(HTTPStatus.NOT_ACCEPTABLE, f"offered are {', '.join(offered)}")
-    return chosen
-
-
-def _known(report_id: str) -> str:
-    """The id, when it is written as one. Raises ReportNotFoundError."""
-    if not is_report_id(report_id):
-        raise ReportNotFoundError("no report has this id; it may have expired or been deleted")
-    return report_id
 
 
 def report_routes(backend: Backend, reading: Reading, asking: Asking, store: ReportStore) -> APIRouter:

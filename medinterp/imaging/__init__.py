@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from medinterp.imaging import geometry
-from medinterp.imaging.film import read_film, rgb8
+from medinterp.imaging.film import gray8, read_film, rgb8
 from medinterp.imaging.gate import look, withhold
 from medinterp.imaging.limits import FilmLimits
 from medinterp.imaging.sources import open_film
 
-__all__ = ["FilmLimits", "geometry", "look", "open_film", "read_film", "rgb8", "withhold"]
+__all__ = ["FilmLimits", "geometry", "gray8", "look", "open_film", "read_film", "rgb8", "withhold"]

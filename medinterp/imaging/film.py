@@ -92,10 +92,14 @@ def read_film(data: bytes, *, limits: FilmLimits | None = None, window: str | No
     return Film(pixels, media_type, hashlib.sha256(data).hexdigest(), notes, warnings, windows, chosen)
 
 
+def gray8(film: Film) -> npt.NDArray[np.uint8]:
+    """The film's full range brought to 8 bits, uint8 [height, width]; the film's own pixels where they are that."""
+    return np.asarray(film.pixels if film.pixels.dtype == np.uint8 else np.take(_TO_8_BITS, film.pixels), np.uint8)
+
+
 def rgb8(film: Film) -> npt.NDArray[np.uint8]:
     """The film as a model sees it: uint8 [height, width, 3], the full range brought to 8 bits."""
-    gray: npt.NDArray[Any] = film.pixels if film.pixels.dtype == np.uint8 else np.take(_TO_8_BITS, film.pixels)
-    return np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(gray8(film), cv2.COLOR_GRAY2RGB), dtype=np.uint8)
 
 
 # 65535 = 255 * 257, so this rounds to the nearest and keeps black and white exact.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from medinterp.render.colormaps import COLORMAPS, DEFAULT_COLORMAP, SIGNED_COLORMAP, colormap, default_colormap
-from medinterp.render.overlay import CONTOUR_LEVELS, RenderOptions, encode_png, overlay, report_range, scaled
+from medinterp.render.contours import CONTOUR_LEVELS
+from medinterp.render.overlay import RenderOptions, canvas, overlay, report_range, scaled
+from medinterp.render.png import encode_png
 
 __all__ = [
     "COLORMAPS",
@@ -11,6 +13,7 @@ __all__ = [
     "DEFAULT_COLORMAP",
     "SIGNED_COLORMAP",
     "RenderOptions",
+    "canvas",
     "colormap",
     "default_colormap",
     "encode_png",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medinterp.api.store.protocol import ReportStore, StoredReport
+from medinterp.api.store.protocol import ReportStore, StoredReport, StoredStamp
 from medinterp.api.store.record import pack_record, unpack_record
 from medinterp.api.store.settings import RedisStoreSettings, SqliteStoreSettings, StoreSettings
 
@@ -12,6 +12,7 @@ __all__ = [
     "SqliteStoreSettings",
     "StoreSettings",
     "StoredReport",
+    "StoredStamp",
     "open_store",
     "pack_record",
     "unpack_record",

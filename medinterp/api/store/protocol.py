@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -12,6 +13,17 @@ class StoredReport:
     """A report as it was put: the record's bytes, and when it is forgotten (seconds since 1970)."""
 
     blob: bytes = field(repr=False)
+    expires_at: float
+
+
+@dataclass(frozen=True)
+class StoredStamp:
+    """What tells whether a report is there still, and as it was: its version, and when it is forgotten.
+
+    version: 63 random bits, drawn anew at every change of the blob; expires_at: seconds since 1970.
+    """
+
+    version: int
     expires_at: float
 
 
@@ -27,6 +39,10 @@ class ReportStore(Protocol):
 
     def get(self, report_id: str) -> StoredReport:
         """Return what was put. Raises ReportNotFoundError (unknown, expired, deleted) or StoreError."""
+        ...
+
+    def stamp(self, report_id: str) -> StoredStamp:
+        """Return the report's stamp without reading its blob. Raises ReportNotFoundError or StoreError."""
         ...
 
     def update(self, report_id: str, change: Callable[[bytes], bytes]) -> StoredReport:
@@ -51,3 +67,8 @@ class ReportStore(Protocol):
     def close(self) -> None:
         """Let go of the file or connection."""
         ...
+
+
+def new_version() -> int:
+    """Draw the version of a blob that is about to be stored: 0 to 2**63 - 1."""
+    return secrets.randbits(63)

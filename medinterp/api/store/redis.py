@@ -9,15 +9,21 @@ from contextlib import contextmanager
 
 import redis
 
-from medinterp.api.store.protocol import StoredReport
+from medinterp.api.store.protocol import StoredReport, StoredStamp, new_version
 from medinterp.api.store.settings import RedisStoreSettings
 from medinterp.errors import ReportNotFoundError, StoreError, StoreFullError
 
 _TIMEOUT_S = 5.0
 
 
+_VERSION_BYTES = 8
+
+
 class RedisStore:
-    """Reports under `medinterp:report:ID`; the server's `maxmemory` is the size limit."""
+    """Reports under `medinterp:report:ID`; the server's `maxmemory` is the size limit.
+
+    A value is the version, 8 bytes, big-endian, and the blob: one key, so that both go at the same moment.
+    """
 
     def __init__(self, settings: RedisStoreSettings) -> None:
         """Prepare a connection pool; nothing is sent yet."""
@@ -32,7 +38,7 @@ class RedisStore:
     def put(self, report_id: str, blob: bytes) -> float:
         """Keep the blob until its time to live is over."""
         with _errors():
-            self._client.set(_key(report_id), blob, px=self._lifetime_ms, nx=True)
+            self._client.set(_key(report_id), _value(blob), px=self._lifetime_ms, nx=True)
         return time.time() + self._lifetime_ms / 1000
 
     def get(self, report_id: str) -> StoredReport:
@@ -41,10 +47,21 @@ class RedisStore:
             pipeline = self._client.pipeline(transaction=True)
             pipeline.get(_key(report_id))
             pipeline.pttl(_key(report_id))
-            blob, left_ms = pipeline.execute()
-        if blob is None:
+            value, left_ms = pipeline.execute()
+        if value is None:
             raise ReportNotFoundError("no report has this id; it may have expired or been deleted")
-        return StoredReport(blob=blob, expires_at=time.time() + left_ms / 1000)
+        return StoredReport(blob=value[_VERSION_BYTES:], expires_at=time.time() + left_ms / 1000)
+
+    def stamp(self, report_id: str) -> StoredStamp:
+        """Return version and time; the server sends the value's first bytes alone."""
+        with _errors():
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.getrange(_key(report_id), 0, _VERSION_BYTES - 1)
+            pipeline.pttl(_key(report_id))
+            version, left_ms = pipeline.execute()
+        if not version:
+            raise ReportNotFoundError("no report has this id; it may have expired or been deleted")
+        return StoredStamp(version=int.from_bytes(version, "big"), expires_at=time.time() + left_ms / 1000)
 
     def update(self, report_id: str, change: Callable[[bytes], bytes]) -> StoredReport:
         """Change the blob; again from the start when another change came between."""
@@ -56,9 +73,9 @@ class RedisStore:
                     found = pipeline.get(key)
                     if not isinstance(found, bytes):
                         raise ReportNotFoundError("no report has this id; it may have expired or been deleted")
-                    blob = change(found)
+                    blob = change(found[_VERSION_BYTES:])
                     pipeline.multi()
-                    pipeline.set(key, blob, xx=True, keepttl=True)
+                    pipeline.set(key, _value(blob), xx=True, keepttl=True)
                     pipeline.pttl(key)
                     _, left_ms = pipeline.execute()
                 except redis.exceptions.WatchError:
@@ -88,6 +105,10 @@ class RedisStore:
 
 def _key(report_id: str) -> str:
     return f"medinterp:report:{report_id}"
+
+
+def _value(blob: bytes) -> bytes:
+    return new_version().to_bytes(_VERSION_BYTES, "big") + blob
 
 
 @contextmanager

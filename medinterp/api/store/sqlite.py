@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from medinterp.api.store.protocol import StoredReport
+from medinterp.api.store.protocol import StoredReport, StoredStamp, new_version
 from medinterp.api.store.settings import SqliteStoreSettings
 from medinterp.errors import ReportNotFoundError, StoreError, StoreFullError
 
@@ -21,6 +21,7 @@ CREATE TABLE IF NOT EXISTS report (
     id TEXT PRIMARY KEY,
     expires_at REAL NOT NULL,
     size INTEGER NOT NULL,
+    version INTEGER NOT NULL DEFAULT 0,
     blob BLOB NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS report_expiry ON report (expires_at);
@@ -50,6 +51,7 @@ class SqliteStore:
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA secure_delete = ON")
             database.executescript(_SCHEMA)
+            _add_version(database)
         self.purge()
 
     def put(self, report_id: str, blob: bytes) -> float:
@@ -61,8 +63,8 @@ class SqliteStore:
             self._require_room(held, len(blob))
             expires_at = now + self._settings.lifetime_s
             database.execute(
-                "INSERT INTO report (id, expires_at, size, blob) VALUES (?, ?, ?, ?)",
-                (report_id, expires_at, len(blob), blob),
+                "INSERT INTO report (id, expires_at, size, blob, version) VALUES (?, ?, ?, ?, ?)",
+                (report_id, expires_at, len(blob), blob, new_version()),
             )
         return expires_at
 
@@ -77,6 +79,16 @@ class SqliteStore:
             raise ReportNotFoundError("no report has this id; it may have expired or been deleted")
         return StoredReport(blob=row[0], expires_at=row[1])
 
+    def stamp(self, report_id: str) -> StoredStamp:
+        """Return version and time; of the row, the blob's pages are not read."""
+        with self._statements() as database:
+            row = database.execute(
+                "SELECT version, expires_at FROM report WHERE id = ? AND expires_at > ?", (report_id, self._clock())
+            ).fetchone()
+        if row is None:
+            raise ReportNotFoundError("no report has this id; it may have expired or been deleted")
+        return StoredStamp(version=row[0], expires_at=row[1])
+
     def update(self, report_id: str, change: Callable[[bytes], bytes]) -> StoredReport:
         """Change the blob under the write lock, so that two changes never lose one another."""
         with self._statements() as database, _transaction(database):
@@ -89,7 +101,10 @@ class SqliteStore:
             blob = change(row[0])
             (held,) = database.execute("SELECT COALESCE(SUM(size), 0) FROM report").fetchone()
             self._require_room(held - row[2], len(blob))
-            database.execute("UPDATE report SET blob = ?, size = ? WHERE id = ?", (blob, len(blob), report_id))
+            database.execute(
+                "UPDATE report SET blob = ?, size = ?, version = ? WHERE id = ?",
+                (blob, len(blob), new_version(), report_id),
+            )
         return StoredReport(blob=blob, expires_at=row[1])
 
     def _require_room(self, held: int, needed: int) -> None:
@@ -167,6 +182,13 @@ def _transaction(database: sqlite3.Connection) -> Iterator[None]:
         database.execute("ROLLBACK")
         raise
     database.execute("COMMIT")
+
+
+def _add_version(database: sqlite3.Connection) -> None:
+    """Give a table that was made before reports had versions the column."""
+    with _transaction(database):
+        if "version" not in {row[1] for row in database.execute("PRAGMA table_info(report)")}:
+            database.execute("ALTER TABLE report ADD COLUMN version INTEGER NOT NULL DEFAULT 0")
 
 
 def _empty_log(database: sqlite3.Connection) -> None:

@@ -13,6 +13,7 @@ from medinterp.evaluation.speed.line import BenchLine
 from medinterp.evaluation.speed.maps import maps_lines
 from medinterp.evaluation.speed.memory import memory_lines
 from medinterp.evaluation.speed.occlusion import exact_lines, sampled_lines
+from medinterp.evaluation.speed.pictures import overlay_lines
 from medinterp.model import load_model
 from medinterp.model.prompt import DEFAULT_PROMPT
 
@@ -29,6 +30,7 @@ def run_bench(name: str = "phantom") -> Iterator[BenchLine]:
     yield from given_lines(loaded, films[0], name, tokens=128, rounds=7)
     yield from memory_lines(name, batch=8, tokens=128)
     yield from maps_lines()
+    yield from overlay_lines()
     yield from decoding_lines()
     yield from language_lines()
     yield from exact_lines(loaded, films[0], name, tokens=96)

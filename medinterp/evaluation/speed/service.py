@@ -20,6 +20,7 @@ import yaml  # type: ignore[import-untyped]
 
 from medinterp.errors import ServiceError
 from medinterp.evaluation.speed.line import BenchLine, interleaved
+from medinterp.evaluation.speed.pictures import served_lines
 from medinterp.imaging import read_film, rgb8
 from medinterp.model import Generator
 from medinterp.model.loading import LoadedModel
@@ -69,11 +70,13 @@ def service_lines(
                 },
                 rounds,
             )
+        overlays = served_lines(client, tokens, label)
     count = len(films)
     where = f"({label}, {count} films, up to {tokens} tokens)"
     return [
         _times(f"speed of the service with {count} requests at once / in turn {where}", seconds, "in turn"),
         _times(f"speed of the service with {count} requests at once / of this process {where}", seconds, "here"),
+        *overlays,
     ]
 
 
