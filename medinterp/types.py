@@ -466,10 +466,11 @@ class TextSources:
 
     attention: the mean over layers, heads and the selection's tokens t of A[l,h][q_t, j], 0..1; film, first token,
     template, prompt words, report words and punctuation add up to 1.
-    gradient: the sum over the position's embedding of e_j . d log p(selection) / d e_j, nats, signed (positive speaks for
-    the words; gradient x input: Shrikumar et al. 2016, Not Just a Black Box, arXiv:1605.01713; Denil et al. 2014). It
-    is the slope at the text as it stands, not what taking a word away would cost: where the model is sure the slope is
-    near 0 though much depends on the word (saturation), and the parts do not add up to log p.
+    gradient: e_j . d log p(selection) / d e_j, e_j the embedding of position j as it enters the language model (of an
+    image cell the projected one), nats, signed: positive where more of it would make the words likelier. Gradient x
+    input: Shrikumar et al. 2016, Not Just a Black Box, arXiv:1605.01713; Denil et al. 2014, arXiv:1412.6815. It is a
+    first order, the slope at the text as it stands, and not what taking a word away would cost: where the model is sure
+    it is near 0 throughout though much depends on the word (saturation), and the parts do not add up to log p.
 
     token_indices: of the selection; logprob: log p(selection), nats. film_*: one for each film; template_*: control
     tokens and what the chat template writes, where the gradient, but not the attention, holds the first token too;

@@ -196,4 +196,5 @@ def test_a_thought_that_is_cut_off_and_one_of_gemma_4(text: str) -> None:
 
 def test_a_line_feed_at_the_end_is_no_part_of_the_last_word() -> None:
     """`$` stands before it too, and the word would reach to the end of the text."""
-    assert [(word.text, word.start, word.end) for word in find_words("No nodule\n", ())] == [("No", 0, 2), ("nodule", 3, 9)]
+    words = find_words("No nodule\n", ())
+    assert [(word.text, word.start, word.end) for word in words] == [("No", 0, 2), ("nodule", 3, 9)]

@@ -19,10 +19,10 @@ TakeRows = Callable[[int, torch.Tensor], None]
 
 
 class SelectionPass:
-    """Prompt and report up to the last selected token, which itself no row that counts has read.
+    """Prompt and report up to the last selected token, which no row that counts has read.
 
-    rows: int64 [selected tokens], the positions q_t = P - 1 + t in order; S = P + max(t) positions are read; embeddings:
-    [1, S, d] as they enter the language model, image cells projected. The caller holds loaded.lock.
+    rows: int64 [selected tokens], the positions q_t = P - 1 + t in order; S = P + max(t) positions are read;
+    embeddings: [1, S, d] as they enter the language model, image cells projected. The caller holds loaded.lock.
     """
 
     def __init__(

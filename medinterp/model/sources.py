@@ -128,7 +128,7 @@ def _by_word(
 
 
 def _shared_out(values: Float32Array, words: Sequence[Sequence[int]]) -> Float32Array:
-    """A value for each word, float32 [words]: its positions' sum, where a position of several words is shared evenly."""
+    """A value for each word, float32 [words]: its positions' sum; a position of several words is shared evenly."""
     holders = Counter(position for word in words for position in word)
     return np.array(
         [sum(float(values[position]) / holders[position] for position in word) for word in words], dtype=np.float32
