@@ -15,18 +15,30 @@ from medinterp.api.backend import (
     ComparingTask,
     ExportFormat,
     FilmView,
+    HeadsTask,
     JudgingTask,
     MeasuringTask,
     PictureTask,
     Progress,
     ReadingTask,
+    SourcesTask,
 )
 from medinterp.api.caller import CALLER
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import Selection
 from medinterp.errors import ServiceBusyError, ServiceInterruptedError
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
-from medinterp.types import Explanation, Faithfulness, Film, FilmWarning, MapPack, Provenance, Report
+from medinterp.types import (
+    Explanation,
+    Faithfulness,
+    Film,
+    FilmWarning,
+    HeadMaps,
+    MapPack,
+    Provenance,
+    Report,
+    TextSources,
+)
 
 CHECK_S = 5.0
 
@@ -118,6 +130,14 @@ class ServeBackend:
     ) -> AsyncGenerator[Progress | Comparison | ReportComparison]:
         """Progress, and the comparison last."""
         async with aclosing(_streamed(self._aloud.compare.remote(report_id, task, CALLER.get()))) as items:
+            async for item in items:
+                yield item
+
+    async def sources(
+        self, report_id: str, task: SourcesTask | HeadsTask
+    ) -> AsyncGenerator[Progress | TextSources | HeadMaps]:
+        """What drove some words."""
+        async with aclosing(_streamed(self._aloud.sources.remote(report_id, task, CALLER.get()))) as items:
             async for item in items:
                 yield item
 

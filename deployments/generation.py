@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,8 +14,17 @@ import ray
 
 from deployments.logs import join_serve_log
 from deployments.settings import EngineSettings, ModelSettings, QuestionSettings, SlotsSettings
+from deployments.writers import make_engine, make_generator
 from medinterp.api.answers import pack_of
-from medinterp.api.backend import ComparingTask, JudgingTask, MeasuringTask, Progress, ReadingTask
+from medinterp.api.backend import (
+    ComparingTask,
+    HeadsTask,
+    JudgingTask,
+    MeasuringTask,
+    Progress,
+    ReadingTask,
+    SourcesTask,
+)
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import selected
 from medinterp.api.store import RedisStoreSettings, SqliteStoreSettings, open_store, unpack_record
@@ -27,10 +35,9 @@ from medinterp.explainer import Explanation
 from medinterp.imaging import withhold
 from medinterp.relevancy import add_measured
 from medinterp.render import encode_png
-from medinterp.types import Faithfulness, Film, Generation, MapPack
+from medinterp.types import Faithfulness, Film, Generation, HeadMaps, MapPack, TextSources
 
 if TYPE_CHECKING:
-    from medinterp.model import Generator
     from medinterp.model.engine import Engine
 
 Tell = Callable[[Any], None]
@@ -56,23 +63,26 @@ class GenerationDeployment:
         """
         from medinterp.evaluation.faithfulness import judge_map
         from medinterp.model.given import given_tokens
+        from medinterp.model.heads import head_maps
         from medinterp.model.prompt import DEFAULT_PROMPT
+        from medinterp.model.sources import text_sources
         from medinterp.model.turns import CALLER
         from medinterp.model.view import model_view
 
         join_serve_log()
         self._engine: Engine | None = None
         if isinstance(writer, EngineSettings):
-            self._engine = _engine(writer, image_first=settings.image_first)
+            self._engine = make_engine(writer, image_first=settings.image_first)
         # A thread that has computed keeps helpers (OpenMP's) for as long as it lives, and where they are more than the
         # cores, every step of the writer has to wake its own: this thread lives, so that another one computes.
         with ThreadPoolExecutor(1) as aside:
-            self._generator, told = aside.submit(_generator, settings, writer, questions).result()
+            self._generator, told = aside.submit(make_generator, settings, writer, questions).result()
         logger.info("the writer: %s", told)
         loaded = self._generator.loaded
         self._caller = CALLER
         self._given_tokens = given_tokens
         self._judge_map = judge_map
+        self._head_maps, self._text_sources = head_maps, text_sources
         self._model_view = model_view
         self._store = open_store(store)
         self._device = loaded.device
@@ -167,6 +177,23 @@ class GenerationDeployment:
                 progress=lambda done, of: tell(Progress("sensitivity", done, of)),
                 cancelled=gone.is_set,
             )
+
+        async for item in self._aloud(caller, work):
+            yield item
+
+    async def sources(
+        self, report_id: str, task: SourcesTask | HeadsTask, caller: str = ""
+    ) -> AsyncGenerator[TextSources | HeadMaps]:
+        """What drove some words of a stored report. Raises ReportNotFoundError, SelectionError, MethodError."""
+        explanation = await asyncio.to_thread(self._report, report_id)
+        report, prompt = explanation.report, explanation.provenance.prompt
+        asked = (explanation.films, report, prompt, explanation.tokens_of(selected(report, task.selection)))
+
+        def work(_: Tell, gone: threading.Event) -> TextSources | HeadMaps:
+            loaded = self._generator.loaded
+            if isinstance(task, HeadsTask):
+                return self._head_maps(loaded, *asked, image=task.image, cancelled=gone.is_set)
+            return self._text_sources(loaded, *asked, cancelled=gone.is_set)
 
         async for item in self._aloud(caller, work):
             yield item
@@ -339,55 +366,3 @@ def _compute(device: Any) -> None:
     import torch
 
     torch.ones(1, device=device).add_(1).item()
-
-
-def _generator(
-    settings: ModelSettings, writer: SlotsSettings | EngineSettings, questions: QuestionSettings
-) -> tuple[Generator, str]:
-    """The model, loaded and tested, with the writer's slots and graphs; and who writes, in words for the log."""
-    from medinterp.model import Generator, load_model, plan_room, self_test
-
-    loaded = load_model(
-        settings.name,
-        revision=settings.revision,
-        dtype=settings.dtype,
-        device=settings.device,
-        allow_download=settings.allow_download,
-        image_first=settings.image_first,
-        calibration=settings.calibration,
-        film_domain=settings.film_domain,
-    )
-    self_test(loaded)
-    loaded.lock.piece_s = questions.piece_s
-    limits: dict[str, Any] = {
-        "max_trace_bytes": settings.max_trace_bytes,
-        "memory_share": questions.memory_share,
-    }
-    if isinstance(writer, EngineSettings):
-        return Generator(loaded, **limits), f"the engine's model {writer.model}; at {writer.base_url}"
-    room = plan_room(
-        loaded,
-        max_slots=writer.max_slots,
-        max_length=writer.max_length,
-        memory_share=writer.memory_share,
-        max_trace_bytes=settings.max_trace_bytes,
-        compiled=writer.compile,
-    )
-    return Generator(loaded, room=room, **limits), room.told(loaded)
-
-
-def _engine(settings: EngineSettings, *, image_first: bool) -> Engine:
-    """The engine that writes; raises EngineError when its address cannot be used or its key is not there."""
-    from medinterp.model.engine import Engine
-
-    key = None
-    if settings.api_key_env is not None:
-        key = os.environ.get(settings.api_key_env)
-        if not key:
-            raise EngineError(
-                f"writer.api_key_env names the environment variable {settings.api_key_env}, which is not set here"
-            )
-    try:
-        return Engine(settings.base_url, settings.model, key, settings.timeout_s, image_first)
-    except ValueError as error:
-        raise EngineError(f"writer.base_url: {error}") from error

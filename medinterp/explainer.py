@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from medinterp.errors import MethodError, SelectionError
 from medinterp.imaging import open_film
 from medinterp.types import Explanation as ExplanationData
-from medinterp.types import Faithfulness, Film, Finding, MapPack, RelevancyMap, Section, Word
+from medinterp.types import Faithfulness, Film, Finding, HeadMaps, MapPack, RelevancyMap, Section, TextSources, Word
 
 FilmSource = Any
 """What `medinterp.imaging.open_film` takes."""
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 NOTEBOOK_HEIGHT = 760
 """Of a report in a notebook, in CSS pixels: the film and some lines of the report at once."""
+
+KEPT_TEXT_SOURCES = 16
+"""How many text sources an explanation keeps, the newest."""
 
 DEFAULT_METHODS = ("layer_weighted", "raw")
 """The methods that are computed when none are named."""
@@ -108,6 +111,19 @@ class Explanation(ExplanationData):
         if not tokens:
             raise SelectionError("the selection holds no word of the report")
         return tuple(tokens)
+
+    @property
+    def films(self) -> tuple[Film, ...]:
+        """What the model read, in the prompt's order: the film, and the prior one where there is one."""
+        return (self.film,) if self.prior is None else (self.film, self.prior)
+
+    def keeping(self, sources: TextSources) -> Explanation:
+        """The same with these text sources kept, as exports show them.
+
+        One of each selection, the last asked for; the newest KEPT_TEXT_SOURCES.
+        """
+        others = [kept for kept in self.text_sources if kept.token_indices != sources.token_indices]
+        return replace(self, text_sources=(*others, sources)[-KEPT_TEXT_SOURCES:])
 
     def overlay(
         self,
@@ -307,6 +323,44 @@ class Explainer:
             memory_bytes=self._generator.memory_bytes(),
             progress=progress,
             cancelled=cancelled,
+        )
+
+    def text_sources(
+        self,
+        explanation: Explanation,
+        selection: Word | Finding | Sequence[Word],
+        *,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> TextSources:
+        """Which words of the prompt and of the report so far drove these words, and how much of it was the film's.
+
+        `explanation.keeping(sources)` has them in its exports. Raises SelectionError, MethodError for a prompt that
+        the model's tokenizer does not give back, GenerationCancelled.
+        """
+        from medinterp.model.sources import text_sources
+
+        report, prompt = explanation.report, explanation.provenance.prompt
+        tokens = explanation.tokens_of(selection)
+        return text_sources(self.loaded, explanation.films, report, prompt, tokens, cancelled=cancelled)
+
+    def heads(
+        self,
+        explanation: Explanation,
+        selection: Word | Finding | Sequence[Word],
+        *,
+        image: int = 0,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> HeadMaps:
+        """Where each head of each layer looked on a film while these words were written; image: 1 for the prior film.
+
+        Raises SelectionError, GenerationCancelled.
+        """
+        from medinterp.model.heads import head_maps
+
+        report, prompt = explanation.report, explanation.provenance.prompt
+        tokens = explanation.tokens_of(selection)
+        return head_maps(
+            self.loaded, explanation.films, report, prompt, tokens, image=image, cancelled=cancelled
         )
 
     def sensitivity(

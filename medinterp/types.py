@@ -461,10 +461,70 @@ class Faithfulness:
 
 
 @dataclass(frozen=True, eq=False)
+class TextSources:
+    """What of film, prompt and report so far drove some words of the report, by two measures.
+
+    attention: the mean over layers, heads and the selection's tokens t of A[l,h][q_t, j], 0..1; film, first token,
+    template, prompt words, report words and punctuation add up to 1.
+    gradient: e_j . d log p(selection) / d e_j, e_j the embedding of position j as it enters the language model (of an
+    image cell the projected one), nats, signed: positive where more of it would make the words likelier. Gradient x
+    input: Shrikumar et al. 2016, Not Just a Black Box, arXiv:1605.01713; Denil et al. 2014, arXiv:1412.6815. It is a
+    first order, the slope at the text as it stands, and not what taking a word away would cost: where the model is sure
+    it is near 0 throughout though much depends on the word (saturation), and the parts do not add up to log p.
+
+    token_indices: of the selection; logprob: log p(selection), nats. film_*: one for each film; template_*: control
+    tokens and what the chat template writes, where the gradient, but not the attention, holds the first token too;
+    punctuation_*: tokens of prompt and report that wrote no part of a word. prompt_spans: start and end in
+    Provenance.prompt of its words, and float32 [prompt words] for each; report_*: float32 [words of the report], 0 for
+    what was not there yet. A word of several tokens has their sum, a token of several words is shared out evenly.
+    """
+
+    token_indices: tuple[int, ...]
+    logprob: float
+    film_attention: tuple[float, ...]
+    film_gradient: tuple[float, ...]
+    first_token_attention: float
+    template_attention: float
+    template_gradient: float
+    punctuation_attention: float
+    punctuation_gradient: float
+    prompt_spans: tuple[tuple[int, int], ...]
+    prompt_attention: Float32Array
+    prompt_gradient: Float32Array
+    report_attention: Float32Array
+    report_gradient: Float32Array
+
+    @property
+    def film_share(self) -> float:
+        """The films' part, 0..1, of the attention on films and text; the first token and the template are neither."""
+        film = sum(self.film_attention)
+        text = float(self.prompt_attention.sum() + self.report_attention.sum()) + self.punctuation_attention
+        return film / (film + text)
+
+
+@dataclass(frozen=True, eq=False)
+class HeadMaps:
+    """Where each head of each layer looked on one film while it wrote some words.
+
+    mass: float32 [L, H], A[l,h][q_t, cells] summed over the film's cells; maps: float32 [L, H, rows, columns], the same
+    cell by cell; both the mean over the selection's tokens. image: which of the prompt's films. layer_types:
+    "full_attention" or "sliding_attention" for each layer; sliding_window: positions, None where no layer slides.
+    """
+
+    token_indices: tuple[int, ...]
+    image: int
+    mass: Float32Array
+    maps: Float32Array
+    layer_types: tuple[str, ...]
+    sliding_window: int | None
+
+
+@dataclass(frozen=True, eq=False)
 class Explanation:
     """A report with its maps: what the facade returns and what the store keeps.
 
     prior, prior_packs: an earlier film that was read beside the current one, and the maps on it.
+    text_sources: those that were asked for and are kept, the newest last.
     """
 
     film: Film
@@ -474,3 +534,4 @@ class Explanation:
     trace: AttentionTrace | None = field(default=None, repr=False)
     prior: Film | None = None
     prior_packs: Mapping[str, MapPack] = field(default_factory=dict)
+    text_sources: tuple[TextSources, ...] = ()

@@ -16,11 +16,13 @@ from medinterp.api.backend import (
     ComparingTask,
     ExportFormat,
     FilmView,
+    HeadsTask,
     JudgingTask,
     MeasuringTask,
     PictureTask,
     Progress,
     ReadingTask,
+    SourcesTask,
 )
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import Selection, selected
@@ -29,9 +31,10 @@ from medinterp.api.store import ReportStore, SqliteStoreSettings, unpack_record
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
 from medinterp.explainer import Explanation as StoredExplanation
 from medinterp.phantom.films import draw_film, sample_film
-from medinterp.types import Explanation, Faithfulness, Film, Interval, MapPack, OrderScores
+from medinterp.types import Explanation, Faithfulness, Film, HeadMaps, Interval, MapPack, OrderScores, TextSources
 from tests.api_samples import SPANS, TEXT, given_explanation, sample_explanation
 from tests.sensitivity_samples import sample_comparison, sample_report_comparison
+from tests.sources_samples import sample_heads, sample_text_sources
 
 MODEL_SIZE = 24
 """The longer side of what the sample's model gets."""
@@ -46,7 +49,7 @@ class FakeBackend:
     early: Exception | None = None
     late: Exception | None = None
     tasks: list[ReadingTask] = field(default_factory=list)
-    asked: list[MeasuringTask | JudgingTask | ComparingTask] = field(default_factory=list)
+    asked: list[MeasuringTask | JudgingTask | ComparingTask | SourcesTask | HeadsTask] = field(default_factory=list)
     stopped: int = 0
 
     async def model(self) -> LoadedModelModel:
@@ -128,6 +131,23 @@ class FakeBackend:
                 yield sample_comparison(task.questions, methods, task.perturbations, task.seed)
             else:
                 yield sample_report_comparison(methods, task.perturbations, task.seed)
+        except (asyncio.CancelledError, GeneratorExit):
+            self.stopped += 1
+            raise
+
+    async def sources(
+        self, report_id: str, task: SourcesTask | HeadsTask
+    ) -> AsyncGenerator[Progress | TextSources | HeadMaps]:
+        self.asked.append(task)
+        try:
+            if self.early:
+                raise self.early
+            explanation = self.stored(report_id)
+            tokens = explanation.tokens_of(selected(explanation.report, task.selection))
+            await asyncio.sleep(self.delay_s)
+            if self.late:
+                raise self.late
+            yield sample_heads(tokens, task.image) if isinstance(task, HeadsTask) else sample_text_sources(tokens)
         except (asyncio.CancelledError, GeneratorExit):
             self.stopped += 1
             raise

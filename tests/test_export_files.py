@@ -17,6 +17,7 @@ from medinterp.export.folder import write_folder
 from medinterp.types import Alternative, FilmWarning, ImageSpan, WindowChoice
 from tests.api_samples import SPANS, TEXT, given_explanation, sample_explanation
 from tests.report_samples import all_kinds_explained
+from tests.sources_samples import sample_text_sources
 from tests.traces import make_trace
 
 
@@ -53,6 +54,18 @@ def test_the_document_holds_all_but_the_maps() -> None:
     assert record["film"]["width"] == 60 and record["film"]["height"] == 40
     assert record["provenance"]["library_versions"] == {"numpy": np.__version__}
     assert record["provenance"]["layer_types"] == ["sliding_attention", "full_attention"]
+
+
+def test_the_document_holds_the_text_sources_that_were_asked_for() -> None:
+    sample = sample_explanation()
+    assert export.document(sample)["text_sources"] == []
+    kept = dataclasses.replace(sample, text_sources=(sample_text_sources(),))
+    (found,) = json.loads(json.dumps(export.document(kept), allow_nan=False))["text_sources"]
+    assert set(found) == {field.name for field in dataclasses.fields(sample_text_sources())}
+    assert found["token_indices"] == [2, 3]
+    assert found["film_gradient"] == [1.5, -0.5]
+    assert found["prompt_spans"] == [[0, 8], [9, 12], [13, 17]]
+    assert found["report_gradient"] == [-2.0, 0.25, 0.0]
 
 
 def test_the_document_says_how_sure_the_report_is() -> None:

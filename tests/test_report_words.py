@@ -192,3 +192,9 @@ def test_a_thought_that_is_cut_off_and_one_of_gemma_4(text: str) -> None:
     report = report_of([text])
     assert [(thought.start, thought.end) for thought in report.thinking] == [(0, len(text))]
     assert report.findings == ()
+
+
+def test_a_line_feed_at_the_end_is_no_part_of_the_last_word() -> None:
+    """`$` stands before it too, and the word would reach to the end of the text."""
+    words = find_words("No nodule\n", ())
+    assert [(word.text, word.start, word.end) for word in words] == [("No", 0, 2), ("nodule", 3, 9)]

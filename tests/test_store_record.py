@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import msgpack
 import numpy as np
@@ -13,6 +13,7 @@ from medinterp.errors import StoreError
 from medinterp.types import Film
 from tests.api_samples import given_explanation, sample_explanation
 from tests.report_samples import all_kinds_explained
+from tests.sources_samples import sample_text_sources
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -92,9 +93,24 @@ def test_who_wrote_comes_back_and_a_record_from_before_there_were_engines_opens(
     assert unpack_record(msgpack.packb(plain)).provenance == sample.provenance
 
 
+def test_text_sources_come_back_and_a_record_from_before_there_were_any_opens() -> None:
+    sources = sample_text_sources()
+    packed = pack_record(replace(sample_explanation(), text_sources=(sources,)))
+    (again,) = unpack_record(packed).text_sources
+    for field in fields(sources):
+        one, other = getattr(sources, field.name), getattr(again, field.name)
+        np.testing.assert_array_equal(one, other)
+        assert type(one) is type(other)
+    assert again.report_gradient.dtype == np.float32
+    assert len(packed) - len(pack_record(sample_explanation())) < 1200
+    plain = msgpack.unpackb(packed, raw=False)
+    del plain["text_sources"]
+    assert unpack_record(msgpack.packb(plain)).text_sources == ()
+
+
 def test_a_record_is_plain_msgpack() -> None:
     plain = msgpack.unpackb(pack_record(sample_explanation()), raw=False, strict_map_key=True)
-    assert set(plain) == {"version", "film", "report", "maps", "provenance"}
+    assert set(plain) == {"version", "film", "report", "maps", "provenance", "text_sources"}
 
 
 @pytest.mark.parametrize(

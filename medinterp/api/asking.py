@@ -13,20 +13,30 @@ from fastapi import Response
 
 from medinterp.api import events
 from medinterp.api.answers import maps_model
-from medinterp.api.backend import Backend, ComparingTask, JudgingTask, MeasuringTask, Progress
+from medinterp.api.backend import (
+    Backend,
+    ComparingTask,
+    HeadsTask,
+    JudgingTask,
+    MeasuringTask,
+    Progress,
+    SourcesTask,
+)
 from medinterp.api.negotiation import EVENTS, encode
 from medinterp.api.pacing import Silence, paced
 from medinterp.api.report_id import log_name
 from medinterp.api.schema import FaithfulnessModel, MapsModel, Model, ProgressModel
 from medinterp.api.schema_sensitivity import ComparingModel, ComparisonModel, ReportComparisonModel
+from medinterp.api.schema_sources import TextSourcesModel
 from medinterp.api.settings import ApiSettings
+from medinterp.api.source_answers import heads_model, text_sources_model
 from medinterp.api.store import ReportStore, pack_record, unpack_record
 from medinterp.errors import DeadlineExceededError, MethodError, PromptError, ServiceInterruptedError
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
 from medinterp.explainer import Explanation
 from medinterp.imaging.perturb import get_perturbations
 from medinterp.relevancy import get_method
-from medinterp.types import Faithfulness, MapPack
+from medinterp.types import Faithfulness, HeadMaps, MapPack, TextSources
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +110,32 @@ class Asking:
                             yield item
 
         return await self._respond(answers(), "sensitivity", media_type)
+
+    async def sources(self, report_id: str, task: SourcesTask | HeadsTask, media_type: str) -> Response:
+        """Answer with what drove some words; text sources are kept with the report, maps by head are not."""
+        await asyncio.to_thread(self._store.get, report_id)
+
+        async def answers() -> AsyncGenerator[Progress | Model]:
+            async with aclosing(self._backend.sources(report_id, task)) as items:
+                async for item in items:
+                    match item:
+                        case TextSources():
+                            yield await self._keep_sources(report_id, item)
+                        case HeadMaps():
+                            yield heads_model(report_id, item)
+                        case _:
+                            yield item
+
+        return await self._respond(answers(), "heads" if isinstance(task, HeadsTask) else "text_sources", media_type)
+
+    async def _keep_sources(self, report_id: str, sources: TextSources) -> TextSourcesModel:
+        def keep() -> TextSourcesModel:
+            stored = self._store.update(
+                report_id, lambda blob: pack_record(unpack_record(blob).keeping(sources))
+            )
+            return text_sources_model(report_id, unpack_record(stored.blob), sources)
+
+        return await asyncio.to_thread(keep)
 
     async def _keep(self, report_id: str, pack: MapPack) -> MapsModel:
         """Add the maps to the stored report, in place of earlier ones of the method."""

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import Selection
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
-from medinterp.types import Explanation, Faithfulness, Film, MapPack, Quantity
+from medinterp.types import Explanation, Faithfulness, Film, HeadMaps, MapPack, Quantity, TextSources
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,21 @@ class ComparingTask:
     methods: tuple[str, ...] | None = None
     perturbations: tuple[str, ...] | None = None
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class SourcesTask:
+    """Which words' text sources are asked for."""
+
+    selection: Selection
+
+
+@dataclass(frozen=True)
+class HeadsTask:
+    """Which words' maps by layer and head are asked for, and on which of the prompt's images."""
+
+    selection: Selection
+    image: int = 0
 
 
 @dataclass(frozen=True)
@@ -130,6 +145,12 @@ class Backend(Protocol):
         self, report_id: str, task: ComparingTask
     ) -> AsyncGenerator[Progress | Comparison | ReportComparison]:
         """Ask about a stored report's film in other words, and about the film changed: progress, the answer last."""
+        ...
+
+    def sources(
+        self, report_id: str, task: SourcesTask | HeadsTask
+    ) -> AsyncGenerator[Progress | TextSources | HeadMaps]:
+        """What drove some words of a stored report: the text by word, or the film by head; the answer last."""
         ...
 
     async def overlay(self, report_id: str, selection: Selection, task: PictureTask) -> bytes:

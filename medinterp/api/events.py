@@ -4,9 +4,9 @@
     event: text      data: {"delta": "No pneu"}      as the report grows, any number of times; a given one whole
     event: progress  data: ProgressModel             while the model is asked again, any number of times
     event: report    data: ExplanationModel          once, and last
-    POST /v1/reports/{id}/maps, /v1/reports/{id}/faithfulness, /v1/reports/{id}/sensitivity
+    POST /v1/reports/{id}/maps, .../faithfulness, .../sensitivity, .../text, .../heads
     event: progress  data: ProgressModel             any number of times
-    event: maps, faithfulness or sensitivity         once, and last
+    event: maps, faithfulness, sensitivity, text_sources or heads    once, and last
     Both
     event: error     data: Problem                   instead of the last one
 

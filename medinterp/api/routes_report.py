@@ -16,7 +16,7 @@ from medinterp.api.asked import also as _also
 from medinterp.api.asked import chosen as _chosen
 from medinterp.api.asked import known as _known
 from medinterp.api.asking import Asking
-from medinterp.api.backend import Backend, JudgingTask
+from medinterp.api.backend import Backend, HeadsTask, JudgingTask, SourcesTask
 from medinterp.api.queries import ExportQuery, FilmQuery, MapsQuery, PictureQuery, WordPictureQuery
 from medinterp.api.reading import Reading
 from medinterp.api.schema import (
@@ -27,6 +27,7 @@ from medinterp.api.schema import (
     MeasuringModel,
 )
 from medinterp.api.schema_sensitivity import ComparingModel, SensitivityModel
+from medinterp.api.schema_sources import HeadsAskingModel, HeadsModel, SelectingModel, TextSourcesModel
 from medinterp.api.selection import WordSelection, parse_selection
 from medinterp.api.store import ReportStore, StoredReport, unpack_record
 from medinterp.api.upload import FormRoute, bytes_of, check_fields
@@ -162,6 +163,26 @@ def report_routes(backend: Backend, reading: Reading, asking: Asking, store: Rep
         """Does an answer, or the report, hold when it is asked in other words or of the film slightly changed?"""
         media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.EVENTS)
         return await asking.sensitivity(_known(report_id), asking.comparing(asked), media_type)
+
+    @router.post(
+        "/{report_id}/text", response_model=TextSourcesModel, responses=_also(negotiation.MSGPACK, negotiation.EVENTS)
+    )
+    async def find_text_sources(request: Request, report_id: ReportId, asked: SelectingModel) -> Response:
+        """Which words of the prompt and of the report so far drove these words, and how much the film?
+
+        Kept with the report, the newest 16 selections, for its exports."""
+        media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.EVENTS)
+        task = SourcesTask(parse_selection(asked.words, asked.finding))
+        return await asking.sources(_known(report_id), task, media_type)
+
+    @router.post(
+        "/{report_id}/heads", response_model=HeadsModel, responses=_also(negotiation.MSGPACK, negotiation.EVENTS)
+    )
+    async def look_by_heads(request: Request, report_id: ReportId, asked: HeadsAskingModel) -> Response:
+        """Where did each head of each layer look on the film while it wrote these words?"""
+        media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.EVENTS)
+        task = HeadsTask(parse_selection(asked.words, asked.finding), asked.image)
+        return await asking.sources(_known(report_id), task, media_type)
 
     @router.get("/{report_id}/words/{word}/overlay.png", response_class=Response, responses=PNG)
     async def get_word_overlay(

@@ -7,11 +7,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from medinterp.types import Explanation, Film, MapPack
+import numpy as np
+
+from medinterp.types import Explanation, Film, MapPack, TextSources
 
 
 def document(explanation: Explanation) -> dict[str, Any]:
-    """The report, its tokens, words, findings and sentences, the methods that were run, and the provenance.
+    """The report, its tokens, words, findings and sentences, the text sources that were asked for, the methods that
+    were run, and the provenance.
 
     Plain dicts, lists, text, numbers and None, as strict JSON takes them: a number that was not measured
     or is not finite (nan, -inf) is None. Spans count characters (Unicode code points) of `text`;
@@ -28,6 +31,7 @@ def document(explanation: Explanation) -> dict[str, Any]:
         "thinking": _plain(report.thinking),
         "words": _plain(report.words),
         "tokens": _plain(report.tokens),
+        "text_sources": [_text_sources(kept) for kept in explanation.text_sources],
         "methods": [_method(pack) for pack in explanation.packs.values()],
         "grid": _grid(explanation),
         "film": _film(explanation.film),
@@ -58,6 +62,14 @@ def _method(pack: MapPack) -> dict[str, Any]:
         "notes": list(pack.notes),
         "members": list(pack.members),
         "image": pack.image,
+    }
+
+
+def _text_sources(sources: TextSources) -> dict[str, Any]:
+    """By the names of TextSources; its arrays as lists."""
+    fields = {item.name: getattr(sources, item.name) for item in dataclasses.fields(sources)}
+    return {
+        name: _plain(value.tolist() if isinstance(value, np.ndarray) else value) for name, value in fields.items()
     }
 
 

@@ -58,12 +58,7 @@ def build_prompt(loaded: LoadedModel, films: Sequence[Film], prompt: str) -> Pro
         raise PromptError("at least one film is needed")
     processor, facts = loaded.processor, loaded.facts
     check_prompt(processor.tokenizer, prompt)
-    images: list[dict[str, str]] = [{"type": "image"}] * len(films)
-    words = [{"type": "text", "text": prompt}]
-    content = [*images, *words] if loaded.image_first else [*words, *images]
-    text = processor.apply_chat_template(
-        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-    )
+    text = chat_turn(loaded, len(films), prompt)
     inputs = processor(
         text=text,
         images=[Image.fromarray(rgb8(film)) for film in films],
@@ -80,6 +75,15 @@ def build_prompt(loaded: LoadedModel, films: Sequence[Film], prompt: str) -> Pro
         raise ModelError(f"the rendered prompt holds {begins} BOS tokens instead of one: look at the chat template")
     spans = find_image_spans(input_ids.tolist(), facts.image_token_id, len(films), facts.grid_rows, facts.grid_columns)
     return PromptInputs(text, input_ids, token_type_ids, inputs["pixel_values"], spans)
+
+
+def chat_turn(loaded: LoadedModel, images: int, prompt: str) -> str:
+    """The rendered chat turn, before image tokens are spread out."""
+    films: list[dict[str, str]] = [{"type": "image"}] * images
+    words = [{"type": "text", "text": prompt}]
+    content = [*films, *words] if loaded.image_first else [*words, *films]
+    turn = [{"role": "user", "content": content}]
+    return str(loaded.processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
 
 
 def check_prompt(tokenizer: Any, prompt: str) -> None:

@@ -78,9 +78,7 @@ class Replay:
         self.start = prompt.image_spans[0].start
         """The first image cell: passes begin there."""
         self._cells = (ids == loaded.facts.image_token_id)[0]
-        words = ids.masked_fill(self._cells, 0)  # the image token itself may lie outside the vocabulary
-        self.embeddings = loaded.model.model.get_input_embeddings()(words)
-        self.embeddings[0, self._cells] = self.features.flatten(0, 1).to(self.embeddings.dtype)
+        self.embeddings = embedded(loaded, ids, self.features)
 
     @property
     def length(self) -> int:
@@ -145,6 +143,15 @@ def encode_images(loaded: LoadedModel, pixel_values: torch.Tensor) -> torch.Tens
     pixels = pixel_values.to(loaded.device, loaded.dtype)
     features: torch.Tensor = loaded.model.model.get_image_features(pixels, return_dict=True).pooler_output
     return features
+
+
+def embedded(loaded: LoadedModel, ids: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    """What the language model gets: ids int64 [1, S], features [images, cells, d] -> [1, S, d]."""
+    cells = (ids == loaded.facts.image_token_id)[0]
+    words = ids.masked_fill(cells, 0)  # the image token itself may lie outside the vocabulary
+    embeddings: torch.Tensor = loaded.model.model.get_input_embeddings()(words)
+    embeddings[0, cells] = features.flatten(0, 1).to(embeddings.dtype)
+    return embeddings
 
 
 def token_logprobs(states: torch.Tensor, weight: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:

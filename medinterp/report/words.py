@@ -11,7 +11,7 @@ from medinterp.report.sections import section_at
 from medinterp.types import ReportToken, Section, Word
 
 # Word boundaries of Unicode (UAX 29) in every script; letters and digits on both sides of a hyphen are one word.
-_BOUNDARY = regex.compile(r"(?w)(?<!^)\b(?!$)")
+_BOUNDARY = regex.compile(r"(?w)(?<!^)\b(?!\Z)")
 UNLIKELY = math.log(1e-3)
 """A token of a smaller log-probability is one that the model would hardly have written."""
 _HYPHENS = frozenset("-\u2010\u2011")

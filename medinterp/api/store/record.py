@@ -22,10 +22,11 @@ from medinterp.api.schema import (
     ReportModel,
     WindowChoiceModel,
 )
+from medinterp.api.schema_sources import TextSourcesRecord
 from medinterp.errors import StoreError
 from medinterp.explainer import Explanation
 from medinterp.types import Explanation as ExplanationData
-from medinterp.types import Film, FilmWarning, MapPack, Provenance, Report, WindowChoice
+from medinterp.types import Film, FilmWarning, MapPack, Provenance, Report, TextSources, WindowChoice
 
 VERSION: Literal[4] = 4
 _report = TypeAdapter(Report)
@@ -52,6 +53,7 @@ class Record(Model):
     report: ReportModel
     maps: dict[str, MapPackModel]
     provenance: ProvenanceModel
+    text_sources: tuple[TextSourcesRecord, ...] = ()
 
 
 def pack_record(explanation: ExplanationData) -> bytes:
@@ -76,6 +78,7 @@ def pack_record(explanation: ExplanationData) -> bytes:
         report=ReportModel.model_validate(explanation.report),
         maps={name: MapPackModel.model_validate(pack) for name, pack in explanation.packs.items()},
         provenance=ProvenanceModel.model_validate(explanation.provenance),
+        text_sources=tuple(map(TextSourcesRecord.model_validate, explanation.text_sources)),
     )
     packed: bytes = msgpack.packb(record.model_dump(mode="python"), use_bin_type=True)
     return packed
@@ -123,4 +126,8 @@ def unpack_record(blob: bytes) -> Explanation:
             for name, pack in record.maps.items()
         },
         provenance=_provenance.validate_python(record.provenance.model_dump()),
+        text_sources=tuple(
+            TextSources(**{name: getattr(kept, name) for name in TextSourcesRecord.model_fields})
+            for kept in record.text_sources
+        ),
     )

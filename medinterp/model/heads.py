@@ -1,0 +1,58 @@
+"""Where each head of each layer looked on a film while it wrote some words, by one pass when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from medinterp.errors import ModelError, SelectionError
+from medinterp.model.loading import LoadedModel
+from medinterp.model.prompt import build_prompt
+from medinterp.model.selection import SelectionPass, token_ids_of
+from medinterp.types import Film, HeadMaps, Report
+
+
+def head_maps(
+    loaded: LoadedModel,
+    films: Sequence[Film],
+    report: Report,
+    prompt: str,
+    tokens: Sequence[int],
+    *,
+    image: int = 0,
+    cancelled: Callable[[], bool] | None = None,
+) -> HeadMaps:
+    """A[l,h][q_t, cells] of one film for every layer and head, the mean over the tokens.
+
+    films, prompt: those that the report was written of; tokens: indices of the report's. Beside the pass L x H x cells
+    numbers and the softmax rows of one layer are held, never the report's trace. Raises SelectionError for tokens or a
+    film that the report has not, GenerationCancelled before the pass.
+    """
+    if not 0 <= image < len(films):
+        raise SelectionError(f"this report was read of {len(films)} film(s); there is no image {image}, counted from 0")
+    inputs, facts = build_prompt(loaded, films, prompt), loaded.facts
+    span = inputs.image_spans[image]
+    with loaded.lock.asking(cancelled), torch.no_grad():
+        loaded.lock.give_way(cancelled, "0 of 1 passes")
+        asked = SelectionPass(loaded, inputs, token_ids_of(report), tokens)
+        sums = torch.zeros(facts.layers, facts.heads, span.stop - span.start, device=loaded.device)
+        seen: set[int] = set()
+
+        def take(layer: int, weights: torch.Tensor) -> None:
+            seen.add(layer)
+            sums[layer] += weights[:, :, span.start : span.stop].sum(1)
+
+        asked.states(take)
+        maps = (sums / len(asked.rows)).cpu().numpy()
+    if len(seen) < facts.layers:
+        raise ModelError(f"{facts.layers - len(seen)} layers computed attention that was not captured")
+    return HeadMaps(
+        token_indices=tuple(sorted(set(tokens))),
+        image=image,
+        mass=maps.sum(axis=-1, dtype=np.float32),
+        maps=maps.reshape(facts.layers, facts.heads, span.rows, span.columns),
+        layer_types=facts.layer_types,
+        sliding_window=facts.sliding_window,
+    )
