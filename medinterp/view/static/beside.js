@@ -45,6 +45,7 @@ export class Beside {
     this.explanation = explanation;
     this.methods = methods;
     this.button.disabled = explanation === null && this.pinned === null;
+    if (explanation === null) this.show(null); // the film that it shows is let go
     if (explanation === null && this.open && this.pinned === null) this.toggle();
     if (this.open) this.fill();
   }
@@ -121,6 +122,7 @@ export class Beside {
 
   show(source) {
     const { viewer } = this;
+    this.drawing = null;
     const empty = byId("second-empty");
     const map = source?.pack ? mapOf(source.pack, source.tokens, { ...source.options, scale: viewer.scale }) : null;
     const wanted = byId("difference").checked;

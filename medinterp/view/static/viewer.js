@@ -88,18 +88,15 @@ export class Viewer {
     if (this.previewed !== blob) return; // another film was chosen meanwhile
     byId("empty").textContent = picture ? "" : `${name}: no preview of this format. It is shown once it is read.`;
     this.setFacts(picture ? `${picture.width} × ${picture.height}, as chosen` : "", []);
-    this.films = picture ? [picture] : [];
-    this.showImage(0);
+    this.about = null;
+    this.replaceFilms(picture ? [picture] : []);
   }
 
   /** Show the films as they were read: upright, dense is bright. pictures: by image; about: their { notes }. */
   showFilms(pictures, about) {
     this.previewed = null;
-    this.close();
-    this.films = pictures;
     this.about = about;
-    this.zoom.fit();
-    this.showImage(0);
+    this.replaceFilms(pictures);
   }
 
   showImage(image) {
@@ -121,10 +118,13 @@ export class Viewer {
     this.view.setShown(picture === null && byId("show").checked);
   }
 
-  /** Let go of the films' pictures. */
-  close() {
-    for (const film of this.films) film.close();
-    this.films = [];
+  /** Other films, and the old ones' pictures are let go. */
+  replaceFilms(pictures) {
+    const old = this.films;
+    this.films = pictures;
+    this.showImage(0);
+    this.zoom.fit();
+    for (const film of old) film.close();
   }
 
   /** The film's size and what was done to the file; where the film is small the latter stands under it. */
@@ -136,11 +136,9 @@ export class Viewer {
 
   /** Nothing of a film, a report or a map is left on the stage. */
   forget() {
-    this.close();
     this.forgetMap();
     this.about = null;
-    this.zoom.fit();
-    this.showImage(0);
+    this.replaceFilms([]);
     this.setFacts("", []);
   }
 
