@@ -163,6 +163,21 @@ def test_the_parts_are_all_there_is(either: LoadedModel, films: int) -> None:
     assert found.logprob == pytest.approx(word.logprob, abs=1e-3)
 
 
+def test_bfloat16_says_the_same(tmp_path: Path, tokens: list[int]) -> None:
+    saved = str(save_small_model(tmp_path / "model", seed=2))
+    found = []
+    for dtype in ("float32", "bfloat16"):
+        model = load_model(saved, dtype=dtype)
+        prompt = build_prompt(model, [noise_film()], "Describe.")
+        with model.lock:
+            found.append(position_sources(model, prompt, tokens, [2, 3]))
+    whole, half = found
+    assert half.attention.dtype == half.gradient.dtype == np.float32
+    assert half.attention.sum() == pytest.approx(1.0, abs=1e-5)
+    assert half.logprob == pytest.approx(whole.logprob, abs=0.1)
+    assert np.corrcoef(half.gradient, whole.gradient)[0, 1] > 0.99
+
+
 def test_rows_that_do_not_add_up_are_refused(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     report = Generator(loaded).generate([noise_film()], "Look.", max_new_tokens=4, temperature=1.5, seed=1).report
     measured = position_sources

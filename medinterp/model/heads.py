@@ -31,7 +31,7 @@ def head_maps(
     film that the report has not, GenerationCancelled before the pass.
     """
     if not 0 <= image < len(films):
-        raise SelectionError(f"this report was read of {len(films)} film(s); there is no image {image}, counted from 0")
+        raise SelectionError(f"this report was read of {len(films)} film(s), counted from 0; there is no image {image}")
     inputs, facts = build_prompt(loaded, films, prompt), loaded.facts
     span = inputs.image_spans[image]
     with loaded.lock.asking(cancelled), torch.no_grad():
