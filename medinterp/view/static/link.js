@@ -1,11 +1,13 @@
 // The view as an address: report and view stand behind the "#", which no browser sends to a server. The report's id is
 // what lets one read it, so the link works for as long as the report is kept, and for whoever has it.
 
+/** @import { ViewState } from "./types" */
+
 const ID = /^[\w-]{16,64}$/;
 
 /**
  * { report, words: [first, last] or null, finding, method, image, box, ... } as text behind "#", without what is not set.
- * @param {{ report: string | null }} state
+ * @param {ViewState} state
  */
 export function written(state) {
   if (state.report === null) return "";
@@ -23,11 +25,15 @@ export function written(state) {
   return `#${parts}`;
 }
 
-/** The same from an address; what is not understood is left out. */
+/**
+ * The same from an address; what is not understood is left out.
+ * @param {string} hash
+ * @returns {ViewState}
+ */
 export function read(hash) {
   const parts = new URLSearchParams(hash.replace(/^#/, ""));
-  const whole = (text) => (text !== null && /^\d{1,6}$/.test(text) ? Number(text) : null);
-  const list = (name, count) => {
+  const whole = (/** @type {string | null} */ text) => (text !== null && /^\d{1,6}$/.test(text) ? Number(text) : null);
+  const list = (/** @type {string} */ name, /** @type {number} */ count) => {
     const found = (parts.get(name) ?? "").split(",").map(Number);
     return parts.has(name) && found.length === count && found.every(Number.isFinite) ? found : null;
   };

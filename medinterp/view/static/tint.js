@@ -1,6 +1,9 @@
 // The tint of words: attention on the film, surprise, reliance on the film, what the region or the text says. Each has
 // a strength of 0 to 1 for each word, and a legend with its ends.
 
+/** @import { GuestTint, Word, WordTint } from "./types" */
+/** @import { ReportView } from "./report.js" */
+
 import { byId, make, percent } from "./dom.js";
 
 const SURPRISING = Math.log(1000); // nats: of a word that the model would have written once in 1,000 times
@@ -12,7 +15,12 @@ export const TINTS = [
   { name: "none", title: "None" },
 ];
 
-/** { strengths: number[], legend: [low, high] } by the report alone; null for what has to be asked or chosen first. */
+/**
+ * { strengths: number[], legend: [low, high] } by the report alone; null for what has to be asked or chosen first.
+ * @param {string} name
+ * @param {Pick<Word, "image_mass" | "logprob">[]} words
+ * @returns {WordTint | null}
+ */
 export function tintOf(name, words) {
   if (name === "attention") {
     const largest = Math.max(0, ...words.map((word) => word.image_mass));
@@ -24,20 +32,32 @@ export function tintOf(name, words) {
   return null;
 }
 
-/** Losses of log-probability without the film, in nats, as a tint. */
+/**
+ * Losses of log-probability without the film, in nats, as a tint.
+ * @param {number[]} drops
+ * @returns {WordTint}
+ */
 export function relianceTint(drops) {
   const top = Math.max(1, ...drops);
   return { strengths: drops.map((drop) => Math.sqrt(Math.max(0, drop) / top)), legend: ["0", `${top.toFixed(1)} nats`] };
 }
 
 export class Tint {
-  /** report: the ReportView; ask() resolves with the words' reliance (or null when it was ended); onChange(name). */
+  /**
+   * @param {ReportView} report
+   * @param {() => Promise<number[] | null>} ask resolves with the words' reliance, or with null when it cannot be had
+   */
   constructor(report, ask) {
     this.report = report;
     this.ask = ask;
     this.select = byId("tint");
     this.select.append(...TINTS.map(({ name, title }) => make("option", { value: name }, title)));
     this.select.addEventListener("change", () => this.show());
+    /** @type {Word[] | null} */
+    this.words = null; // of the report that is open
+    /** @type {number[] | null} */
+    this.drops = null; // their reliance, once it was asked for
+    /** @type {GuestTint | null} */
     this.guest = null; // a tint that stands for as long as its view is seen: a region's, the text's
   }
 
@@ -45,6 +65,7 @@ export class Tint {
     return this.select.value;
   }
 
+  /** @param {Word[]} words */
   open(words) {
     this.words = words;
     this.drops = null;
@@ -59,9 +80,12 @@ export class Tint {
     byId("tint-label").hidden = true;
   }
 
-  /** { title, strengths, legend } that takes the chosen tint's place, or null to give it back. */
+  /**
+   * { title, strengths, legend } that takes the chosen tint's place, or null to give it back.
+   * @param {GuestTint | null} guest
+   */
   lend(guest) {
-    if (this.words === null || this.words === undefined) return;
+    if (this.words === null) return;
     this.guest = guest;
     this.draw();
   }
@@ -78,6 +102,7 @@ export class Tint {
   }
 
   draw() {
+    if (this.words === null) return;
     const own = this.name === "reliance" && this.drops !== null ? relianceTint(this.drops) : tintOf(this.name, this.words);
     const tint = this.guest ?? own;
     this.report.tint(tint?.strengths ?? []);

@@ -1,18 +1,24 @@
 // How near a film is looked at, and where: one for all views of it, so that they move together. factor 1 = fitted; x, y:
 // the point of the film (shares of its width and height) in the middle of the stage.
 
+/** @import { Place, Size } from "./types" */
+
 const LARGEST = 16;
 export const STEP = 1.25;
 
 export class Zoom {
   constructor() {
+    /** @type {(() => void)[]} */
     this.listeners = [];
     this.factor = 1;
     this.x = 0.5;
     this.y = 0.5;
   }
 
-  /** run() is called when anything has changed. */
+  /**
+   * run() is called when anything has changed.
+   * @param {() => void} run
+   */
   onChange(run) {
     this.listeners.push(run);
   }
@@ -25,12 +31,22 @@ export class Zoom {
     this.set(1, 0.5, 0.5);
   }
 
+  /**
+   * @param {number} factor
+   * @param {number} x
+   * @param {number} y
+   */
   set(factor, x, y) {
     Object.assign(this, { factor: Math.min(LARGEST, Math.max(1, factor)), x, y });
     this.changed();
   }
 
-  /** Nearer by a factor, about a point of the film that stays where it is. */
+  /**
+   * Nearer by a factor, about a point of the film that stays where it is.
+   * @param {number} step
+   * @param {number} x
+   * @param {number} y
+   */
   by(step, x = this.x, y = this.y) {
     const factor = Math.min(LARGEST, Math.max(1, this.factor * step));
     const ratio = this.factor / factor;
@@ -40,19 +56,28 @@ export class Zoom {
   /**
    * Where the film lies on a stage, all in one unit: { left, top, width, height }. It never leaves the stage: where it
    * is smaller it stays in the middle.
+   * @param {Size} film
+   * @param {Size} stage
+   * @returns {Place}
    */
   place(film, stage) {
     const fit = Math.min(stage.width / film.width, stage.height / film.height);
     const [width, height] = [film.width * fit * this.factor, film.height * fit * this.factor];
-    const along = (share, size, room) =>
+    const along = (/** @type {number} */ share, /** @type {number} */ size, /** @type {number} */ room) =>
       (size <= room ? (room - size) / 2 : Math.min(0, Math.max(room - size, room / 2 - share * size)));
     return { left: along(this.x, width, stage.width), top: along(this.y, height, stage.height), width, height };
   }
 
-  /** Move by shares of the film, as far as its edge. */
+  /**
+   * Move by shares of the film, as far as its edge.
+   * @param {number} dx
+   * @param {number} dy
+   * @param {Size} film
+   * @param {Size} stage
+   */
   move(dx, dy, film, stage) {
     const { width, height } = this.place(film, stage);
-    const kept = (share, size, room) => {
+    const kept = (/** @type {number} */ share, /** @type {number} */ size, /** @type {number} */ room) => {
       const half = room / 2 / size;
       return size <= room ? 0.5 : Math.min(1 - half, Math.max(half, share));
     };
