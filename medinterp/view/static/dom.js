@@ -24,9 +24,10 @@ export function makeSvg(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** Whether a key belongs to a field, or to the browser, and is no key of the page. */
+/** Whether a key is not one of the page's: it belongs to a field or to the browser, or single keys are switched off. */
 export function typing(event) {
-  return event.ctrlKey || event.metaKey || event.altKey || event.target.closest("textarea, input:not([type=range], [type=checkbox], [type=radio]), select, dialog") !== null;
+  return event.ctrlKey || event.metaKey || event.altKey || document.getElementById("medinterp").dataset.keys === "off"
+    || event.target.closest("textarea, input:not([type=range], [type=checkbox], [type=radio]), select, dialog") !== null;
 }
 
 /** A slicer of `text` by code points, which is how the API counts characters (JavaScript counts UTF-16). */
