@@ -12,7 +12,8 @@ import pytest
 
 from medinterp.api.arrays import decode_array
 from medinterp.api.negotiation import JSON, MSGPACK, encode
-from medinterp.api.packed import halved, packed_maps
+from medinterp.api.packed import packed_maps
+from medinterp.view.packs import halved
 from medinterp.api.schema_packed import PackedMapsModel
 from medinterp.api.store import pack_record, unpack_record
 from medinterp.relevancy import quantity_of, word_maps

@@ -20,6 +20,7 @@ RANK = {
     "model": 3,
     "relevancy": 3,
     "render": 3,
+    "view": 4,
     "evaluation": 4,
     "export": 5,
     "explainer": 6,
@@ -27,7 +28,7 @@ RANK = {
     "api": 7,
     "cli": 7,
 }
-NO_TORCH = ("types", "errors", "imaging", "report", "relevancy", "render", "export", "api", "ui")
+NO_TORCH = ("types", "errors", "imaging", "report", "relevancy", "render", "view", "export", "api", "ui")
 FILES = sorted((ROOT / "medinterp").rglob("*.py"))
 
 

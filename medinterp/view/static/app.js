@@ -132,7 +132,7 @@ class Page {
     this.viewer.zoom.onChange(() => this.remember());
     addEventListener("popstate", () => this.restore(readLink(location.hash)));
     startTheme(root);
-    startKeys();
+    startKeys(root);
     this.setState("empty");
     this.status("");
   }
@@ -446,7 +446,7 @@ class Page {
     this.openAsk(false);
     this.status(`${summary(report, given)}${warnings.length ? " Mind the warnings about the film." : ""}`);
     this.details.invite();
-    const until = new Date(this.explanation.expires_at);
+    const until = new Date(this.explanation.expires_at ?? 0);
     byId("kept").textContent = `Kept until ${until.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}.`;
     byId("cut").hidden = report.complete;
     byId("cut").textContent = report.complete ? ""

@@ -2,7 +2,7 @@
 // stood there, and how much of the attention was on the film.
 
 import { byId, make, percent, slicer } from "./dom.js";
-import { entries, statementOf } from "./findings.js";
+import { entries, findingTitle, statementOf } from "./findings.js";
 import { selectedWords } from "./report.js";
 import { isThought, unmarked } from "./thinking.js";
 import { RARE } from "./unlikely.js";
@@ -86,6 +86,7 @@ export class Details {
     const more = [section ? `in ${section}` : "", again.length ? `said again in ${again.join(" and ")}` : "", told?.hedge]
       .filter(Boolean).join(", ");
 
+    const stated = told ? [] : report.findings.filter((finding) => finding.word_indices.some((index) => words.some((word) => word.index === index)));
     this.judging.hidden = false;
     this.head.replaceChildren(
       make("h2", { id: "medinterp-word" }, title,
@@ -93,6 +94,8 @@ export class Details {
       make("dl", { class: "mi-facts" },
         ...fact("Probability", percent(Math.exp(logprob)),
           `log p = ${logprob.toFixed(3)} nats, the sum over ${tokens.length} token(s)`),
+        ...(stated.length ? fact("States", [...new Set(stated.map(findingTitle))].join("; "),
+          "The finding whose name the selection is a part of") : []),
         ...(unlikely ? fact("Unlikely", which + RARE, "A token of the word had less, at its place") : []),
         ...fact("Attention on the film", percent(mass),
           "Mean over the word's tokens, all layers and all heads")),

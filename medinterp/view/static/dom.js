@@ -54,11 +54,12 @@ export function closest({ target }, selector) {
 }
 
 /**
- * Whether a key belongs to a field, or to the browser, and is no key of the page.
+ * Whether a key is not one of the page's: it belongs to a field or to the browser, or single keys are switched off.
  * @param {KeyboardEvent} event
  */
 export function typing(event) {
-  return event.ctrlKey || event.metaKey || event.altKey || closest(event, "textarea, input:not([type=range], [type=checkbox], [type=radio]), select, dialog") !== null;
+  return event.ctrlKey || event.metaKey || event.altKey || document.getElementById("medinterp")?.dataset.keys === "off"
+    || closest(event, "textarea, input:not([type=range], [type=checkbox], [type=radio]), select, dialog") !== null;
 }
 
 /**

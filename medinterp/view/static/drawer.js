@@ -4,22 +4,24 @@
 import { byId, typing } from "./dom.js";
 import { Tabs } from "./tabs.js";
 
-const ROOM = 1280; // CSS pixels of the window from which on it opens by itself
+// It opens by itself where it has a column of its own, or its place below the report: not where it would lie over the film.
+const HAS_ROOM = "(min-width: 1280px), (max-width: 1080px)";
 
 export class Drawer {
-  /** onTab(name) when another of its views is seen, or it is opened. */
+  /** onTab(name) when another of its views is seen, or it is opened; onTab(null) when it is shut. */
   constructor(onTab) {
     this.node = byId("drawer");
     this.touched = false; // the reader has opened or closed it
     this.onTab = onTab;
+    this.button = byId("drawer-open");
+    this.button.addEventListener("click", () => (this.node.hidden ? this.open(this.tabs.shown) : this.close()));
     this.tabs = new Tabs(this.node, ["word", "text", "heads", "region"], (name) => {
       if (!this.node.hidden) this.onTab(name);
     });
     byId("drawer-close").addEventListener("click", () => this.close());
     document.addEventListener("keydown", (event) => {
       if (event.key !== "d" || typing(event)) return;
-      if (this.node.hidden) this.open(this.tabs.shown);
-      else this.close();
+      this.button.click();
     });
   }
 
@@ -30,24 +32,31 @@ export class Drawer {
 
   open(tab) {
     this.touched = true;
-    this.node.hidden = false;
+    this.shown(true);
     this.tabs.show(tab);
   }
 
   close() {
     this.touched = true;
-    this.node.hidden = true;
+    this.shown(false);
+    this.onTab(null);
+    if (this.node.contains(document.activeElement)) this.button.focus();
+  }
+
+  shown(on) {
+    this.node.hidden = !on;
+    this.button.setAttribute("aria-expanded", String(on));
   }
 
   /** Something was selected. */
   offer() {
-    if (this.node.hidden && !this.touched && innerWidth >= ROOM) this.node.hidden = false;
+    if (this.node.hidden && !this.touched && matchMedia(HAS_ROOM).matches) this.shown(true);
     if (!this.node.hidden) this.onTab(this.tabs.shown);
   }
 
   /** The report is gone. */
   leave() {
-    this.node.hidden = true;
+    this.shown(false);
     this.touched = false;
   }
 }

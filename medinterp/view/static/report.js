@@ -58,7 +58,7 @@ export class ReportView {
     this.hits = [];
     this.search.value = "";
     this.search.hidden = true;
-    for (const name of ["legend", "given-note", "sentences", "unlikely", "cut", "made"]) byId(name).hidden = true;
+    for (const name of ["legend", "given-note", "sentences", "unlikely", "cut", "made", "how"]) byId(name).hidden = true;
   }
 
   /**
@@ -105,7 +105,7 @@ export class ReportView {
     this.host.querySelector("details")?.addEventListener("toggle", () => this.enterAtStart());
     this.enterAtStart();
     this.findings.show(report);
-    this.search.hidden = this.words.length === 0;
+    this.search.hidden = byId("how").hidden = this.words.length === 0;
     showReading(report.sentences);
     showUnlikely(report);
   }

@@ -2,13 +2,13 @@
 // the text's, by attention and by the gradient of the words' embeddings.
 
 import { Asked } from "./asked.js";
-import { byId, fixed, make, percent } from "./dom.js";
+import { byId, compact, make, percent } from "./dom.js";
 
 const LISTED = 12;
 const MEASURES = {
   attention: { title: "Attention", says: "Where the model looked, mean over layers and heads; it sums to 100 %." },
   gradient: { title: "Gradient",
-    says: "Gradient × embedding: by how many nats each word made the selection likelier, to first order; minus speaks against." },
+    says: "Gradient × embedding: by how many nats each word made the selection likelier, to first order; minus speaks against. For words that the model is sure of it is small and says little." },
 };
 
 export class TextSources {
@@ -47,15 +47,15 @@ export class TextSources {
       this.onTint(null);
       return;
     }
-    const values = result.report.map((word) => Math.max(0, word[this.measure]));
-    const top = Math.max(1e-9, ...values, ...result.prompt.map((word) => word[this.measure]));
+    const values = result.report.map((word) => Math.abs(word[this.measure])); // gradients saturate: what is near 0 for all has no sign worth a colour
+    const top = Math.max(1e-12, ...values, ...result.prompt.map((word) => Math.abs(word[this.measure])));
     const strengths = new Array(this.report.words.length).fill(0);
     for (const [at, { index }] of result.report.entries()) strengths[index] = Math.sqrt(values[at] / top);
     this.onTint({ title: "From the text", strengths, legend: ["0", this.number(top)] });
   }
 
   number(value) {
-    return this.measure === "attention" ? percent(value) : `${value < 0 ? "" : "+"}${fixed(value, 2)}`;
+    return this.measure === "attention" ? percent(value) : `${value < 0 ? "−" : "+"}${compact(Math.abs(value))}`;
   }
 
   nodes(answer) {
@@ -82,6 +82,7 @@ export class TextSources {
       ["The film", answer.film[measure]],
       ["The prompt", sum(answer.prompt)],
       ["The report so far", sum(answer.report)],
+      ["Punctuation and line ends", answer.punctuation[measure]],
       ["Turns and control tokens", answer.template[measure]],
       ...(measure === "attention" ? [["The first token (a sink)", answer.first_token.attention]] : []),
     ];
@@ -116,7 +117,7 @@ export class TextSources {
     for (const word of prompt) {
       nodes.push(points.slice(at, word.start).join(""));
       const node = make("span", { class: "mi-tinted", title: this.number(word[this.measure]) }, points.slice(word.start, word.end).join(""));
-      node.style.setProperty("--mi-tint", (0.4 * Math.sqrt(Math.min(1, Math.max(0, word[this.measure]) / top))).toFixed(3));
+      node.style.setProperty("--mi-tint", (0.4 * Math.sqrt(Math.min(1, Math.abs(word[this.measure]) / top))).toFixed(3));
       nodes.push(node);
       at = word.end;
     }
