@@ -8,7 +8,7 @@ import { Tabs } from "./tabs.js";
 const HAS_ROOM = "(min-width: 1280px), (max-width: 1080px)";
 
 export class Drawer {
-  /** onTab(name) when another of its views is seen, or it is opened; onTab(null) when it is shut. */
+  /** @param {(name: string | null) => void} onTab another of its views is seen, or it is opened, or shut (null) */
   constructor(onTab) {
     this.node = byId("drawer");
     this.touched = false; // the reader has opened or closed it
@@ -30,6 +30,7 @@ export class Drawer {
     return this.node.hidden ? null : this.tabs.shown;
   }
 
+  /** @param {string} tab */
   open(tab) {
     this.touched = true;
     this.shown(true);
@@ -43,6 +44,7 @@ export class Drawer {
     if (this.node.contains(document.activeElement)) this.button.focus();
   }
 
+  /** @param {boolean} on */
   shown(on) {
     this.node.hidden = !on;
     this.button.setAttribute("aria-expanded", String(on));

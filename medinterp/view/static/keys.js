@@ -2,6 +2,7 @@
 
 import { byId, make, typing } from "./dom.js";
 
+/** @type {[string, [string, string][]][]} */
 const KEYS = [
   ["On the report", [
     ["← → ↑ ↓", "from word to word; each is drawn as it is reached"],
@@ -30,6 +31,7 @@ const KEYS = [
 ];
 
 /** root: carries data-keys="off" while keys of one letter do nothing (speech input types letters). */
+/** @param {HTMLElement} root */
 export function startKeys(root) {
   const dialog = byId("keys-list");
   const close = make("button", { type: "button", class: "mi-button mi-small" }, "Close");

@@ -1,8 +1,14 @@
 // How a report was made: enough to make it again.
 
+/** @import { Explanation, ReadFilm } from "./types" */
+
 import { byId, make } from "./dom.js";
 import { sourceOf } from "./written.js";
 
+/**
+ * @param {string} name
+ * @param {ReadFilm} film
+ */
 function film(name, { width, height, media_type: type, sha256, notes, window }) {
   return [
     [name, `${width} × ${height} pixels, ${type}, SHA-256 ${sha256}`],
@@ -11,6 +17,7 @@ function film(name, { width, height, media_type: type, sha256, notes, window }) 
   ];
 }
 
+/** @param {Pick<Explanation, "film" | "prior" | "provenance">} explanation */
 export function showMade({ film: current, prior, provenance }) {
   const facts = [
     ["Model", `${provenance.model_id}, revision ${provenance.model_revision}`],
@@ -23,7 +30,7 @@ export function showMade({ film: current, prior, provenance }) {
     ...(prior ? film("Prior film", prior) : []),
     ["Libraries", Object.entries(provenance.library_versions).map(([name, version]) => `${name} ${version}`).join(", ")],
   ];
-  byId("made").querySelector("dl").replaceChildren(...facts.filter(([, fact]) => fact)
+  byId("made").querySelector("dl")?.replaceChildren(...facts.filter(([, fact]) => fact)
     .flatMap(([name, fact]) => [make("dt", {}, name), make("dd", {}, fact)]));
   byId("made").hidden = false;
 }

@@ -234,6 +234,7 @@ export interface TextSources {
   film: Given;
   first_token: { attention: number };
   template: Given;
+  punctuation: Given;
   prompt: (Given & Placed & { text: string })[];
   report: (Given & { index: number })[];
 }
