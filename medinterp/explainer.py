@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from medinterp.errors import MethodError, SelectionError
 from medinterp.imaging import open_film
+from medinterp.imaging.prior import about_prior
 from medinterp.types import Explanation as ExplanationData
 from medinterp.types import Faithfulness, Film, Finding, MapPack, Quantity, RelevancyMap, Section, Word
 
@@ -268,7 +269,8 @@ class Explainer:
         if unasked:
             raise MethodError(f"options were given for {', '.join(unasked)}, which this report is not asked for")
         opened = self.loaded.admit(open_film(film, window=window), force=force)
-        earlier = None if prior is None else self.loaded.admit(open_film(prior), force=force)
+        with about_prior():
+            earlier = None if prior is None else self.loaded.admit(open_film(prior), force=force)
         films = [opened] if earlier is None else [opened, earlier]
         if report is not None:
             generation = self._generator.force(films, report, prompt)

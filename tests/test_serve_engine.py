@@ -138,8 +138,8 @@ def test_a_key_that_is_not_there_keeps_the_replica_from_serving(
         with pytest.raises(EngineError, match=told):
             GenerationDeployment(ModelSettings(name="phantom"), writer, QuestionSettings(), store)
     monkeypatch.setenv("ENGINE_KEY_OF_TEST", KEY)
-    from deployments.generation import _engine
+    from deployments.engine import open_engine
 
     keyed = EngineSettings(kind="openai", model=MODEL, base_url="http://vllm:8000/v1", api_key_env="ENGINE_KEY_OF_TEST")
-    assert _engine(keyed, image_first=False).api_key == KEY
-    assert KEY not in repr(_engine(keyed, image_first=False))
+    assert open_engine(keyed, image_first=False).api_key == KEY
+    assert KEY not in repr(open_engine(keyed, image_first=False))

@@ -69,7 +69,7 @@ def test_another_is_withheld_before_the_model_is_asked(
 def test_by_force_it_is_read_and_the_doubt_goes_with_it(generation: GenerationDeployment) -> None:
     written = asyncio.run(generation.write(noise_film(), replace(TASK, force=True)))
     assert [warning.code for warning in written.warnings] == ["foreign"]
-    report, packs, _, doubts = RelevancyDeployment().explain(written, ("raw",))
+    report, packs, _, doubts, *_ = RelevancyDeployment().explain(written, ("raw",))
     assert (len(report.tokens), list(packs), doubts) == (3, ["raw"], written.warnings)
     again = replace(TASK, force=True, methods=("edge_gradient",), on_model=("edge_gradient",))
     assert asyncio.run(generation.write(noise_film(), again)).warnings == written.warnings

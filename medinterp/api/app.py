@@ -74,8 +74,9 @@ def create_api(
         responses={"default": {"model": Problem, "description": "A problem document (RFC 9457)."}},
     )
     limits = settings.limits
+    # Two films, each of which is held to the limit when it is read.
     fields = 4 * (limits.max_prompt_characters + limits.max_report_characters)  # UTF-8
-    app.add_middleware(BodyLimit, max_bytes=limits.max_upload_bytes + fields + FORM_BYTES)
+    app.add_middleware(BodyLimit, max_bytes=2 * limits.max_upload_bytes + fields + FORM_BYTES)
     app.add_middleware(PrivateResponses)
     app.add_middleware(Callers)
     install_problem_handlers(app)
