@@ -28,9 +28,9 @@ class RenderingDeployment:
         """A PNG of the film with a map. Raises ReportNotFoundError, SelectionError, MethodError."""
         return await to_thread(lambda: self._pictures.overlay_png(self._reports.get(report_id), selection, task))
 
-    async def film(self, report_id: str, size: int | None) -> bytes:
-        """A PNG of the film. Raises ReportNotFoundError."""
-        return await to_thread(lambda: self._pictures.film_png(self._reports.get(report_id), size))
+    async def film(self, report_id: str, size: int | None, image: int = 0) -> bytes:
+        """A PNG of the film, or of the prior one (image 1). Raises ReportNotFoundError, SelectionError."""
+        return await to_thread(lambda: self._pictures.film_png(self._reports.get(report_id), size, image))
 
     async def export(self, report_id: str, form: ExportFormat) -> bytes:
         """The report as one file. Raises ReportNotFoundError."""

@@ -70,15 +70,17 @@ class NoPictureError(FilmError):
 class FilmWithheldError(FilmError):
     """A report on this film would mean nothing; it is written only when it is asked for by force."""
 
-    def __init__(self, warnings: tuple[FilmWarning, ...]) -> None:
-        """warnings: those that withhold the report, at least one."""
-        super().__init__(warnings)
+    def __init__(self, warnings: tuple[FilmWarning, ...], film: str = "image") -> None:
+        """warnings: those that withhold the report, at least one; film: whose they are, "image" or "prior"."""
+        super().__init__(warnings, film)
         self.warnings = warnings
+        self.film = film
 
     def __str__(self) -> str:
         """The warnings' sentences, and what to do."""
         told = " ".join(warning.text for warning in self.warnings)
-        return f"{told} No report was written. Send another film, or ask for this one by force (force=true)."
+        whose = "prior: " if self.film == "prior" else ""
+        return f"{whose}{told} No report was written. Send another film, or ask for this one by force (force=true)."
 
 
 class PromptError(MedInterpError):

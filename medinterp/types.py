@@ -351,13 +351,15 @@ class MeasuredCells:
 class Generation:
     """One film read by the model: the report, the trace of how it came about, and what was measured afterwards.
 
-    warnings: what the model's own knowledge of films finds doubtful (LoadedModel.doubts).
+    warnings: what the model's own knowledge of films finds doubtful (LoadedModel.doubts); prior_warnings: the same of a
+    prior film.
     """
 
     report: Report
     trace: AttentionTrace
     measured: Mapping[str, MeasuredCells] = field(default_factory=dict)
     warnings: tuple[FilmWarning, ...] = ()
+    prior_warnings: tuple[FilmWarning, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,8 +44,14 @@ def explanation_model(
         rows=rows,
         columns=columns,
         provenance=ProvenanceModel.model_validate(explanation.provenance),
-        maps={name: MapPackModel.model_validate(pack) for name, pack in packs.items()} if with_maps else None,
+        maps=_models(packs) if with_maps else None,
+        prior=None if explanation.prior is None else FilmModel.model_validate(explanation.prior),
+        prior_maps=_models(explanation.prior_packs) if with_maps and explanation.prior is not None else None,
     )
+
+
+def _models(packs: Mapping[str, MapPack]) -> dict[str, MapPackModel]:
+    return {name: MapPackModel.model_validate(pack) for name, pack in packs.items()}
 
 
 def pack_of(explanation: ExplanationData, method: str | None, image: int = 0) -> MapPack:
@@ -71,9 +77,10 @@ def maps_model(
     method: str | None,
     without_sinks: bool = False,
     quantity: Quantity = "relevancy",
+    image: int = 0,
 ) -> MapsModel:
     """All words' maps by one method. Raises as pack_of, and MissingEvidenceError for a quantity that it has not."""
-    pack = quantity_of(pack_of(explanation, method), quantity)
+    pack = quantity_of(pack_of(explanation, method, image), quantity)
     words = word_maps(pack, explanation.report.words, without_sinks=without_sinks)
     low, high = report_range(words, pack.signed)
     _, rows, columns = words.shape

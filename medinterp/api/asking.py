@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -72,14 +72,24 @@ class Asking:
             perturbations = tuple(dict.fromkeys(change.name for change in get_perturbations(perturbations)))
         return ComparingTask(questions, methods, perturbations, asked.seed)
 
-    async def maps(self, report_id: str, task: MeasuringTask, media_type: str) -> Response:
-        """Measure, keep the maps with the report, and answer with them."""
-        await asyncio.to_thread(self._store.get, report_id)
+    async def maps(self, report_id: str, task: MeasuringTask, media_type: str, image: int = 0) -> Response:
+        """Measure, keep the maps with the report, and answer with those on one film.
+
+        Raises SelectionError before anything is spent when there is no such film.
+        """
+        stored = await asyncio.to_thread(self._store.get, report_id)
+        await asyncio.to_thread(lambda: unpack_record(stored.blob).film_at(image))
 
         async def answers() -> AsyncGenerator[Progress | Model]:
             async with aclosing(self._backend.measure(report_id, task)) as items:
+                packs: list[MapPack] = []
                 async for item in items:
-                    yield item if isinstance(item, Progress) else await self._keep(report_id, item)
+                    if isinstance(item, Progress):
+                        yield item
+                    else:
+                        packs.append(item)
+            if packs:
+                yield await self._keep(report_id, packs, image)
 
         return await self._respond(answers(), "maps", media_type)
 
@@ -137,18 +147,26 @@ class Asking:
 
         return await asyncio.to_thread(keep)
 
-    async def _keep(self, report_id: str, pack: MapPack) -> MapsModel:
-        """Add the maps to the stored report, in place of earlier ones of the method."""
+    async def _keep(self, report_id: str, packs: Sequence[MapPack], image: int) -> MapsModel:
+        """Add a method's maps on each film to the stored report, in place of earlier ones."""
+        method = packs[0].method
 
         def change(blob: bytes) -> bytes:
             explanation = unpack_record(blob)
-            return pack_record(replace(explanation, packs={**explanation.packs, pack.method: pack}))
+            own, prior = ({pack.method: pack for pack in packs if pack.image == k} for k in (0, 1))
+            return pack_record(
+                replace(
+                    explanation,
+                    packs={**explanation.packs, **own},
+                    prior_packs={**explanation.prior_packs, **prior},
+                )
+            )
 
         def keep() -> MapsModel:
             stored = self._store.update(report_id, change)
-            logger.info("report %s: maps by %s kept", log_name(report_id), pack.method)
+            logger.info("report %s: maps by %s kept", log_name(report_id), method)
             explanation: Explanation = unpack_record(stored.blob)
-            return maps_model(report_id, explanation, pack.method)
+            return maps_model(report_id, explanation, method, image=image)
 
         return await asyncio.to_thread(keep)
 

@@ -41,10 +41,11 @@ class MeasuringTask:
 
 @dataclass(frozen=True)
 class JudgingTask:
-    """Whose words' map is to be judged; method: None for the report's first."""
+    """Whose words' map is to be judged; method: None for the report's first; image: 1 for the map on the prior film."""
 
     selection: Selection
     method: str | None = None
+    image: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ class PictureTask:
 
     method: None for the report's first; opacity 0..1; scale: one range for the whole report, or
     each map to its own; size: the longer side in pixels, None for the film's own; without_sinks: flagged
-    sink cells are left out; quantity: relevancy, or of a consensus the members' disagreement.
+    sink cells are left out; quantity: relevancy, or of a consensus the members' disagreement; image: 0 the film, 1 the
+    prior film.
     """
 
     method: str | None = None
@@ -102,6 +104,7 @@ class PictureTask:
     size: int | None = None
     without_sinks: bool = False
     quantity: Quantity = "relevancy"
+    image: int = 0
 
 
 ExportFormat = Literal["json", "npz", "html"]
@@ -120,21 +123,23 @@ class Backend(Protocol):
         """What model reads the films."""
         ...
 
-    async def read(self, film: Film, task: ReadingTask) -> Explanation:
-        """Read the film and compute the maps; the explanation comes without the trace.
+    async def read(self, film: Film, task: ReadingTask, prior: Film | None = None) -> Explanation:
+        """Read the film, beside a prior one, and compute the maps; the explanation comes without the trace.
 
-        What the model finds doubtful about the film is among its warnings in the explanation. Raises
+        What the model finds doubtful about a film is among its warnings in the explanation. Raises
         FilmWithheldError for what makes a report meaningless, unless the task forces it; ReportTextError for a
         given report that the model's tokenizer cannot take, RequestTooLargeError for one of too many tokens.
         """
         ...
 
-    def read_aloud(self, film: Film, task: ReadingTask) -> AsyncGenerator[str | Progress | Explanation]:
+    def read_aloud(
+        self, film: Film, task: ReadingTask, prior: Film | None = None
+    ) -> AsyncGenerator[str | Progress | Explanation]:
         """The same, yielding the text as it grows (a given one whole), then progress, and the explanation last."""
         ...
 
     def measure(self, report_id: str, task: MeasuringTask) -> AsyncGenerator[Progress | MapPack]:
-        """Ask the model again about a stored report: progress, and the maps last."""
+        """Ask the model again about a stored report: progress, and last the maps on the film, then on a prior one."""
         ...
 
     def judge(self, report_id: str, task: JudgingTask) -> AsyncGenerator[Progress | Faithfulness]:
@@ -157,8 +162,8 @@ class Backend(Protocol):
         """A PNG of the film with the map of what is selected drawn over it."""
         ...
 
-    async def film(self, report_id: str, size: int | None, view: FilmView = "film") -> bytes:
-        """A PNG of the film; size: the longer side, of the view "film" only."""
+    async def film(self, report_id: str, size: int | None, view: FilmView = "film", image: int = 0) -> bytes:
+        """A PNG of the film (image 0) or the prior one (1); size: the longer side, of the view "film" only."""
         ...
 
     async def export(self, report_id: str, form: ExportFormat) -> bytes:

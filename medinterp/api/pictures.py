@@ -26,15 +26,18 @@ def overlay_png(explanation: Explanation, selection: Selection, task: PictureTas
         without_sinks=task.without_sinks,
         quantity=task.quantity,
     )
-    method = pack_of(explanation, task.method).method
-    return explanation.overlay(selected(explanation.report, selection), method, options).png()
+    method = pack_of(explanation, task.method, task.image).method
+    return explanation.overlay(selected(explanation.report, selection), method, options, image=task.image).png()
 
 
-def film_png(explanation: Explanation, size: int | None) -> bytes:
-    """The film as it was read, as gray PNG; size: the longer side in pixels, None or a larger one for its own."""
-    film = explanation.film
+def film_png(explanation: Explanation, size: int | None, image: int = 0) -> bytes:
+    """The film as it was read, as gray PNG; size: the longer side in pixels, None or a larger one for its own.
+
+    Raises SelectionError for the prior film (image 1) of a report that has none.
+    """
+    film = explanation.film_at(image)
     wanted = None if size is None or size >= max(film.height, film.width) else size
-    return encode_png(explanation.canvas_of(0, wanted))
+    return encode_png(explanation.canvas_of(image, wanted))
 
 
 def exported(explanation: Explanation, form: ExportFormat) -> bytes:

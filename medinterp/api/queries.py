@@ -36,6 +36,7 @@ class WordPictureQuery(BaseModel):
     )
     without_sinks: bool = Field(default=False, description="Leave flagged sink cells out.")
     quantity: Quantity = Field(default="relevancy", description=QUANTITY)
+    image: int = Field(default=0, ge=0, le=1, description=IMAGE)
 
     @field_validator("colormap")
     @classmethod
@@ -68,6 +69,7 @@ class FilmQuery(BaseModel):
     view: FilmView = Field(
         default="film", description="The film as it was read, or as the model gets it: its resolution and its grays."
     )
+    image: int = Field(default=0, ge=0, le=1, description=IMAGE)
 
     @model_validator(mode="after")
     def model_has_its_size(self) -> Self:
@@ -85,6 +87,7 @@ class MapsQuery(BaseModel):
     method: str | None = Field(default=None, description="A method of the report; its first by default.")
     without_sinks: bool = Field(default=False, description="Leave flagged sink cells out of the words' maps.")
     quantity: Quantity = Field(default="relevancy", description=QUANTITY)
+    image: int = Field(default=0, ge=0, le=1, description=IMAGE)
 
 
 class PackedMapsQuery(BaseModel):

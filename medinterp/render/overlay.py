@@ -117,7 +117,7 @@ def overlay(
     gray = canvas(film, options.size) if base is None else base
     height, width = gray.shape
     shares = upsample(scaled(map, value_range or _range(map.values, map.signed)), height, width)
-    strength = np.asarray(cv2.absdiff(shares * np.float32(2), 1.0), np.float32) if map.signed else shares
+    strength = np.abs(shares * np.float32(2) - np.float32(1)) if map.signed else shares
     table = colormap(options.colormap or default_colormap(map.signed))
     # OpenCV's own loops: numpy's take ten times as long for the same.
     colours = cv2.applyColorMap(cv2.convertScaleAbs(shares, alpha=255.0), table[:, None, :])

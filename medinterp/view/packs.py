@@ -27,8 +27,10 @@ class Ranges:
 
 @dataclass(frozen=True, eq=False)
 class PackedMaps:
-    """tokens: float16 [tokens, rows, columns]; times `scale` they are the method's own values. disagreement: the same of a
-    consensus, with its own scale."""
+    """tokens: float16 [tokens, rows, columns]; times `scale` they are the method's own values.
+
+    disagreement: the same of a consensus, with its own scale.
+    """
 
     tokens: Float16Array
     scale: float

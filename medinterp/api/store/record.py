@@ -6,6 +6,7 @@ sent: a DICOM header names the patient.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import cv2
@@ -54,31 +55,21 @@ class Record(Model):
     maps: dict[str, MapPackModel]
     provenance: ProvenanceModel
     text_sources: tuple[TextSourcesRecord, ...] = ()
+    prior: FilmRecord | None = None
+    prior_maps: dict[str, MapPackModel] = pydantic.Field(default_factory=dict)
 
 
 def pack_record(explanation: ExplanationData) -> bytes:
-    """Write an explanation as a blob; the trace is left out. Raises StoreError for one with a prior film."""
-    if explanation.prior is not None:
-        raise StoreError("a report with a prior film cannot be kept here")
-    film = explanation.film
-    encoded, png = cv2.imencode(".png", film.pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    if not encoded:
-        raise StoreError("the film's pixels cannot be written as PNG")
+    """Write an explanation as a blob; the trace is left out. Raises StoreError for pixels that are no film's."""
     record = Record(
         version=VERSION,
-        film=FilmRecord(
-            png=png.tobytes(),
-            media_type=film.media_type,
-            sha256=film.sha256,
-            notes=film.notes,
-            warnings=tuple(map(FilmWarningModel.model_validate, film.warnings)),
-            windows=tuple(map(WindowChoiceModel.model_validate, film.windows)),
-            window=film.window,
-        ),
+        film=_film_record(explanation.film),
         report=ReportModel.model_validate(explanation.report),
-        maps={name: MapPackModel.model_validate(pack) for name, pack in explanation.packs.items()},
+        maps=_pack_models(explanation.packs),
         provenance=ProvenanceModel.model_validate(explanation.provenance),
         text_sources=tuple(map(TextSourcesRecord.model_validate, explanation.text_sources)),
+        prior=None if explanation.prior is None else _film_record(explanation.prior),
+        prior_maps=_pack_models(explanation.prior_packs),
     )
     packed: bytes = msgpack.packb(record.model_dump(mode="python"), use_bin_type=True)
     return packed
@@ -95,39 +86,67 @@ def unpack_record(blob: bytes) -> Explanation:
         raise StoreError(
             f"the stored report cannot be read by this version: {type(error).__name__}"
         ) from error
-    pixels = cv2.imdecode(np.frombuffer(record.film.png, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.ndim != 2 or pixels.dtype.name not in ("uint8", "uint16"):
-        raise StoreError("the stored film cannot be read")
-    film = Film(
-        pixels=pixels,  # type: ignore[arg-type]
-        media_type=record.film.media_type,
-        sha256=record.film.sha256,
-        notes=record.film.notes,
-        warnings=tuple(FilmWarning(**warning.model_dump()) for warning in record.film.warnings),
-        windows=tuple(WindowChoice(**choice.model_dump()) for choice in record.film.windows),
-        window=record.film.window,
-    )
     return Explanation(
-        film=film,
+        film=_film(record.film),
         report=_report.validate_python(record.report.model_dump()),
-        packs={
-            name: MapPack(
-                method=pack.method,
-                values=pack.values,
-                signed=pack.signed,
-                additive=pack.additive,
-                notes=pack.notes,
-                members=pack.members,
-                disagreement=pack.disagreement,
-                image=pack.image,
-                sinks=pack.sinks,
-                options=pack.options,
-            )
-            for name, pack in record.maps.items()
-        },
+        packs=_packs(record.maps),
         provenance=_provenance.validate_python(record.provenance.model_dump()),
+        prior=None if record.prior is None else _film(record.prior),
+        prior_packs=_packs(record.prior_maps),
         text_sources=tuple(
             TextSources(**{name: getattr(kept, name) for name in TextSourcesRecord.model_fields})
             for kept in record.text_sources
         ),
     )
+
+
+def _film_record(film: Film) -> FilmRecord:
+    encoded, png = cv2.imencode(".png", film.pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not encoded:
+        raise StoreError("the film's pixels cannot be written as PNG")
+    return FilmRecord(
+        png=png.tobytes(),
+        media_type=film.media_type,
+        sha256=film.sha256,
+        notes=film.notes,
+        warnings=tuple(map(FilmWarningModel.model_validate, film.warnings)),
+        windows=tuple(map(WindowChoiceModel.model_validate, film.windows)),
+        window=film.window,
+    )
+
+
+def _film(record: FilmRecord) -> Film:
+    pixels = cv2.imdecode(np.frombuffer(record.png, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.ndim != 2 or pixels.dtype.name not in ("uint8", "uint16"):
+        raise StoreError("the stored film cannot be read")
+    return Film(
+        pixels=pixels,  # type: ignore[arg-type]
+        media_type=record.media_type,
+        sha256=record.sha256,
+        notes=record.notes,
+        warnings=tuple(FilmWarning(**warning.model_dump()) for warning in record.warnings),
+        windows=tuple(WindowChoice(**choice.model_dump()) for choice in record.windows),
+        window=record.window,
+    )
+
+
+def _pack_models(packs: Mapping[str, MapPack]) -> dict[str, MapPackModel]:
+    return {name: MapPackModel.model_validate(pack) for name, pack in packs.items()}
+
+
+def _packs(models: Mapping[str, MapPackModel]) -> dict[str, MapPack]:
+    return {
+        name: MapPack(
+            method=pack.method,
+            values=pack.values,
+            signed=pack.signed,
+            additive=pack.additive,
+            notes=pack.notes,
+            members=pack.members,
+            disagreement=pack.disagreement,
+            image=pack.image,
+            sinks=pack.sinks,
+            options=pack.options,
+        )
+        for name, pack in models.items()
+    }
