@@ -13,7 +13,18 @@ import numpy.typing as npt
 from medinterp.errors import MethodError, SelectionError
 from medinterp.imaging import open_film
 from medinterp.types import Explanation as ExplanationData
-from medinterp.types import Faithfulness, Film, Finding, HeadMaps, MapPack, RelevancyMap, Section, TextSources, Word
+from medinterp.types import (
+    Faithfulness,
+    Film,
+    Finding,
+    HeadMaps,
+    MapPack,
+    Quantity,
+    RelevancyMap,
+    Section,
+    TextSources,
+    Word,
+)
 
 FilmSource = Any
 """What `medinterp.imaging.open_film` takes."""
@@ -21,6 +32,7 @@ FilmSource = Any
 if TYPE_CHECKING:
     from medinterp.evaluation.sensitivity import Comparison, ReportComparison
     from medinterp.model import LoadedModel
+    from medinterp.relevancy import Region
     from medinterp.render import RenderOptions
 
 NOTEBOOK_HEIGHT = 760
@@ -146,6 +158,32 @@ class Explanation(ExplanationData):
         value_range = self.range_of(pack, asked) if asked.scale == "report" else None
         base = self.canvas_of(image, asked.size)
         return Picture(overlay(self.film_at(image), chosen, asked, value_range=value_range, base=base))
+
+    def region(
+        self,
+        box: Sequence[float] | None = None,
+        *,
+        cells: Sequence[tuple[int, int]] | None = None,
+        method: str | None = None,
+        image: int = 0,
+        without_sinks: bool = False,
+        quantity: Quantity = "relevancy",
+    ) -> Region:
+        """The words that a region of the film drove, the most driven first (see `medinterp.relevancy.rank_words`).
+
+        box: left, top, right, bottom as shares of the film's width and height; or cells: (row, column) of each; one of
+        the two. Raises SelectionError for a region that is none, and as `map` does; MissingEvidenceError for the
+        disagreement of a method that is no consensus.
+        """
+        from medinterp.relevancy import Region, box_coverage, cells_coverage, quantity_of, rank_words
+
+        pack = quantity_of(self._pack(method, image), quantity)
+        _, rows, columns = pack.values.shape
+        if (box is None) == (cells is None):
+            raise SelectionError("a region is either a box or cells")
+        coverage = cells_coverage(cells or (), rows, columns) if box is None else box_coverage(box, rows, columns)
+        words = rank_words(pack, self.report.words, coverage, without_sinks=without_sinks)
+        return Region(pack.method, image, coverage.astype(np.float32), words)
 
     def film_at(self, image: int) -> Film:
         """The film (image 0) or the prior film (1). Raises SelectionError for one that was not read."""

@@ -13,6 +13,7 @@ from medinterp.api.asked import ReportId, also, chosen, known
 from medinterp.api.packed import packed_maps
 from medinterp.api.queries import PackedMapsQuery
 from medinterp.api.schema_packed import PackedMapsModel
+from medinterp.api.schema_region import RegionAskedModel, RegionModel, RegionWordModel
 from medinterp.api.store import ReportStore, unpack_record
 
 
@@ -33,6 +34,29 @@ def view_routes(store: ReportStore) -> APIRouter:
             explanation = unpack_record(store.get(known(report_id)).blob)
             pack = pack_of(explanation, query.method, query.image)
             return negotiation.encode(packed_maps(report_id, pack, explanation.report.words), media_type)
+
+        return Response(await asyncio.to_thread(answer), media_type=media_type)
+
+    @router.post("/{report_id}/region", response_model=RegionModel, responses=also(negotiation.MSGPACK))
+    async def rank_region(request: Request, report_id: ReportId, asked: RegionAskedModel) -> Response:
+        """The words that a region of the film drove, the most driven first."""
+        media_type = chosen(request, negotiation.JSON, negotiation.MSGPACK)
+
+        def answer() -> bytes:
+            explanation = unpack_record(store.get(known(report_id)).blob)
+            found = explanation.region(
+                asked.box,
+                cells=asked.cells,
+                method=pack_of(explanation, asked.method, asked.image).method,
+                image=asked.image,
+                without_sinks=asked.without_sinks,
+                quantity=asked.quantity,
+            )
+            words = tuple(map(RegionWordModel.model_validate, found.words))
+            model = RegionModel(
+                id=report_id, method=found.method, image=found.image, coverage=found.coverage, words=words
+            )
+            return negotiation.encode(model, media_type)
 
         return Response(await asyncio.to_thread(answer), media_type=media_type)
 

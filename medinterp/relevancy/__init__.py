@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from medinterp.relevancy.aggregate import quantity_of, select_map, word_maps
 from medinterp.relevancy.method import Method, Setting
+from medinterp.relevancy.region import Region, RegionWord, box_coverage, cells_coverage, rank_words
 from medinterp.relevancy.registry import (
     ATTENTION_METHODS,
     METHODS,
@@ -18,11 +19,16 @@ __all__ = [
     "METHODS",
     "TRACE_METHODS",
     "Method",
+    "Region",
+    "RegionWord",
     "Setting",
     "add_measured",
+    "box_coverage",
+    "cells_coverage",
     "compute_maps",
     "get_method",
     "quantity_of",
+    "rank_words",
     "select_map",
     "word_maps",
 ]
