@@ -15,12 +15,29 @@ export class Drawer {
     this.tabs = new Tabs(this.node, ["word", "text", "heads", "region"], (name) => {
       if (!this.node.hidden) this.onTab(name);
     });
-    byId("drawer-close").addEventListener("click", () => this.close());
-    document.addEventListener("keydown", (event) => {
-      if (event.key !== "d" || typing(event)) return;
-      if (this.node.hidden) this.open(this.tabs.shown);
-      else this.close();
+    this.button = byId("drawer-open");
+    byId("drawer-close").addEventListener("click", () => {
+      this.close();
+      this.button.focus();
     });
+    this.button.addEventListener("click", () => this.toggle());
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "d" && !typing(event)) this.toggle();
+    });
+  }
+
+  toggle() {
+    if (!this.node.hidden) {
+      this.close();
+      return;
+    }
+    this.open(this.tabs.shown);
+    if (matchMedia("(max-width: 1080px)").matches) this.node.scrollIntoView({ block: "nearest" }); // it stands under the report
+  }
+
+  show(on) {
+    this.node.hidden = !on;
+    this.button.setAttribute("aria-expanded", String(on));
   }
 
   /** The tab that is seen, null while the drawer is shut. */
@@ -30,24 +47,25 @@ export class Drawer {
 
   open(tab) {
     this.touched = true;
-    this.node.hidden = false;
+    this.show(true);
     this.tabs.show(tab);
   }
 
   close() {
     this.touched = true;
-    this.node.hidden = true;
+    this.show(false);
+    this.onTab(null); // what a view of it lent to film and report is taken back
   }
 
   /** Something was selected. */
   offer() {
-    if (this.node.hidden && !this.touched && innerWidth >= ROOM) this.node.hidden = false;
+    if (this.node.hidden && !this.touched && innerWidth >= ROOM) this.show(true);
     if (!this.node.hidden) this.onTab(this.tabs.shown);
   }
 
   /** The report is gone. */
   leave() {
-    this.node.hidden = true;
+    this.show(false);
     this.touched = false;
   }
 }
