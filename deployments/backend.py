@@ -59,7 +59,7 @@ class ServeBackend:
             return await self._read(film, task)
 
     async def _read(self, film: Film, task: ReadingTask) -> Explanation:
-        writing = self._generation.write.remote(film, task, CALLER.get())
+        writing = self._generation.write.remote(_unnamed(film), task, CALLER.get())
         explaining = self._relevancy.explain.remote(writing, task.methods)
         try:
             with translated():
@@ -86,7 +86,7 @@ class ServeBackend:
                     yield item
 
     async def _read_aloud(self, film: Film, task: ReadingTask) -> AsyncGenerator[str | Progress | Explanation]:
-        writing = self._aloud.write_aloud.remote(film, task, CALLER.get())
+        writing = self._aloud.write_aloud.remote(_unnamed(film), task, CALLER.get())
         finished = False
         try:
             with translated():
@@ -152,6 +152,11 @@ class ServeBackend:
                     await _answered(call)
         except TimeoutError as error:
             raise ServiceBusyError(f"not every part answers within {CHECK_S:g} s") from error
+
+
+def _unnamed(film: Film) -> Film:
+    """The film without what names its patient: the model has no use for that."""
+    return replace(film, source=None)
 
 
 def _explanation(

@@ -94,7 +94,7 @@ def test_who_wrote_comes_back_and_a_record_from_before_there_were_engines_opens(
 
 def test_a_record_is_plain_msgpack() -> None:
     plain = msgpack.unpackb(pack_record(sample_explanation()), raw=False, strict_map_key=True)
-    assert set(plain) == {"version", "film", "report", "maps", "provenance"}
+    assert set(plain) == {"version", "film", "report", "maps", "provenance", "verdicts"}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """The record of a report in the store: film, report, maps and provenance in one msgpack blob.
 
 The film is kept as the pixels that the model saw, in a lossless PNG, never as the file that was
-sent: a DICOM header names the patient.
+sent. Of a DICOM's header it keeps what Segmentation and Structured Report need, which names the patient:
+it is read by those exports alone, and goes when the report goes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pydantic
 from pydantic import TypeAdapter
 
 from medinterp.api.schema import (
+    FaithfulnessModel,
     FilmWarningModel,
     MapPackModel,
     Model,
@@ -25,11 +27,21 @@ from medinterp.api.schema import (
 from medinterp.errors import StoreError
 from medinterp.explainer import Explanation
 from medinterp.types import Explanation as ExplanationData
-from medinterp.types import Film, FilmWarning, MapPack, Provenance, Report, WindowChoice
+from medinterp.types import DicomSource, Faithfulness, Film, FilmWarning, MapPack, Provenance, Report, WindowChoice
 
 VERSION: Literal[4] = 4
 _report = TypeAdapter(Report)
 _provenance = TypeAdapter(Provenance)
+_verdicts = TypeAdapter(tuple[Faithfulness, ...])
+
+
+class SourceRecord(Model):
+    """What objects about a DICOM's picture need. It names the patient, and lives and goes with the film."""
+
+    header: bytes
+    rows: int
+    columns: int
+    orientation: int
 
 
 class FilmRecord(Model):
@@ -42,6 +54,7 @@ class FilmRecord(Model):
     warnings: tuple[FilmWarningModel, ...]
     windows: tuple[WindowChoiceModel, ...]
     window: str | None
+    source: SourceRecord | None = None
 
 
 class Record(Model):
@@ -52,6 +65,7 @@ class Record(Model):
     report: ReportModel
     maps: dict[str, MapPackModel]
     provenance: ProvenanceModel
+    verdicts: tuple[FaithfulnessModel, ...] = ()
 
 
 def pack_record(explanation: ExplanationData) -> bytes:
@@ -72,10 +86,12 @@ def pack_record(explanation: ExplanationData) -> bytes:
             warnings=tuple(map(FilmWarningModel.model_validate, film.warnings)),
             windows=tuple(map(WindowChoiceModel.model_validate, film.windows)),
             window=film.window,
+            source=None if film.source is None else SourceRecord.model_validate(film.source),
         ),
         report=ReportModel.model_validate(explanation.report),
         maps={name: MapPackModel.model_validate(pack) for name, pack in explanation.packs.items()},
         provenance=ProvenanceModel.model_validate(explanation.provenance),
+        verdicts=tuple(map(FaithfulnessModel.model_validate, explanation.verdicts)),
     )
     packed: bytes = msgpack.packb(record.model_dump(mode="python"), use_bin_type=True)
     return packed
@@ -103,6 +119,7 @@ def unpack_record(blob: bytes) -> Explanation:
         warnings=tuple(FilmWarning(**warning.model_dump()) for warning in record.film.warnings),
         windows=tuple(WindowChoice(**choice.model_dump()) for choice in record.film.windows),
         window=record.film.window,
+        source=None if record.film.source is None else DicomSource(**record.film.source.model_dump()),
     )
     return Explanation(
         film=film,
@@ -123,4 +140,5 @@ def unpack_record(blob: bytes) -> Explanation:
             for name, pack in record.maps.items()
         },
         provenance=_provenance.validate_python(record.provenance.model_dump()),
+        verdicts=_verdicts.validate_python([verdict.model_dump() for verdict in record.verdicts]),
     )
