@@ -13,7 +13,7 @@ import numpy.typing as npt
 from medinterp.errors import MethodError, SelectionError
 from medinterp.imaging import open_film
 from medinterp.types import Explanation as ExplanationData
-from medinterp.types import Faithfulness, Film, Finding, MapPack, RelevancyMap, Section, Word
+from medinterp.types import Faithfulness, Film, Finding, RelevancyMap, Section, Word
 
 FilmSource = Any
 """What `medinterp.imaging.open_film` takes."""
@@ -83,18 +83,10 @@ class Explanation(ExplanationData):
         prior one; without_sinks: flagged sink cells are set to 0. Raises SelectionError for a method that was not
         computed, an image that was not read or for words that no token wrote.
         """
+        from medinterp.export.view import pack_on
         from medinterp.relevancy import select_map
 
-        return select_map(self._pack(method, image), self.tokens_of(selection), without_sinks=without_sinks)
-
-    def _pack(self, method: str | None, image: int) -> MapPack:
-        packs = {0: self.packs, 1: self.prior_packs}.get(image, {})
-        if not packs:
-            raise SelectionError(f"this report has no maps on image {image}")
-        name = method or next(iter(packs))
-        if name not in packs:
-            raise SelectionError(f"{name!r} was not computed for this report; there are: {', '.join(packs)}")
-        return packs[name]
+        return select_map(pack_on(self, method, image), self.tokens_of(selection), without_sinks=without_sinks)
 
     def tokens_of(self, selection: Word | Finding | Sequence[Word]) -> tuple[int, ...]:
         """The indices of the report tokens that wrote the selection."""
@@ -121,18 +113,9 @@ class Explanation(ExplanationData):
 
         Raises SelectionError as `map` does, MissingEvidenceError for the disagreement of a method that is no consensus.
         """
-        from medinterp.relevancy import quantity_of, select_map, word_maps
-        from medinterp.render import RenderOptions, overlay, report_range
+        from medinterp.export.view import map_view
 
-        asked = options or RenderOptions()
-        pack = quantity_of(self._pack(method, image), asked.quantity)
-        chosen = select_map(pack, self.tokens_of(selection), without_sinks=asked.without_sinks)
-        value_range = None
-        if asked.scale == "report":
-            words = word_maps(pack, self.report.words, without_sinks=asked.without_sinks)
-            value_range = report_range(words, chosen.signed)
-        film = self.film if image == 0 or self.prior is None else self.prior
-        return Picture(overlay(film, chosen, asked, value_range=value_range))
+        return Picture(map_view(self, self.tokens_of(selection), method, options, image).picture())
 
     def _repr_html_(self) -> str | None:
         """What a notebook shows: the exported page in a frame of its own, or nothing for a report without maps."""

@@ -88,7 +88,7 @@ def _value(dataset: Dataset, keyword: str) -> Any:
 
 def _plain(value: Any) -> Any:
     """pydicom's own kinds of text and numbers as Python's; a number keeps the digits that it was written with."""
-    if value is None or isinstance(value, int) and not hasattr(value, "original_string"):
+    if value is None or (isinstance(value, int) and not hasattr(value, "original_string")):
         return value
     return str(value).strip(" \0")
 

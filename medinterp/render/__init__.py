@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from medinterp.render.colormaps import COLORMAPS, DEFAULT_COLORMAP, SIGNED_COLORMAP, colormap, default_colormap
-from medinterp.render.overlay import RenderOptions, encode_png, overlay, report_range, scaled
+from medinterp.render.overlay import RenderOptions, encode_png, overlay, own_range, report_range, scaled
 
 __all__ = [
     "COLORMAPS",
@@ -14,6 +14,7 @@ __all__ = [
     "default_colormap",
     "encode_png",
     "overlay",
+    "own_range",
     "report_range",
     "scaled",
 ]

@@ -65,6 +65,11 @@ def report_range(word_maps: Float32Array, signed: bool) -> tuple[float, float]:
     return (-top, top) if signed else (0.0, top)
 
 
+def own_range(map: RelevancyMap) -> tuple[float, float]:
+    """The range of this map alone: its own maximum is the top of the scale."""
+    return _range(map.values, map.signed)
+
+
 def _range(values: Float32Array, signed: bool) -> tuple[float, float]:
     top = float(np.max(np.abs(values) if signed else values, initial=0.0))
     return (-top, top) if signed else (0.0, top)
@@ -101,7 +106,7 @@ def overlay(
         factor = options.size / max(height, width)
         width, height = max(1, round(width * factor)), max(1, round(height * factor))
         base = np.asarray(cv2.resize(base, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    shares = upsample(scaled(map, value_range or _range(map.values, map.signed)), height, width)
+    shares = upsample(scaled(map, value_range or own_range(map)), height, width)
     strength = np.abs(shares - 0.5) * 2.0 if map.signed else shares
     table = colormap(options.colormap or default_colormap(map.signed))
     colours = table[np.round(shares * 255.0).astype(np.uint8)].astype(np.float32)

@@ -26,8 +26,8 @@ from medinterp.api.schema import (
 )
 from medinterp.errors import StoreError
 from medinterp.explainer import Explanation
-from medinterp.types import Explanation as ExplanationData
 from medinterp.types import DicomSource, Faithfulness, Film, FilmWarning, MapPack, Provenance, Report, WindowChoice
+from medinterp.types import Explanation as ExplanationData
 
 VERSION: Literal[4] = 4
 _report = TypeAdapter(Report)
