@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -50,8 +50,12 @@ class MapView:
 
     def picture(self, size: int | None = None) -> npt.NDArray[np.uint8]:
         """The film with the map over it, uint8 [height, width, 3]; size: of the longer side, else the options'."""
-        options = self.options if size is None else RenderOptions(**{**vars(self.options), "size": size})
+        options = self.options if size is None else replace(self.options, size=size)
         return overlay(self.film, self.map, options, value_range=self.value_range)
+
+    def plain(self, size: int) -> npt.NDArray[np.uint8]:
+        """The film alone, as large as `picture` draws it."""
+        return overlay(self.film, self.map, RenderOptions(opacity=0.0, size=size), value_range=self.value_range)
 
 
 def pack_on(explanation: Explanation, method: str | None, image: int) -> MapPack:
