@@ -13,7 +13,7 @@ from ray.serve.handle import DeploymentHandle
 from deployments.faults import translated
 from medinterp.api.backend import (
     ComparingTask,
-    ExportFormat,
+    ExportTask,
     FilmView,
     JudgingTask,
     MeasuringTask,
@@ -134,9 +134,9 @@ class ServeBackend:
             picture = await _answered(self._rendering.film.remote(report_id, size))
         return picture
 
-    async def export(self, report_id: str, form: ExportFormat) -> bytes:
+    async def export(self, report_id: str, task: ExportTask) -> bytes:
         """The report as one file."""
-        content: bytes = await _answered(self._rendering.export.remote(report_id, form))
+        content: bytes = await _answered(self._rendering.export.remote(report_id, task))
         return content
 
     async def check(self) -> None:

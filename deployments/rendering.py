@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medinterp.api.backend import ExportFormat, PictureTask
+from medinterp.api.backend import ExportTask, PictureTask
 from medinterp.api.selection import Selection
 from medinterp.api.store import RedisStoreSettings, SqliteStoreSettings, open_store, unpack_record
 from medinterp.explainer import Explanation
@@ -16,6 +16,7 @@ class RenderingDeployment:
         from medinterp.api import pictures
 
         self._store = open_store(store)
+        self._lifetime_s = store.lifetime_s
         self._pictures = pictures
 
     def overlay(self, report_id: str, selection: Selection, task: PictureTask) -> bytes:
@@ -26,9 +27,10 @@ class RenderingDeployment:
         """A PNG of the film. Raises ReportNotFoundError."""
         return self._pictures.film_png(self._report(report_id), size)
 
-    def export(self, report_id: str, form: ExportFormat) -> bytes:
-        """The report as one file. Raises ReportNotFoundError."""
-        return self._pictures.exported(self._report(report_id), form)
+    def export(self, report_id: str, task: ExportTask) -> bytes:
+        """The report as one file. Raises ReportNotFoundError, SelectionError, MethodError, ExportError."""
+        stored = self._store.get(report_id)
+        return self._pictures.exported(unpack_record(stored.blob), task, stored.made(self._lifetime_s))
 
     def ping(self) -> None:
         """Answer."""

@@ -14,7 +14,7 @@ import numpy as np
 from medinterp.api import pictures
 from medinterp.api.backend import (
     ComparingTask,
-    ExportFormat,
+    ExportTask,
     FilmView,
     JudgingTask,
     MeasuringTask,
@@ -138,8 +138,9 @@ class FakeBackend:
     async def film(self, report_id: str, size: int | None, view: FilmView = "film") -> bytes:
         return pictures.film_png(self.stored(report_id), MODEL_SIZE if view == "model" else size)
 
-    async def export(self, report_id: str, form: ExportFormat) -> bytes:
-        return pictures.exported(self.stored(report_id), form)
+    async def export(self, report_id: str, task: ExportTask) -> bytes:
+        stored = self.store.get(report_id)
+        return pictures.exported(unpack_record(stored.blob), task, stored.made(3600))
 
     async def check(self) -> None:
         if self.early:

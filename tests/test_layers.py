@@ -25,7 +25,7 @@ RANK = {
     "explainer": 6,
     "ui": 7,
     "api": 7,
-    "cli": 7,
+    "cli": 8,
 }
 NO_TORCH = ("types", "errors", "imaging", "report", "relevancy", "render", "export", "api", "ui")
 FILES = sorted((ROOT / "medinterp").rglob("*.py"))

@@ -1,4 +1,4 @@
-"""What the DICOM objects have in common: the source's header, names of things, times, equipment, and the file's bytes."""
+"""What the DICOM objects have in common: the source's header, UIDs, times, equipment, and the file's bytes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import medinterp
 from medinterp.errors import ExportError, UnreadableFilmError
+from medinterp.export.dicom_codes import PRIVATE
 from medinterp.export.facts import ExportFacts
 from medinterp.imaging.broken import broken_is_unreadable
 from medinterp.imaging.dicom_source import header_of
@@ -62,8 +63,8 @@ def quoting_nothing(kind: str) -> Iterator[None]:
                 yield
             except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
                 raise ExportError(
-                    f"no {kind} can be made of this film's DICOM header ({type(error).__name__}): something in it is not "
-                    "as the standard says"
+                    f"no {kind} can be made of this film's DICOM header ({type(error).__name__}): something in it is "
+                    "not as the standard says"
                 ) from None
     except UnreadableFilmError:
         raise ExportError(f"no {kind} can be made of this film's DICOM header: it is broken") from None
@@ -102,8 +103,14 @@ def equipment(facts: ExportFacts, made: datetime) -> Any:
     )
 
 
-def described(dataset: Dataset, facts: ExportFacts, series: str) -> None:
-    """Say in the series and in the picture what this is."""
+def described(dataset: Dataset, series: str) -> None:
+    """Say in the series what this is and what made it, and whose our own codes are, where there are any."""
+    from pydicom.dataset import Dataset
+
+    if any(one.keyword == "CodingSchemeDesignator" and one.value == PRIVATE for one in dataset.iterall()):
+        scheme = Dataset()
+        scheme.CodingSchemeDesignator, scheme.CodingSchemeName = PRIVATE, "medinterp's own codes, made of their meanings"
+        dataset.CodingSchemeIdentificationSequence = [scheme]
     dataset.SeriesDescription = f"{series}, research use only"[:64]
     dataset.SoftwareVersions = medinterp.__version__
     dataset.ManufacturerModelName = MANUFACTURER
@@ -123,7 +130,7 @@ def derived_from(dataset: Dataset, header: Dataset, facts: ExportFacts) -> None:
 
 
 def settle(dataset: Dataset, made: datetime, key: str) -> None:
-    """Give every time that highdicom took from the clock, and every UID that it drew, one of ours: same in, same out."""
+    """Put ours in place of the times that highdicom took from the clock and the UID that it drew: same in, same out."""
     drawn = {str(item.DimensionOrganizationUID) for item in dataset.get("DimensionOrganizationSequence", ())}
     dates = {"InstanceCreationDate", "ContentDate", "SeriesDate", "DateOfSecondaryCapture"}
     times = {"InstanceCreationTime", "ContentTime", "SeriesTime", "TimeOfSecondaryCapture"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,7 @@ def _object(explanation: Explanation, chosen: Chosen, view: MapView, facts: Expo
     from pydicom.uid import ExplicitVRLittleEndian
 
     picture = burned_in(view.picture(), band_lines(chosen, facts))
-    key = "\0".join((report_key(explanation), facts.text(), repr(view.options), str(picture.shape), str(view.map.image)))
+    key = "\0".join((report_key(explanation), facts.text(), repr(view.options), str(view.map.image)))
     common: dict[str, Any] = {
         "pixel_array": picture,
         "photometric_interpretation": "RGB",
@@ -61,7 +62,7 @@ def _object(explanation: Explanation, chosen: Chosen, view: MapView, facts: Expo
         "coordinate_system": "PATIENT",
         "series_instance_uid": uid(report_key(explanation), "overlays"),
         "series_number": SERIES_NUMBERS["overlay"],
-        "sop_instance_uid": uid(key, picture.tobytes().hex(), "overlay"),
+        "sop_instance_uid": uid(key, hashlib.sha256(picture.tobytes()).hexdigest(), "overlay"),
         "instance_number": chosen.tokens[0] + 1,
         "manufacturer": MANUFACTURER,
         "patient_orientation": UPRIGHT,
@@ -72,7 +73,9 @@ def _object(explanation: Explanation, chosen: Chosen, view: MapView, facts: Expo
         _, header = source_of(explanation, KIND)
         made_object = SCImage.from_ref_dataset(header, **common)
         derived_from(made_object, header, facts)
-        laterality = header.get("Laterality", "")
+        made_object.BodyPartExamined = header.get("BodyPartExamined") or "CHEST"
+        if header.get("Laterality"):
+            made_object.Laterality = header.Laterality
         directions = "".join(str(one)[:1] for one in header.get("PatientOrientation") or ())
         known = directions in PATIENT_ORIENTATION
     else:
@@ -90,11 +93,10 @@ def _object(explanation: Explanation, chosen: Chosen, view: MapView, facts: Expo
         made_object.PatientIdentityRemoved = "YES"
         made_object.DeidentificationMethod = "no identity was given"
         made_object.DerivationDescription = facts.text()
-        laterality, known = "", False
-    made_object.Laterality = laterality
+        made_object.BodyPartExamined, known = "CHEST", False
     if not known:
-        made_object.PatientOrientation = None  # nobody said how the film lies
-    described(made_object, facts, "Relevancy overlay")
+        made_object["PatientOrientation"].value = None  # nobody said how the film lies
+    described(made_object, "Relevancy overlay")
     made_object.ImageComments = facts.text()
     settle(made_object, made, key)
     return made_object
@@ -115,7 +117,7 @@ def burned_in(picture: npt.NDArray[np.uint8], lines: Sequence[str]) -> npt.NDArr
     """The picture, uint8 [height, width, 3], on a black band with these lines in white: no pixel of it is covered."""
     from PIL import Image, ImageDraw, ImageFont
 
-    from medinterp.export.typeset import check_glyphs, font, runs_of, set_lines
+    from medinterp.export.typeset import check_glyphs, font_file, runs_of, set_lines
 
     check_glyphs(" ".join(lines))
     width = picture.shape[1]
@@ -125,7 +127,7 @@ def burned_in(picture: npt.NDArray[np.uint8], lines: Sequence[str]) -> npt.NDArr
     blocks = [set_lines(runs_of(line, ()), size, width - 2 * edge) for line in lines]
     rows = sum(placed[-1].line + 1 for placed in blocks if placed)
     band = Image.new("RGB", (width, rows * step + 2 * edge))
-    drawing, letters = ImageDraw.Draw(band), ImageFont.truetype(font(size).get_file(), size)
+    drawing, letters = ImageDraw.Draw(band), ImageFont.truetype(str(font_file()), size)
     top = edge
     for placed in blocks:
         for one in placed:

@@ -118,7 +118,7 @@ def region_object(
     dataset.PatientOrientation = header.get("PatientOrientation")
     if (aspect := _aspect(header)) is not None:
         dataset.PixelAspectRatio = aspect
-    described(dataset, facts, "Relevancy regions")
+    described(dataset, "Relevancy regions")
     dataset.ImageComments = facts.text()
     settle(dataset, made, key)
     return RegionObject(dataset, found)

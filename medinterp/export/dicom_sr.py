@@ -70,7 +70,9 @@ def _document(
     )
     told = {"111412": ("Narrative Summary", explanation.report.text), "121106": ("Comment", facts.text())}
     content[0].ContentSequence.extend(
-        TextContentItem(Code(value, "DCM", meaning), text, "CONTAINS") for value, (meaning, text) in told.items() if text
+        TextContentItem(Code(value, "DCM", meaning), text, "CONTAINS")
+        for value, (meaning, text) in told.items()
+        if text
     )
     dataset = ComprehensiveSR(
         evidence=[header, *(() if shown is None else (shown.dataset,))],
@@ -85,14 +87,13 @@ def _document(
         specific_character_set=UTF_8,
     )
     only_frame(dataset.ContentSequence, header.SOPInstanceUID)
-    described(dataset, facts, "Report with relevancy")
+    described(dataset, "Report with relevancy")
     settle(dataset, made, key)
     return dataset
 
 
 def _observer() -> Any:
-    from highdicom.sr import DeviceObserverIdentifyingAttributes, ObservationContext, ObserverContext
-    from pydicom.sr.coding import Code
+    from highdicom.sr import CodedConcept, DeviceObserverIdentifyingAttributes, ObservationContext, ObserverContext
 
     device = DeviceObserverIdentifyingAttributes(
         uid=uid("device", medinterp.__version__),
@@ -100,7 +101,7 @@ def _observer() -> Any:
         manufacturer_name=MANUFACTURER,
         model_name=f"{MANUFACTURER} {medinterp.__version__}",
     )
-    return ObservationContext(observer_device_context=ObserverContext(Code("121007", "DCM", "Device"), device))
+    return ObservationContext(observer_device_context=ObserverContext(CodedConcept("121007", "DCM", "Device"), device))
 
 
 def _group(

@@ -1,4 +1,4 @@
-"""What every exported file says of itself: how its maps were made, by which model, of which film, and what it is not."""
+"""What every exported file says of itself: how its maps were made, by which model, of which film, what it is not."""
 
 from __future__ import annotations
 

@@ -39,7 +39,6 @@ PAD, BETWEEN = 0.026, 0.06
 MARK, INK, FAINT = "#ffe08a", "#111111", "#444444"
 MAX_SENTENCE = 600
 """Characters around the selection."""
-_RC: dict[str, Any] = {"svg.fonttype": "none", "svg.hashsalt": "medinterp", "pdf.fonttype": 42}
 _drawing = threading.Lock()
 """matplotlib's settings belong to the process."""
 
@@ -78,7 +77,9 @@ def _settings() -> Iterator[None]:
     with _drawing, matplotlib.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_RC)
+        matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text
+        matplotlib.rcParams["svg.hashsalt"] = "medinterp"  # ids that are the same every time
+        matplotlib.rcParams["pdf.fonttype"] = 42  # TrueType, embedded
         yield
 
 
@@ -107,10 +108,8 @@ def _captions(chosen: Chosen, view: MapView, facts: ExportFacts) -> tuple[str, .
     lines = facts.lines()
     method = METHODS.get(view.pack.method)
     title = view.pack.method if method is None else f"{method.title} ({method.name})"
-    quantity = ", disagreement" if view.options.quantity == "disagreement" else ""
-    sinks = ", sink cells left out" if view.options.without_sinks else ""
     return (
-        f"{chosen.label}. {title}{quantity}, {lines['layers']}, {lines['calibration']}. Scale: {facts.scale}{sinks}.",
+        f"{chosen.label}. {title}, {lines['layers']}, {lines['calibration']}. Scale: {facts.scale}.",
         f"Model {facts.model}, revision {facts.revision}. Film SHA-256 {view.film.sha256[:16]}…",
         f"{facts.disclaimer} {facts.software}.",
     )

@@ -7,11 +7,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from medinterp.export.facts import export_facts
 from medinterp.types import Explanation, Film, MapPack
 
 
 def document(explanation: Explanation) -> dict[str, Any]:
-    """The report, its tokens, words, findings and sentences, the methods that were run, and the provenance.
+    """The report, its tokens, words, findings and sentences, the methods that were run, verdicts, and the provenance.
 
     Plain dicts, lists, text, numbers and None, as strict JSON takes them: a number that was not measured
     or is not finite (nan, -inf) is None. Spans count characters (Unicode code points) of `text`;
@@ -32,7 +33,9 @@ def document(explanation: Explanation) -> dict[str, Any]:
         "grid": _grid(explanation),
         "film": _film(explanation.film),
         "prior": None if explanation.prior is None else _film(explanation.prior),
+        "verdicts": _plain(explanation.verdicts),
         "provenance": _plain(explanation.provenance),
+        "export": export_facts(explanation).document(),
     }
 
 

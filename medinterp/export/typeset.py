@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
@@ -41,16 +42,17 @@ def font(size: float, *, bold: bool = False) -> FontProperties:
     """The font of that size in points; its file comes with matplotlib, whatever else the machine has."""
     # An SVG's viewer goes by family and weight, not by the file.
     weight = "bold" if bold else "normal"
-    return FontProperties(["DejaVu Sans", "sans-serif"], weight=weight, size=size, fname=str(_font_file(bold)))
+    return FontProperties(["DejaVu Sans", "sans-serif"], weight=weight, size=size, fname=str(font_file(bold)))
 
 
-def _font_file(bold: bool) -> Path:
+def font_file(bold: bool = False) -> Path:
+    """Where the font lies."""
     return Path(matplotlib.get_data_path(), "fonts", "ttf", _FONTS[bold])
 
 
 @cache
 def _covered(bold: bool) -> frozenset[int]:
-    return frozenset(FT2Font(str(_font_file(bold))).get_charmap())
+    return frozenset(FT2Font(str(font_file(bold))).get_charmap())
 
 
 def check_glyphs(text: str) -> None:
@@ -69,7 +71,7 @@ def runs_of(text: str, marks: Sequence[tuple[int, int]]) -> list[Run]:
     runs = []
     for match in re.finditer(r"\S+", text):
         cuts = [match.start(), *sorted(edge for edge in edges if match.start() < edge < match.end()), match.end()]
-        for k, (start, end) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
+        for k, (start, end) in enumerate(pairwise(cuts)):
             marked = any(first <= start < last for first, last in marks)
             runs.append(Run(text[start:end], marked, spaced=k == 0 and match.start() > 0))
     return runs

@@ -48,6 +48,14 @@ class MapView:
     value_range: tuple[float, float]
     options: RenderOptions
 
+    @property
+    def scale_title(self) -> str:
+        """The scale of the colours for the record in a file, with all that changes what they mean."""
+        low, high = self.value_range
+        quantity = ", of the members' disagreement" * (self.options.quantity == "disagreement")
+        sinks = ", sink cells left out" * self.options.without_sinks
+        return f"{self.options.scale}, {low:.3g} to {high:.3g}, square root{quantity}{sinks}"
+
     def picture(self, size: int | None = None) -> npt.NDArray[np.uint8]:
         """The film with the map over it, uint8 [height, width, 3]; size: of the longer side, else the options'."""
         options = self.options if size is None else replace(self.options, size=size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 
@@ -13,6 +14,10 @@ class StoredReport:
 
     blob: bytes = field(repr=False)
     expires_at: float
+
+    def made(self, lifetime_s: float) -> datetime:
+        """When it was put, to the minute (Redis tells the time left, not to the second), as local time."""
+        return datetime.fromtimestamp(round((self.expires_at - lifetime_s) / 60) * 60)
 
 
 class ReportStore(Protocol):
