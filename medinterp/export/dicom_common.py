@@ -109,7 +109,8 @@ def described(dataset: Dataset, series: str) -> None:
 
     if any(one.keyword == "CodingSchemeDesignator" and one.value == PRIVATE for one in dataset.iterall()):
         scheme = Dataset()
-        scheme.CodingSchemeDesignator, scheme.CodingSchemeName = PRIVATE, "medinterp's own codes, made of their meanings"
+        scheme.CodingSchemeDesignator = PRIVATE
+        scheme.CodingSchemeName = "medinterp's own codes, made of their meanings"
         dataset.CodingSchemeIdentificationSequence = [scheme]
     dataset.SeriesDescription = f"{series}, research use only"[:64]
     dataset.SoftwareVersions = medinterp.__version__

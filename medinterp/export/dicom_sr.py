@@ -59,14 +59,13 @@ def _document(
 
     _, header = source_of(explanation, KIND)
     key = "\0".join((report_key(explanation), maps_key(pack), facts.text(), repr(explanation.verdicts)))
+    groups = [_group(explanation, finding, pack, shown, header, key) for finding in explanation.report.findings]
     content = MeasurementReport(
         observation_context=_observer(),
         procedure_reported=Code("399208008", "SCT", "Plain chest X-ray"),
-        imaging_measurements=[
-            _group(explanation, finding, pack, shown, header, key) for finding in explanation.report.findings
-        ],
+        imaging_measurements=groups or [_nothing(header, key)],
         title=Code("126000", "DCM", "Imaging Measurement Report"),
-        referenced_images=[header],
+        referenced_images=[header] if _described_whole(header) else None,
     )
     told = {"111412": ("Narrative Summary", explanation.report.text), "121106": ("Comment", facts.text())}
     content[0].ContentSequence.extend(
@@ -90,6 +89,30 @@ def _document(
     described(dataset, "Report with relevancy")
     settle(dataset, made, key)
     return dataset
+
+
+def _nothing(header: Dataset, key: str) -> Any:
+    """The one group of a report in which no finding was read: the template wants one at least."""
+    from highdicom.sr import (
+        MeasurementsAndQualitativeEvaluations,
+        SourceImageForMeasurementGroup,
+        TrackingIdentifier,
+    )
+
+    told = "No finding was read in the report"
+    return MeasurementsAndQualitativeEvaluations(
+        TrackingIdentifier(uid=uid(key, "no finding"), identifier=told),
+        finding_type=private(told),
+        source_images=[SourceImageForMeasurementGroup.from_source_image(header)],
+    )
+
+
+def _described_whole(header: Dataset) -> bool:
+    """Whether the image library can describe the film: highdicom 0.28 fails over a radiograph without either of these.
+
+    The library is optional (TID 1500, row 6); without it the groups and the evidence refer to the film.
+    """
+    return all(len(header.get(keyword) or ()) == 2 for keyword in ("PatientOrientation", "ImagerPixelSpacing"))
 
 
 def _observer() -> Any:

@@ -96,7 +96,7 @@ def _map_facts(pack: MapPack) -> MapFacts:
     learned = any(name in METHODS and METHODS[name].learned for name in (pack.method, *pack.members))
     # A consensus says its members' notes after their names.
     if any(UNCALIBRATED in note.split(": ") for note in pack.notes):
-        return MapFacts(pack.method, told or layers.replace("learned", "uniform"), UNCALIBRATED)
+        return MapFacts(pack.method, told or layers, UNCALIBRATED)
     return MapFacts(pack.method, told or layers, "learned weights" if learned else "uses no learned weights")
 
 

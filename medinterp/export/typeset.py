@@ -42,7 +42,7 @@ def font(size: float, *, bold: bool = False) -> FontProperties:
     """The font of that size in points; its file comes with matplotlib, whatever else the machine has."""
     # An SVG's viewer goes by family and weight, not by the file.
     weight = "bold" if bold else "normal"
-    return FontProperties(["DejaVu Sans", "sans-serif"], weight=weight, size=size, fname=str(font_file(bold)))
+    return FontProperties(family=["DejaVu Sans", "sans-serif"], weight=weight, size=size, fname=str(font_file(bold)))
 
 
 def font_file(bold: bool = False) -> Path:
