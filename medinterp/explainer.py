@@ -99,18 +99,10 @@ class Explanation(ExplanationData):
         prior one; without_sinks: flagged sink cells are set to 0. Raises SelectionError for a method that was not
         computed, an image that was not read or for words that no token wrote.
         """
+        from medinterp.export.view import pack_on
         from medinterp.relevancy import select_map
 
-        return select_map(self._pack(method, image), self.tokens_of(selection), without_sinks=without_sinks)
-
-    def _pack(self, method: str | None, image: int) -> MapPack:
-        packs = {0: self.packs, 1: self.prior_packs}.get(image, {})
-        if not packs:
-            raise SelectionError(f"this report has no maps on image {image}")
-        name = method or next(iter(packs))
-        if name not in packs:
-            raise SelectionError(f"{name!r} was not computed for this report; there are: {', '.join(packs)}")
-        return packs[name]
+        return select_map(pack_on(self, method, image), self.tokens_of(selection), without_sinks=without_sinks)
 
     def tokens_of(self, selection: Word | Finding | Sequence[Word]) -> tuple[int, ...]:
         """The indices of the report tokens that wrote the selection."""
@@ -150,15 +142,12 @@ class Explanation(ExplanationData):
 
         Raises SelectionError as `map` does, MissingEvidenceError for the disagreement of a method that is no consensus.
         """
-        from medinterp.relevancy import quantity_of, select_map
-        from medinterp.render import RenderOptions, overlay
+        from medinterp.export.view import map_view
+        from medinterp.render import overlay
 
-        asked = options or RenderOptions()
-        pack = quantity_of(self._pack(method, image), asked.quantity)
-        chosen = select_map(pack, self.tokens_of(selection), without_sinks=asked.without_sinks)
-        value_range = self.range_of(pack, asked) if asked.scale == "report" else None
-        base = self.canvas_of(image, asked.size)
-        return Picture(overlay(self.film_at(image), chosen, asked, value_range=value_range, base=base))
+        view = map_view(self, self.tokens_of(selection), method, options, image, range_of=self.range_of)
+        base = self.canvas_of(image, view.options.size)
+        return Picture(overlay(view.film, view.map, view.options, value_range=view.value_range, base=base))
 
     def region(
         self,
@@ -176,9 +165,10 @@ class Explanation(ExplanationData):
         the two. Raises SelectionError for a region that is none, and as `map` does; MissingEvidenceError for the
         disagreement of a method that is no consensus.
         """
+        from medinterp.export.view import pack_on
         from medinterp.relevancy import Region, box_coverage, cells_coverage, quantity_of, rank_words
 
-        pack = quantity_of(self._pack(method, image), quantity)
+        pack = quantity_of(pack_on(self, method, image), quantity)
         _, rows, columns = pack.values.shape
         if (box is None) == (cells is None):
             raise SelectionError("a region is either a box or cells")

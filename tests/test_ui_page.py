@@ -36,6 +36,10 @@ from tests.page_fixtures import (  # noqa: F401 - fixtures
 from tests.page_reports import TEXT, fake_report
 
 pytestmark = pytest.mark.filterwarnings("error")
+PRESSED = (
+    "const all = document.querySelectorAll('.medinterp-word[aria-pressed=true]');"
+    "return [...all].map((w) => +w.dataset.wordIndex)"
+)
 
 
 def test_first_sight(page: Page, api: FakeApi) -> None:
@@ -108,7 +112,7 @@ def test_phrase_and_finding(page: Page, api: FakeApi, film: Path) -> None:
     page.upload(film)
     page.read()
     wait_paths(api, "/maps/packed", 1)
-    pressed = "return [...document.querySelectorAll('.medinterp-word[aria-pressed=true]')].map((w) => +w.dataset.wordIndex)"
+    pressed = PRESSED
     with page.asks_nothing():
         page.word(NODULE - 1).click()
         one = page.overlay_pixels()
@@ -159,9 +163,7 @@ def test_keyboard(page: Page, api: FakeApi, film: Path) -> None:
         return int(str(page.run("return document.activeElement.dataset.wordIndex")))
 
     def chosen() -> list[int]:
-        found = page.run(
-            "return [...document.querySelectorAll('.medinterp-word[aria-pressed=true]')].map((w) => +w.dataset.wordIndex)"
-        )
+        found = page.run(PRESSED)
         assert isinstance(found, list)
         return found
 
