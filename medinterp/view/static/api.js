@@ -48,10 +48,9 @@ export async function* serverEvents(stream) {
   let buffer = "";
   while (true) {
     const { value, done } = await reader.read();
-    if (done) return;
     // A carriage return at the very end may be half of a line end: it waits for the next piece.
-    buffer += value;
-    const held = buffer.endsWith("\r") ? "\r" : "";
+    buffer += value ?? "";
+    const held = !done && buffer.endsWith("\r") ? "\r" : "";
     buffer = buffer.slice(0, buffer.length - held.length).replace(/\r\n?/g, "\n");
     let stop;
     while ((stop = buffer.indexOf("\n\n")) >= 0) {
@@ -68,6 +67,7 @@ export async function* serverEvents(stream) {
       }
       if (data.length) yield { event, data: data.join("\n") };
     }
+    if (done) return;
     buffer += held;
   }
 }

@@ -47,6 +47,8 @@ export class FileApi extends Api {
    */
   async picture(film) {
     const bytes = Uint8Array.from(atob(film), (letter) => letter.charCodeAt(0));
-    return decoded(new Blob([bytes], { type: "image/png" }));
+    const picture = await decoded(new Blob([bytes], { type: "image/png" }));
+    if (picture === null) throw new Error("A film of this file is not a picture.");
+    return picture;
   }
 }

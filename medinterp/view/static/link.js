@@ -4,6 +4,7 @@
 /** @import { ViewState } from "./types" */
 
 const ID = /^[\w-]{16,64}$/;
+const NUMBER = /^-?\d{1,9}(\.\d{1,9})?$/;
 
 /**
  * { report, words: [first, last] or null, finding, method, image, box, ... } as text behind "#", without what is not set.
@@ -34,9 +35,10 @@ export function read(hash) {
   const parts = new URLSearchParams(hash.replace(/^#/, ""));
   const whole = (/** @type {string | null} */ text) => (text !== null && /^\d{1,6}$/.test(text) ? Number(text) : null);
   const list = (/** @type {string} */ name, /** @type {number} */ count) => {
-    const found = (parts.get(name) ?? "").split(",").map(Number);
-    return parts.has(name) && found.length === count && found.every(Number.isFinite) ? found : null;
+    const found = (parts.get(name) ?? "").split(",");
+    return found.length === count && found.every((text) => NUMBER.test(text)) ? found.map(Number) : null;
   };
+  const box = list("box", 4);
   const report = parts.get("report");
   const words = /^(\d{1,6})-(\d{1,6})$/.exec(parts.get("words") ?? "");
   return {
@@ -47,9 +49,17 @@ export function read(hash) {
     image: whole(parts.get("image")) ?? 0,
     scale: parts.get("scale") === "map" ? "map" : "report",
     quantity: parts.get("quantity") === "disagreement" ? "disagreement" : "relevancy",
-    box: list("box", 4),
+    box: box !== null && isBox(box) ? box : null,
     zoom: list("zoom", 3),
     window: list("window", 3),
     tab: parts.get("tab"),
   };
+}
+
+/**
+ * Whether numbers are a part of the film.
+ * @param {number[]} box
+ */
+function isBox([left, top, right, bottom]) {
+  return left >= 0 && left < right && right <= 1 && top >= 0 && top < bottom && bottom <= 1;
 }

@@ -59,7 +59,7 @@ export class Pack {
   }
 
   /**
-   * The map of some tokens: their sum where maps add, else their mean. Null for none.
+   * The map of some tokens: their sum where maps add, else their mean (of disagreements always). Null for none.
    * @param {number[]} tokens
    * @param {Omit<Drawn, "scale">} options
    */
@@ -68,7 +68,7 @@ export class Pack {
     const values = this.values[quantity];
     if (chosen.length === 0 || values === null) return null;
     const map = new Float32Array(this.cells);
-    const weight = this.additive ? 1 : 1 / chosen.length;
+    const weight = this.additive && quantity === "relevancy" ? 1 : 1 / chosen.length;
     for (const token of chosen) {
       const from = token * this.cells;
       for (let cell = 0; cell < this.cells; cell += 1) map[cell] += weight * values[from + cell];

@@ -105,7 +105,7 @@ export class ReportView {
       raw.replaceChildren(...parts.filter(({ text }) => text).map(({ text, thought }) =>
         (thought ? make("span", { class: "mi-thought" }, text) : text)), caret);
       if (atEnd) this.column.scrollTop = this.column.scrollHeight;
-      return parts.at(-1);
+      return parts.at(-1) ?? { text: "", thought: false };
     };
   }
 

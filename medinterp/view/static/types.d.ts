@@ -120,7 +120,7 @@ export interface Provenance {
 
 export interface Explanation {
   id: string;
-  expires_at: string;
+  expires_at: string | null;
   film: ReadFilm;
   prior?: ReadFilm | null;
   report: Report;
