@@ -249,15 +249,18 @@ export class Viewer {
   wheeled(event) {
     if (this.view.place === null) return;
     event.preventDefault();
-    const { x, y } = this.view.at(event);
-    this.zoom.by(event.deltaY < 0 ? STEP : 1 / STEP, x, y);
+    this.nearer(event.deltaY < 0 ? STEP : 1 / STEP, this.view.at(event));
+  }
+
+  /** Zoom about a point of the film. */
+  nearer(step, point) {
+    this.zoom.about(step, point, this.view.size, this.view.room);
   }
 
   /** Move by CSS pixels of the stage. */
   move(dx, dy) {
-    const { place, stage } = this.view;
-    if (place === null) return;
-    this.zoom.move(-dx / place.width, -dy / place.height, this.view.size, { width: stage.clientWidth, height: stage.clientHeight });
+    const { place, size, room } = this.view;
+    if (place !== null) this.zoom.move(-dx / place.width, -dy / place.height, size, room);
   }
 
   keyed(event) {

@@ -30,11 +30,20 @@ export class Zoom {
     this.changed();
   }
 
-  /** Nearer by a factor, about a point of the film that stays where it is. */
-  by(step, x = this.x, y = this.y) {
-    const factor = Math.min(LARGEST, Math.max(1, this.factor * step));
-    const ratio = this.factor / factor;
-    this.set(factor, x + (this.x - x) * ratio, y + (this.y - y) * ratio);
+  /** Nearer by a factor: what is in the middle of the stage stays there. */
+  by(step) {
+    this.set(this.factor * step, this.x, this.y);
+  }
+
+  /** Nearer by a factor, about a point of the film (shares of its width and height) that stays where it is on the stage. */
+  about(step, { x, y }, film, stage) {
+    const before = this.place(film, stage);
+    this.factor = Math.min(LARGEST, Math.max(1, this.factor * step));
+    const { width, height } = this.place(film, stage);
+    const centre = (share, start, size, room, larger) =>
+      kept(share + (room / 2 - start - share * size) / larger, larger, room);
+    this.set(this.factor, centre(x, before.left, before.width, stage.width, width),
+      centre(y, before.top, before.height, stage.height, height));
   }
 
   /**
@@ -51,11 +60,14 @@ export class Zoom {
 
   /** Move by shares of the film, as far as its edge. */
   move(dx, dy, film, stage) {
-    const { width, height } = this.place(film, stage);
-    const kept = (share, size, room) => {
-      const half = room / 2 / size;
-      return size <= room ? 0.5 : Math.min(1 - half, Math.max(half, share));
-    };
-    this.set(this.factor, kept(this.x + dx, width, stage.width), kept(this.y + dy, height, stage.height));
+    const { left, top, width, height } = this.place(film, stage);
+    const moved = (step, start, size, room) => kept((room / 2 - start) / size + step, size, room);
+    this.set(this.factor, moved(dx, left, width, stage.width), moved(dy, top, height, stage.height));
   }
+}
+
+/** The share of a film that can be in the middle of the stage, nearest to the one asked for. */
+function kept(share, size, room) {
+  const half = room / 2 / size;
+  return size <= room ? 0.5 : Math.min(1 - half, Math.max(half, share));
 }
