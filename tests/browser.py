@@ -154,7 +154,7 @@ class Page:
         yield
         self.run("return new Promise((resume) => requestAnimationFrame(() => setTimeout(resume, 50)))")
         console, requests = self.logs()
-        assert console == []
+        assert console == [], console
         assert [url for url in requests if urlsplit(url).scheme in OWN_SCHEMES] == []
 
     def resize(self, width: int, height: int, *, phone: bool = False) -> None:

@@ -25,21 +25,19 @@ from tests.page_fixtures import (  # noqa: F401 - fixtures
     REPORT,
     WIDTH,
     api,
+    chosen_words,
     fake_films,
     film,
     film_png,
     page,
     queries,
+    take_example,
     wait_film,
     wait_paths,
 )
 from tests.page_reports import TEXT, fake_report
 
 pytestmark = pytest.mark.filterwarnings("error")
-PRESSED = (
-    "const all = document.querySelectorAll('.medinterp-word[aria-pressed=true]');"
-    "return [...all].map((w) => +w.dataset.wordIndex)"
-)
 
 
 def test_first_sight(page: Page, api: FakeApi) -> None:
@@ -112,12 +110,11 @@ def test_phrase_and_finding(page: Page, api: FakeApi, film: Path) -> None:
     page.upload(film)
     page.read()
     wait_paths(api, "/maps/packed", 1)
-    pressed = PRESSED
     with page.asks_nothing():
         page.word(NODULE - 1).click()
         one = page.overlay_pixels()
         ActionChains(page.driver).key_down(Keys.SHIFT).click(page.word(NODULE + 2)).key_up(Keys.SHIFT).perform()
-        assert page.run(pressed) == list(range(NODULE - 1, NODULE + 3))
+        assert chosen_words(page) == list(range(NODULE - 1, NODULE + 3))
         assert "“small nodule in the”" in page.text("details")
         assert page.text("subject") == "small nodule in the"
         assert page.overlay_pixels() != one
@@ -125,7 +122,7 @@ def test_phrase_and_finding(page: Page, api: FakeApi, film: Path) -> None:
         chip = page.driver.find_element("css selector", '#medinterp-findings [data-finding-index="3"]')
         assert chip.text == "pleural effusion, bilateral"
         chip.click()
-        assert page.run(pressed) == list(REPORT.findings[3].word_indices)
+        assert chosen_words(page) == list(REPORT.findings[3].word_indices)
         assert page.text("subject") == "pleural effusion, bilateral"
         absent = page.driver.find_element("css selector", '#medinterp-findings [data-finding-index="4"]')
         assert absent.text == "no pneumothorax"
@@ -137,7 +134,7 @@ def test_phrase_and_finding(page: Page, api: FakeApi, film: Path) -> None:
         assert twin.get_attribute("title") == "In LUNGS and IMPRESSION"
         for index in (1, 6, 1):
             twin.click()
-            assert page.run(pressed) == list(REPORT.findings[index].word_indices)
+            assert chosen_words(page) == list(REPORT.findings[index].word_indices)
             assert twin.get_attribute("aria-pressed") == "true"
         assert page.text("word") == "nodule, left upper in LUNGS, said again in IMPRESSION"
 
@@ -163,9 +160,7 @@ def test_keyboard(page: Page, api: FakeApi, film: Path) -> None:
         return int(str(page.run("return document.activeElement.dataset.wordIndex")))
 
     def chosen() -> list[int]:
-        found = page.run(PRESSED)
-        assert isinstance(found, list)
-        return found
+        return chosen_words(page)
 
     page.logs()
     page.run("document.querySelector('.medinterp-word').focus()")
@@ -283,7 +278,7 @@ def test_stop(page: Page, api: FakeApi, film: Path) -> None:
 
 def test_example_drop_and_paste(page: Page, api: FakeApi, film: Path) -> None:
     """The three other ways to choose a film; a new film takes the old report away."""
-    page.element("example-3").click()
+    take_example(page, 3)
     page.wait_state("chosen")
     wait_film(page, 43)
     assert page.text("example-caption") == "Caption 3"
