@@ -461,6 +461,22 @@ class Faithfulness:
 
 
 @dataclass(frozen=True, eq=False)
+class Reliance:
+    """What every word of a report loses when another film stands in the film's place, nats.
+
+    As Faithfulness defines them, of each word by itself: logprob, blank_drop, reliance: float32 [words]; swap_drops:
+    float32 [films, words]; nan for a word that no token wrote. fills: what stood in the film's place, "blank" and then
+    each film of swap_drops by its sha256 (drawn ones: "synthetic-SEED").
+    """
+
+    fills: tuple[str, ...]
+    logprob: Float32Array
+    blank_drop: Float32Array
+    swap_drops: Float32Array
+    reliance: Float32Array
+
+
+@dataclass(frozen=True, eq=False)
 class TextSources:
     """What of film, prompt and report so far drove some words of the report, by two measures.
 
@@ -524,7 +540,8 @@ class Explanation:
     """A report with its maps: what the facade returns and what the store keeps.
 
     prior, prior_packs: an earlier film that was read beside the current one, and the maps on it.
-    text_sources: those that were asked for and are kept, the newest last.
+    text_sources: those that were asked for and are kept, the newest last. reliance: of every word, once it was
+    asked for.
     """
 
     film: Film
@@ -535,3 +552,4 @@ class Explanation:
     prior: Film | None = None
     prior_packs: Mapping[str, MapPack] = field(default_factory=dict)
     text_sources: tuple[TextSources, ...] = ()
+    reliance: Reliance | None = None
