@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from medinterp.errors import MethodError, SelectionError
 from medinterp.imaging import open_film
 from medinterp.imaging.prior import about_prior
+from medinterp.render import Picture, RenderOptions, canvas, overlay, report_range
 from medinterp.types import Explanation as ExplanationData
 from medinterp.types import (
     Faithfulness,
@@ -22,6 +22,7 @@ from medinterp.types import (
     MapPack,
     Quantity,
     RelevancyMap,
+    Reliance,
     Section,
     TextSources,
     Word,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from medinterp.evaluation.sensitivity import Comparison, ReportComparison
     from medinterp.model import LoadedModel
     from medinterp.relevancy import Region
-    from medinterp.render import RenderOptions
 
 NOTEBOOK_HEIGHT = 760
 """Of a report in a notebook, in CSS pixels: the film and some lines of the report at once."""
@@ -44,27 +44,6 @@ KEPT_TEXT_SOURCES = 16
 
 DEFAULT_METHODS = ("layer_weighted", "raw")
 """The methods that are computed when none are named."""
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """An overlay, uint8 [height, width, 3] RGB, that can be saved as a PNG file."""
-
-    pixels: npt.NDArray[np.uint8]
-
-    def png(self) -> bytes:
-        """The picture as PNG bytes."""
-        from medinterp.render import encode_png
-
-        return encode_png(self.pixels)
-
-    def save(self, path: str | Path) -> None:
-        """Write the picture as a PNG file."""
-        Path(path).write_bytes(self.png())
-
-    def _repr_png_(self) -> bytes:
-        """What a notebook shows."""
-        return self.png()
 
 
 class Explanation(ExplanationData):
@@ -122,13 +101,15 @@ class Explanation(ExplanationData):
         """What the model read, in the prompt's order: the film, and the prior one where there is one."""
         return (self.film,) if self.prior is None else (self.film, self.prior)
 
-    def keeping(self, sources: TextSources) -> Explanation:
-        """The same with these text sources kept, as exports show them.
+    def keeping(self, found: TextSources | Reliance) -> Explanation:
+        """The same with these text sources, or the words' reliance, kept as exports show them.
 
-        One of each selection, the last asked for; the newest KEPT_TEXT_SOURCES.
+        Text sources: one of each selection, the last asked for; the newest KEPT_TEXT_SOURCES.
         """
-        others = [kept for kept in self.text_sources if kept.token_indices != sources.token_indices]
-        return replace(self, text_sources=(*others, sources)[-KEPT_TEXT_SOURCES:])
+        if isinstance(found, Reliance):
+            return replace(self, reliance=found)
+        others = [kept for kept in self.text_sources if kept.token_indices != found.token_indices]
+        return replace(self, text_sources=(*others, found)[-KEPT_TEXT_SOURCES:])
 
     def overlay(
         self,
@@ -143,7 +124,6 @@ class Explanation(ExplanationData):
         Raises SelectionError as `map` does, MissingEvidenceError for the disagreement of a method that is no consensus.
         """
         from medinterp.export.view import map_view
-        from medinterp.render import overlay
 
         view = map_view(self, self.tokens_of(selection), method, options, image, range_of=self.range_of)
         base = self.canvas_of(image, view.options.size)
@@ -184,14 +164,11 @@ class Explanation(ExplanationData):
 
     def canvas_of(self, image: int, size: int | None) -> npt.NDArray[np.uint8]:
         """What maps are drawn on (see `medinterp.render.canvas`), uint8 [height, width]."""
-        from medinterp.render import canvas
-
         return canvas(self.film_at(image), size)
 
     def range_of(self, pack: MapPack, options: RenderOptions) -> tuple[float, float]:
         """The range of all words' maps by one method (of options.quantity already), which is drawn as the scale."""
         from medinterp.relevancy import word_maps
-        from medinterp.render import report_range
 
         return report_range(word_maps(pack, self.report.words, without_sinks=options.without_sinks), pack.signed)
 
@@ -338,10 +315,9 @@ class Explainer:
         from medinterp.evaluation.faithfulness import judge_map
 
         chosen = explanation.map(selection, method, image=image)
-        films = [explanation.film] if explanation.prior is None else [explanation.film, explanation.prior]
         return judge_map(
             self.loaded,
-            films,
+            explanation.films,
             explanation.report,
             explanation.provenance.prompt,
             chosen.token_indices,
@@ -353,6 +329,24 @@ class Explainer:
             progress=progress,
             cancelled=cancelled,
         )
+
+    def reliance(
+        self,
+        explanation: Explanation,
+        *,
+        swaps: Sequence[Film] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Reliance:
+        """What every word loses with another film in this one's place, as `faithfulness` has it for some of them.
+
+        A pass a film; swaps as there. `explanation.keeping(reliance)` has it in its exports. Raises SelectionError for
+        a report without words, GenerationCancelled.
+        """
+        from medinterp.evaluation.reliance import word_reliance
+
+        asked = (self.loaded, explanation.films, explanation.report, explanation.provenance.prompt)
+        return word_reliance(*asked, swaps=swaps, progress=progress, cancelled=cancelled)
 
     def text_sources(
         self,

@@ -485,6 +485,22 @@ class Faithfulness:
 
 
 @dataclass(frozen=True, eq=False)
+class Reliance:
+    """What every word of a report loses when another film stands in the film's place, nats.
+
+    As Faithfulness defines them, of each word by itself: logprob, blank_drop, reliance: float32 [words]; swap_drops:
+    float32 [films, words]; nan for a word that no token wrote. fills: what stood in the film's place, "blank" and then
+    each film of swap_drops by its sha256 (drawn ones: "synthetic-SEED").
+    """
+
+    fills: tuple[str, ...]
+    logprob: Float32Array
+    blank_drop: Float32Array
+    swap_drops: Float32Array
+    reliance: Float32Array
+
+
+@dataclass(frozen=True, eq=False)
 class TextSources:
     """What of film, prompt and report so far drove some words of the report, by two measures.
 
@@ -549,7 +565,7 @@ class Explanation:
 
     prior, prior_packs: an earlier film that was read beside the current one, and the maps on it. text_sources: those
     that were asked for and are kept, the newest last. verdicts: of the selections that were judged, one for each
-    method, image and tokens.
+    method, image and tokens. reliance: of every word, once it was asked for.
     """
 
     film: Film
@@ -561,3 +577,4 @@ class Explanation:
     prior_packs: Mapping[str, MapPack] = field(default_factory=dict)
     text_sources: tuple[TextSources, ...] = ()
     verdicts: tuple[Faithfulness, ...] = ()
+    reliance: Reliance | None = None
