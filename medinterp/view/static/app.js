@@ -503,7 +503,7 @@ class Page {
     byId("cut").hidden = report.complete;
     byId("cut").textContent = report.complete ? ""
       : `Cut off after ${report.tokens.length} tokens. Allow a longer report and read again.`;
-    showMade(explanation);
+    showMade(explanation, this.data?.file);
     this.comparing.open(explanation);
     this.saving.check();
     this.methods.open(explanation, asking);
