@@ -14,7 +14,7 @@ from deployments.faults import translated
 from deployments.relevancy import Explained
 from medinterp.api.backend import (
     ComparingTask,
-    ExportFormat,
+    ExportTask,
     FilmView,
     HeadsTask,
     JudgingTask,
@@ -70,7 +70,7 @@ class ServeBackend:
             return await self._read(film, task, prior)
 
     async def _read(self, film: Film, task: ReadingTask, prior: Film | None) -> Explanation:
-        writing = self._generation.write.remote(film, task, CALLER.get(), prior)
+        writing = self._generation.write.remote(_unnamed(film), task, CALLER.get(), _unnamed(prior))
         explaining = self._relevancy.explain.remote(writing, task.methods)
         try:
             with translated():
@@ -101,7 +101,7 @@ class ServeBackend:
     async def _read_aloud(
         self, film: Film, task: ReadingTask, prior: Film | None
     ) -> AsyncGenerator[str | Progress | Explanation]:
-        writing = self._aloud.write_aloud.remote(film, task, CALLER.get(), prior)
+        writing = self._aloud.write_aloud.remote(_unnamed(film), task, CALLER.get(), _unnamed(prior))
         finished = False
         try:
             with translated():
@@ -157,9 +157,9 @@ class ServeBackend:
             picture = await _answered(self._rendering.film.remote(report_id, size, image))
         return picture
 
-    async def export(self, report_id: str, form: ExportFormat) -> bytes:
+    async def export(self, report_id: str, task: ExportTask) -> bytes:
         """The report as one file."""
-        content: bytes = await _answered(self._rendering.export.remote(report_id, form))
+        content: bytes = await _answered(self._rendering.export.remote(report_id, task))
         return content
 
     async def check(self) -> None:
@@ -175,6 +175,11 @@ class ServeBackend:
                     await _answered(call)
         except TimeoutError as error:
             raise ServiceBusyError(f"not every part answers within {CHECK_S:g} s") from error
+
+
+def _unnamed(film: Film | None) -> Film | None:
+    """The film without what names its patient: the model has no use for that."""
+    return None if film is None else replace(film, source=None)
 
 
 def _explanation(film: Film, prior: Film | None, explained: Explained) -> Explanation:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from asyncio import to_thread
 
 from deployments.settings import RenderingSettings
-from medinterp.api.backend import ExportFormat, PictureTask
+from medinterp.api.backend import ExportTask, PictureTask
 from medinterp.api.selection import Selection
-from medinterp.api.store import RedisStoreSettings, SqliteStoreSettings, open_store
+from medinterp.api.store import RedisStoreSettings, SqliteStoreSettings, made_at, open_store
 
 
 class RenderingDeployment:
@@ -22,6 +22,7 @@ class RenderingDeployment:
         from medinterp.api.kept import KeptReports
 
         self._reports = KeptReports(open_store(store), settings.kept_bytes)
+        self._lifetime_s = store.lifetime_s
         self._pictures = pictures
 
     async def overlay(self, report_id: str, selection: Selection, task: PictureTask) -> bytes:
@@ -32,9 +33,16 @@ class RenderingDeployment:
         """A PNG of the film, or of the prior one (image 1). Raises ReportNotFoundError, SelectionError."""
         return await to_thread(lambda: self._pictures.film_png(self._reports.get(report_id), size, image))
 
-    async def export(self, report_id: str, form: ExportFormat) -> bytes:
-        """The report as one file. Raises ReportNotFoundError."""
-        return await to_thread(lambda: self._pictures.exported(self._reports.get(report_id), form))
+    async def export(self, report_id: str, task: ExportTask) -> bytes:
+        """The report as one file. Raises ReportNotFoundError, SelectionError, MethodError, ExportError."""
+
+        def make() -> bytes:
+            explanation = self._reports.get(report_id)
+            made = made_at(self._reports.expires_at(report_id), self._lifetime_s)
+            content: bytes = self._pictures.exported(explanation, task, made)
+            return content
+
+        return await to_thread(make)
 
     def ping(self) -> None:
         """Answer."""

@@ -19,6 +19,7 @@
     │   ├── UnknownMethodError         no method has that name
     │   └── MissingEvidenceError       the trace lacks what the method needs
     ├── SelectionError             no such word, phrase, finding or region     (HTTP 422)
+    ├── ExportError                this file cannot be made of this report     (HTTP 422)
     ├── DatasetError               an evaluation data set lacks something, or is not as it should be
     ├── GenerationCancelled        the caller went away
     ├── StoreError                 the report store                        (HTTP 503)
@@ -125,6 +126,10 @@ class MissingEvidenceError(MethodError):
 
 class SelectionError(MedInterpError):
     """The report has no such word, phrase, finding or region."""
+
+
+class ExportError(MedInterpError):
+    """This kind of file cannot be made of this report; the text says what it lacks."""
 
 
 class DatasetError(MedInterpError):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from medinterp.errors import MethodError, SelectionError
 from medinterp.imaging import open_film
 from medinterp.imaging.prior import about_prior
+from medinterp.render import Picture, RenderOptions, canvas, overlay, report_range
 from medinterp.types import Explanation as ExplanationData
 from medinterp.types import (
     Faithfulness,
@@ -22,6 +22,7 @@ from medinterp.types import (
     MapPack,
     Quantity,
     RelevancyMap,
+    Reliance,
     Section,
     TextSources,
     Word,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from medinterp.evaluation.sensitivity import Comparison, ReportComparison
     from medinterp.model import LoadedModel
     from medinterp.relevancy import Region
-    from medinterp.render import RenderOptions
 
 NOTEBOOK_HEIGHT = 760
 """Of a report in a notebook, in CSS pixels: the film and some lines of the report at once."""
@@ -44,27 +44,6 @@ KEPT_TEXT_SOURCES = 16
 
 DEFAULT_METHODS = ("layer_weighted", "raw")
 """The methods that are computed when none are named."""
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """An overlay, uint8 [height, width, 3] RGB, that can be saved as a PNG file."""
-
-    pixels: npt.NDArray[np.uint8]
-
-    def png(self) -> bytes:
-        """The picture as PNG bytes."""
-        from medinterp.render import encode_png
-
-        return encode_png(self.pixels)
-
-    def save(self, path: str | Path) -> None:
-        """Write the picture as a PNG file."""
-        Path(path).write_bytes(self.png())
-
-    def _repr_png_(self) -> bytes:
-        """What a notebook shows."""
-        return self.png()
 
 
 class Explanation(ExplanationData):
@@ -99,18 +78,10 @@ class Explanation(ExplanationData):
         prior one; without_sinks: flagged sink cells are set to 0. Raises SelectionError for a method that was not
         computed, an image that was not read or for words that no token wrote.
         """
+        from medinterp.export.view import pack_on
         from medinterp.relevancy import select_map
 
-        return select_map(self._pack(method, image), self.tokens_of(selection), without_sinks=without_sinks)
-
-    def _pack(self, method: str | None, image: int) -> MapPack:
-        packs = {0: self.packs, 1: self.prior_packs}.get(image, {})
-        if not packs:
-            raise SelectionError(f"this report has no maps on image {image}")
-        name = method or next(iter(packs))
-        if name not in packs:
-            raise SelectionError(f"{name!r} was not computed for this report; there are: {', '.join(packs)}")
-        return packs[name]
+        return select_map(pack_on(self, method, image), self.tokens_of(selection), without_sinks=without_sinks)
 
     def tokens_of(self, selection: Word | Finding | Sequence[Word]) -> tuple[int, ...]:
         """The indices of the report tokens that wrote the selection."""
@@ -130,13 +101,15 @@ class Explanation(ExplanationData):
         """What the model read, in the prompt's order: the film, and the prior one where there is one."""
         return (self.film,) if self.prior is None else (self.film, self.prior)
 
-    def keeping(self, sources: TextSources) -> Explanation:
-        """The same with these text sources kept, as exports show them.
+    def keeping(self, found: TextSources | Reliance) -> Explanation:
+        """The same with these text sources, or the words' reliance, kept as exports show them.
 
-        One of each selection, the last asked for; the newest KEPT_TEXT_SOURCES.
+        Text sources: one of each selection, the last asked for; the newest KEPT_TEXT_SOURCES.
         """
-        others = [kept for kept in self.text_sources if kept.token_indices != sources.token_indices]
-        return replace(self, text_sources=(*others, sources)[-KEPT_TEXT_SOURCES:])
+        if isinstance(found, Reliance):
+            return replace(self, reliance=found)
+        others = [kept for kept in self.text_sources if kept.token_indices != found.token_indices]
+        return replace(self, text_sources=(*others, found)[-KEPT_TEXT_SOURCES:])
 
     def overlay(
         self,
@@ -150,15 +123,11 @@ class Explanation(ExplanationData):
 
         Raises SelectionError as `map` does, MissingEvidenceError for the disagreement of a method that is no consensus.
         """
-        from medinterp.relevancy import quantity_of, select_map
-        from medinterp.render import RenderOptions, overlay
+        from medinterp.export.view import map_view
 
-        asked = options or RenderOptions()
-        pack = quantity_of(self._pack(method, image), asked.quantity)
-        chosen = select_map(pack, self.tokens_of(selection), without_sinks=asked.without_sinks)
-        value_range = self.range_of(pack, asked) if asked.scale == "report" else None
-        base = self.canvas_of(image, asked.size)
-        return Picture(overlay(self.film_at(image), chosen, asked, value_range=value_range, base=base))
+        view = map_view(self, self.tokens_of(selection), method, options, image, range_of=self.range_of)
+        base = self.canvas_of(image, view.options.size)
+        return Picture(overlay(view.film, view.map, view.options, value_range=view.value_range, base=base))
 
     def region(
         self,
@@ -176,9 +145,10 @@ class Explanation(ExplanationData):
         the two. Raises SelectionError for a region that is none, and as `map` does; MissingEvidenceError for the
         disagreement of a method that is no consensus.
         """
+        from medinterp.export.view import pack_on
         from medinterp.relevancy import Region, box_coverage, cells_coverage, quantity_of, rank_words
 
-        pack = quantity_of(self._pack(method, image), quantity)
+        pack = quantity_of(pack_on(self, method, image), quantity)
         _, rows, columns = pack.values.shape
         if (box is None) == (cells is None):
             raise SelectionError("a region is either a box or cells")
@@ -194,14 +164,11 @@ class Explanation(ExplanationData):
 
     def canvas_of(self, image: int, size: int | None) -> npt.NDArray[np.uint8]:
         """What maps are drawn on (see `medinterp.render.canvas`), uint8 [height, width]."""
-        from medinterp.render import canvas
-
         return canvas(self.film_at(image), size)
 
     def range_of(self, pack: MapPack, options: RenderOptions) -> tuple[float, float]:
         """The range of all words' maps by one method (of options.quantity already), which is drawn as the scale."""
         from medinterp.relevancy import word_maps
-        from medinterp.render import report_range
 
         return report_range(word_maps(pack, self.report.words, without_sinks=options.without_sinks), pack.signed)
 
@@ -348,10 +315,9 @@ class Explainer:
         from medinterp.evaluation.faithfulness import judge_map
 
         chosen = explanation.map(selection, method, image=image)
-        films = [explanation.film] if explanation.prior is None else [explanation.film, explanation.prior]
         return judge_map(
             self.loaded,
-            films,
+            explanation.films,
             explanation.report,
             explanation.provenance.prompt,
             chosen.token_indices,
@@ -363,6 +329,24 @@ class Explainer:
             progress=progress,
             cancelled=cancelled,
         )
+
+    def reliance(
+        self,
+        explanation: Explanation,
+        *,
+        swaps: Sequence[Film] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Reliance:
+        """What every word loses with another film in this one's place, as `faithfulness` has it for some of them.
+
+        A pass a film; swaps as there. `explanation.keeping(reliance)` has it in its exports. Raises SelectionError for
+        a report without words, GenerationCancelled.
+        """
+        from medinterp.evaluation.reliance import word_reliance
+
+        asked = (self.loaded, explanation.films, explanation.report, explanation.provenance.prompt)
+        return word_reliance(*asked, swaps=swaps, progress=progress, cancelled=cancelled)
 
     def text_sources(
         self,

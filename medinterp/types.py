@@ -53,6 +53,21 @@ class WindowChoice:
 
 
 @dataclass(frozen=True, eq=False)
+class DicomSource:
+    """What a film's own DICOM says of patient, study and picture, for objects that are made about that picture.
+
+    It names the patient: it goes where the film goes and is deleted with it, and stands in no answer, log or page.
+    header: a data set of a few elements, explicit VR little endian, text in UTF-8 (`imaging.dicom_source` reads it);
+    rows, columns: of the stored pixels; orientation: the EXIF orientation 1..8 that turned them upright.
+    """
+
+    header: bytes = field(repr=False)
+    rows: int
+    columns: int
+    orientation: int
+
+
+@dataclass(frozen=True, eq=False)
 class Film:
     """One radiograph as it is looked at: upright, bright is dense, one channel, square pixels.
 
@@ -64,6 +79,7 @@ class Film:
     warnings: what is doubtful about it.
     windows, window: the windows and tables that a DICOM offers, and the name of the one that was used (or of what
         was asked for in numbers); none for other kinds of files.
+    source: of a DICOM, what objects about its picture need; it names the patient.
     """
 
     pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
@@ -73,6 +89,7 @@ class Film:
     warnings: tuple[FilmWarning, ...] = ()
     windows: tuple[WindowChoice, ...] = ()
     window: str | None = None
+    source: DicomSource | None = field(default=None, repr=False)
 
     @property
     def height(self) -> int:
@@ -461,6 +478,27 @@ class Faithfulness:
     sentence: str
     image: int = 0
 
+    def of_same_map(self, other: Faithfulness) -> bool:
+        """Whether another verdict is of the same method's map of the same tokens on the same image."""
+        key = (self.method, self.token_indices, self.image)
+        return key == (other.method, other.token_indices, other.image)
+
+
+@dataclass(frozen=True, eq=False)
+class Reliance:
+    """What every word of a report loses when another film stands in the film's place, nats.
+
+    As Faithfulness defines them, of each word by itself: logprob, blank_drop, reliance: float32 [words]; swap_drops:
+    float32 [films, words]; nan for a word that no token wrote. fills: what stood in the film's place, "blank" and then
+    each film of swap_drops by its sha256 (drawn ones: "synthetic-SEED").
+    """
+
+    fills: tuple[str, ...]
+    logprob: Float32Array
+    blank_drop: Float32Array
+    swap_drops: Float32Array
+    reliance: Float32Array
+
 
 @dataclass(frozen=True, eq=False)
 class TextSources:
@@ -525,8 +563,9 @@ class HeadMaps:
 class Explanation:
     """A report with its maps: what the facade returns and what the store keeps.
 
-    prior, prior_packs: an earlier film that was read beside the current one, and the maps on it.
-    text_sources: those that were asked for and are kept, the newest last.
+    prior, prior_packs: an earlier film that was read beside the current one, and the maps on it. text_sources: those
+    that were asked for and are kept, the newest last. verdicts: of the selections that were judged, one for each
+    method, image and tokens. reliance: of every word, once it was asked for.
     """
 
     film: Film
@@ -537,3 +576,5 @@ class Explanation:
     prior: Film | None = None
     prior_packs: Mapping[str, MapPack] = field(default_factory=dict)
     text_sources: tuple[TextSources, ...] = ()
+    verdicts: tuple[Faithfulness, ...] = ()
+    reliance: Reliance | None = None

@@ -14,7 +14,7 @@ import numpy as np
 from medinterp.api import pictures
 from medinterp.api.backend import (
     ComparingTask,
-    ExportFormat,
+    ExportTask,
     FilmView,
     HeadsTask,
     JudgingTask,
@@ -27,7 +27,7 @@ from medinterp.api.backend import (
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import Selection, selected
 from medinterp.api.settings import ApiSettings, Limits
-from medinterp.api.store import ReportStore, SqliteStoreSettings, unpack_record
+from medinterp.api.store import ReportStore, SqliteStoreSettings, made_at, unpack_record
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
 from medinterp.explainer import Explanation as StoredExplanation
 from medinterp.phantom.films import draw_film, sample_film
@@ -161,8 +161,9 @@ class FakeBackend:
     async def film(self, report_id: str, size: int | None, view: FilmView = "film", image: int = 0) -> bytes:
         return pictures.film_png(self.stored(report_id), MODEL_SIZE if view == "model" else size, image)
 
-    async def export(self, report_id: str, form: ExportFormat) -> bytes:
-        return pictures.exported(self.stored(report_id), form)
+    async def export(self, report_id: str, task: ExportTask) -> bytes:
+        stored = self.store.get(report_id)
+        return pictures.exported(unpack_record(stored.blob), task, made_at(stored.expires_at, 3600))
 
     async def check(self) -> None:
         if self.early:

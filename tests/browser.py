@@ -98,31 +98,64 @@ class Page:
         """Word `index` of the report."""
         return self.driver.find_element(By.CSS_SELECTOR, f'.medinterp-word[data-word-index="{index}"]')
 
-    def overlay_source(self) -> str:
-        """The blob: address of the overlay that is shown, or nothing."""
-        return str(self.run("return document.getElementById('medinterp-overlay').src"))
+    @property
+    def painted(self) -> int:
+        """How often a map was painted so far."""
+        return int(str(self.run("return document.getElementById('medinterp-overlay').dataset.drawn ?? 0")))
 
-    def wait_overlay(self, other_than: str = "") -> str:
-        """Wait until an overlay with another address is shown, decoded; its address."""
+    def wait_overlay(self, other_than: int = -1) -> int:
+        """Wait until a map is to be seen that was painted later than that; how often one was painted."""
         self.wait(
             "const o = document.getElementById('medinterp-overlay');"
-            f"return o.src && o.src !== '{other_than}' && !o.hidden && o.complete && o.naturalWidth > 0"
+            f"return o.checkVisibility() && o.width > 0 && Number(o.dataset.drawn ?? 0) > {other_than}"
         )
-        return self.overlay_source()
+        return self.painted
 
-    def pixels(self, name: str, width: int, height: int) -> list[int]:
-        """RGBA of the image #medinterp-NAME, drawn at width x height: width * height * 4 numbers."""
+    def film_place(self) -> list[float]:
+        """Where the film lies on its canvas: left, top, width, height in the canvas' pixels."""
+        place = self.run(
+            "const { style } = document.getElementById('medinterp-marks');"
+            "const canvas = document.getElementById('medinterp-film');"
+            "const density = canvas.width / canvas.clientWidth;"
+            "return ['left', 'top', 'width', 'height'].map((side) => parseFloat(style[side]) * density)"
+        )
+        assert isinstance(place, list)
+        return place
+
+    def pixels(self, name: str, width: int, height: int, place: list[float] | None = None) -> list[int]:
+        """RGBA of what of a canvas lies on the film, drawn at width x height: width * height * 4 numbers.
+
+        name: film or overlay (or another with its own place).
+        """
         script = """
-            const [name, width, height] = arguments;
+            const [name, width, height, place] = arguments;
             const canvas = document.createElement("canvas");
             Object.assign(canvas, { width, height });
             const context = canvas.getContext("2d");
-            context.drawImage(document.getElementById(`medinterp-${name}`), 0, 0, width, height);
+            context.drawImage(document.getElementById(`medinterp-${name}`), ...place, 0, 0, width, height);
             return Array.from(context.getImageData(0, 0, width, height).data);
         """
-        values = self.run(script, name, width, height)
+        values = self.run(script, name, width, height, place or self.film_place())
         assert isinstance(values, list)
         return values
+
+    def overlay_pixels(self) -> list[int]:
+        """The map as it is seen on the film, small."""
+        return self.pixels("overlay", 30, 36)
+
+    def requests(self) -> list[str]:
+        """Addresses asked of a machine since the logs were read last."""
+        return [url for url in self.logs()[1] if urlsplit(url).scheme in OWN_SCHEMES]
+
+    @contextlib.contextmanager
+    def asks_nothing(self) -> Iterator[None]:
+        """What is done meanwhile asks nothing of any machine; an error on the console is one here too."""
+        self.logs()
+        yield
+        self.run("return new Promise((resume) => requestAnimationFrame(() => setTimeout(resume, 50)))")
+        console, requests = self.logs()
+        assert console == [], console
+        assert [url for url in requests if urlsplit(url).scheme in OWN_SCHEMES] == []
 
     def resize(self, width: int, height: int, *, phone: bool = False) -> None:
         """Give the page a viewport of that many CSS pixels."""

@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-import numpy as np
-from fastapi import FastAPI, Form, Request, UploadFile
+from fastapi import FastAPI, File, Form, Request, UploadFile
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from PIL import Image
 
 from medinterp.api.events import event
+from medinterp.api.packed import packed_maps
 from medinterp.api.problems import MEDIA_TYPE, Problem, problem_of
 from medinterp.api.report_id import new_report_id
 from medinterp.api.schema import (
@@ -24,7 +24,6 @@ from medinterp.api.schema import (
     JudgingModel,
     LimitsModel,
     LoadedModelModel,
-    MapsModel,
     MeasuringModel,
     MethodsModel,
     ModelsModel,
@@ -33,6 +32,7 @@ from medinterp.api.schema import (
     ReportModel,
     TextDelta,
 )
+from medinterp.api.schema_packed import PackedMapsModel
 from medinterp.api.schema_sensitivity import (
     ComparingModel,
     ComparisonModel,
@@ -40,34 +40,33 @@ from medinterp.api.schema_sensitivity import (
     PerturbationsModel,
     ReportComparisonModel,
 )
+from medinterp.api.schema_sources import HeadsAskingModel, SelectingModel
 from medinterp.errors import FilmWithheldError, ReportTextError
 from medinterp.imaging.perturb import PERTURBATIONS
-from medinterp.types import FilmWarning, Quantity, Report, WindowChoice
-from tests.page_asking import Questions, judgement, methods
+from medinterp.types import FilmWarning, MapPack, Report, WindowChoice
+from tests.page_asking import Questions, heads, judgement, methods, reliances, text_sources
+from tests.page_maps import GRID, Options, fake_pack
 from tests.page_reports import fake_report, written
 from tests.sensitivity_samples import sample_comparison, sample_report_comparison
 
-GRID = 16
 MODEL_SIDE = 24
 """Pixels of a side of what the stand-in's model sees."""
 NOTICE = "Demo model: reads synthetic films only."
 PROMPT = "Write a chest radiograph report with the sections DEVICES, LUNGS, PLEURA, HEART, IMPRESSION."
 MEANING = methods()[0].meaning
 MAX_REPORT_CHARACTERS = 1200
+GONE = Problem(
+    type="urn:medinterp:problem:report-not-found", title="Not found.", status=404, detail="It has expired."
+)
 NOT_THERE = Problem(
     type="urn:medinterp:problem:missing-evidence", title="The method was not computed.", status=422, detail=""
 )
 
 
-def fake_overlay(film: Image.Image, seed: int, opacity: float) -> Image.Image:
-    """The film with a warm spot whose place depends on the seed."""
-    rng = np.random.default_rng(seed)
-    row, column = rng.uniform(0.2, 0.8, 2)
-    gray = np.asarray(film.convert("L"), dtype=np.float32)[..., None]
-    y, x = np.mgrid[0 : film.height, 0 : film.width]
-    spot = np.exp(-(((y / film.height - row) ** 2 + (x / film.width - column) ** 2) / 0.02))[..., None]
-    colour = np.array([0, 32, 76]) * (1 - spot) + np.array([255, 234, 70]) * spot
-    return Image.fromarray((gray * (1 - opacity) + colour * opacity).astype(np.uint8))
+class ReadModel(ExplanationModel):
+    """An explanation with a prior film, where there was one."""
+
+    prior: FilmModel | None = None
 
 
 class FakeApi:
@@ -77,7 +76,8 @@ class FakeApi:
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.refuse: Problem | None = None  # POST /reports answers this
         self.break_with: Problem | None = None  # the stream ends with this after half of the text
-        self.refuse_overlay: Problem | None = None
+        self.refuse_maps: Problem | None = None
+        self.sharp: tuple[str, ...] = ()  # words whose maps reach twice as high as all others
         self.refuse_model_view: Problem | None = None
         self.notes: tuple[str, ...] = ("16 bit",)
         self.warnings: tuple[FilmWarning, ...] = ()  # where one withholds, a film is read by force only
@@ -90,10 +90,12 @@ class FakeApi:
         self.max_upload_bytes = 2**20
         self.stopped = 0  # streams that the page went away from
         self.films: dict[str, Image.Image] = {}
+        self.priors: dict[str, Image.Image] = {}
+        self.made: dict[str, ReadModel] = {}  # what was answered, for those who come by a link
         self.used: dict[str, str | None] = {}  # the window of each film
         self.given: dict[str, Report] = {}  # reports that somebody else wrote
         self.engine: dict[str, Any] = {}  # of the provenance, where an engine writes
-        self.computed: dict[str, dict[str, dict[str, bool | int]]] = {}  # each report's methods, and their options
+        self.computed: dict[str, dict[str, Options]] = {}  # each report's methods, and their options
         self.questions = Questions()
         self.app = self._routes()
 
@@ -117,13 +119,15 @@ class FakeApi:
         app.post("/reports", response_model=None)(self.create)
         app.delete("/reports/{report_id}", status_code=204, response_model=None)(self.delete)
         app.get("/reports/{report_id}/film.png", response_model=None)(self.film)
-        app.get("/reports/{report_id}/maps", response_model=None)(self.maps)
+        app.get("/reports/{report_id}", response_model=None)(self.again)
+        app.get("/reports/{report_id}/maps/packed", response_model=None)(self.maps)
         app.post("/reports/{report_id}/maps", response_model=None)(self.measure)
         app.post("/reports/{report_id}/faithfulness", response_model=None)(self.judge)
         app.post("/reports/{report_id}/sensitivity", response_model=None)(self.compare)
         app.get("/reports/{report_id}/export", response_model=None)(self.export)
-        app.get("/reports/{report_id}/words/{n}/overlay.png", response_model=None)(self.word_overlay)
-        app.get("/reports/{report_id}/overlay.png", response_model=None)(self.overlay)
+        app.post("/reports/{report_id}/text", response_model=None)(self.text)
+        app.post("/reports/{report_id}/heads", response_model=None)(self.heads)
+        app.post("/reports/{report_id}/reliance", response_model=None)(self.reliance)
         return app
 
     async def models(self) -> ModelsModel:
@@ -157,6 +161,7 @@ class FakeApi:
         image: UploadFile,
         methods: Annotated[list[str], Form()],
         prompt: Annotated[str, Form()],
+        prior: Annotated[UploadFile | None, File()] = None,
         report: Annotated[str | None, Form()] = None,
         max_new_tokens: Annotated[int | None, Form()] = None,
         window: Annotated[str | None, Form()] = None,
@@ -166,6 +171,8 @@ class FakeApi:
         optional = {"report": given, "max_new_tokens": max_new_tokens, "window": window, "force": force and "true"}
         form = {"methods": " ".join(methods), "prompt": prompt}
         form |= {name: str(value) for name, value in optional.items() if value not in (None, False)}
+        if prior is not None:
+            form["prior"] = str(prior.filename)
         self.requests.append(("POST", "/v1/reports", form))
         data = await image.read()
         refuse = self._refusal(given, max_new_tokens, force)
@@ -174,6 +181,8 @@ class FakeApi:
             return JSONResponse(body, refuse.status, headers=refuse.headers, media_type=MEDIA_TYPE)
         report_id = new_report_id()
         self.films[report_id] = Image.open(io.BytesIO(data)).convert("L")
+        if prior is not None:
+            self.priors[report_id] = Image.open(io.BytesIO(await prior.read())).convert("L")
         if given is not None:
             self.given[report_id] = self.report if given == self.report.text else written(given)
         self.used[report_id] = window or (self.windows[0].name if self.windows else None)
@@ -208,12 +217,13 @@ class FakeApi:
             if self.progress is not None:
                 yield event("progress", self.progress)
                 await asyncio.sleep(20 * self.word_delay_s)
-            yield event("report", self._explanation(report_id, methods))
+            self.made[report_id] = self._explanation(report_id, methods)
+            yield event("report", self.made[report_id])
         except (asyncio.CancelledError, GeneratorExit):  # the latter where it is cancelled while it hands on a piece
             self.stopped += 1
             raise
 
-    def _explanation(self, report_id: str, methods: tuple[str, ...]) -> ExplanationModel:
+    def _explanation(self, report_id: str, methods: tuple[str, ...]) -> ReadModel:
         film = self.films[report_id]
         provenance = ProvenanceModel(
             model_id="phantom",
@@ -221,7 +231,7 @@ class FakeApi:
             dtype="float32",
             device="cpu",
             library_versions={},
-            film_sha256=("ab" * 32,),
+            film_sha256=("ab" * 32,) * (1 + (report_id in self.priors)),
             prompt_sha256="cd" * 32,
             prompt=PROMPT,
             seed=None,
@@ -242,10 +252,11 @@ class FakeApi:
             "windows": self.windows,
             "window": self.used[report_id],
         }
-        return ExplanationModel(
+        return ReadModel(
             id=report_id,
             expires_at=datetime.now(UTC) + timedelta(hours=1),
             film=FilmModel.model_validate(described),
+            prior=self._prior(report_id),
             report=ReportModel.model_validate(self.report_of(report_id)),
             methods=methods,
             rows=GRID,
@@ -253,37 +264,79 @@ class FakeApi:
             provenance=provenance,
         )
 
+    def _prior(self, report_id: str) -> FilmModel | None:
+        film = self.priors.get(report_id)
+        if film is None:
+            return None
+        return FilmModel(
+            width=film.width, height=film.height, media_type="image/png", sha256="ef" * 32, notes=("an old film",),
+            warnings=(), windows=(), window=None,
+        )  # fmt: skip
+
     def report_of(self, report_id: str) -> Report:
         """The report that was given, or the one that is always written."""
         return self.given.get(report_id, self.report)
 
+    async def again(self, report_id: str) -> Response:
+        if report_id not in self.films:
+            return refusal(GONE)
+        kept = self.made[report_id].model_copy(update={"methods": tuple(self.computed[report_id])})
+        return Response(kept.model_dump_json(), media_type="application/json")
+
     async def delete(self, report_id: str) -> Response:
         del self.films[report_id]
+        self.priors.pop(report_id, None)
         return Response(status_code=204)
 
-    async def film(self, report_id: str, view: Literal["film", "model"] = "film") -> Response:
+    async def film(self, report_id: str, view: Literal["film", "model"] = "film", image: int = 0) -> Response:
+        film = (self.films if image == 0 else self.priors)[report_id]
         if view == "film":
-            return png(self.films[report_id])
-        refuse = self.refuse_model_view
-        if refuse is not None:
-            return JSONResponse(refuse.model_dump(), refuse.status, media_type=MEDIA_TYPE)
-        return png(self.films[report_id].resize((MODEL_SIDE, MODEL_SIDE)))
+            return png(film)
+        if self.refuse_model_view is not None:
+            return refusal(self.refuse_model_view)
+        return png(film.resize((MODEL_SIDE, MODEL_SIDE)))
 
-    async def maps(self, report_id: str, method: str, quantity: Quantity) -> Response:
+    async def maps(self, report_id: str, method: str, image: int = 0) -> Response:
+        if report_id not in self.films:
+            return refusal(GONE)
+        if self.refuse_maps is not None:
+            return refusal(self.refuse_maps)
         if method not in self.computed[report_id]:
-            return JSONResponse(NOT_THERE.model_dump(), NOT_THERE.status, media_type=MEDIA_TYPE)
-        answer = self.map_values(method, self.computed[report_id][method], quantity, self.report_of(report_id))
+            return refusal(NOT_THERE)
+        answer = self.packed(report_id, method, self.computed[report_id][method], image)
         await asyncio.sleep(self.map_delays_s.pop(0) if self.map_delays_s else 0)
         return Response(answer.model_dump_json(), media_type="application/json")
+
+    def packed(
+        self, report_id: str, method: str, options: Options | None = None, image: int = 0
+    ) -> PackedMapsModel:
+        """The answer, made of the pack as the API makes it."""
+        report = self.report_of(report_id)
+        return packed_maps(report_id, self.pack(method, options, image, report), report.words)
 
     async def measure(self, report_id: str, asked: MeasuringModel) -> Response:
         body = asked.model_dump(exclude_none=True)
         options = {name: value for name, value in body.items() if name != "method"}
-        answer = self.map_values(asked.method, options, report=self.report_of(report_id))
+        answer = self.packed(report_id, asked.method, options)
         kept = {asked.method: options}
         return self.questions.answer(
             "maps", asked.method, GRID * GRID, body, answer, then=lambda: self.computed[report_id].update(kept)
         )
+
+    async def text(self, report_id: str, asked: SelectingModel) -> Response:
+        answer = text_sources(report_id, self.report_of(report_id), PROMPT, asked)
+        return self.questions.answer("text_sources", "text", 8, asked.model_dump(exclude_none=True), answer)
+
+    async def heads(self, report_id: str, asked: HeadsAskingModel) -> Response:
+        answer = heads(report_id, asked, GRID)
+        return self.questions.answer("heads", "heads", 8, asked.model_dump(exclude_defaults=True), answer)
+
+    async def reliance(self, report_id: str) -> Response:
+        self.questions.asked.append(("reliance", {}))
+        if self.questions.refuse is not None:
+            return refusal(self.questions.refuse)
+        answer = reliances(report_id, self.report_of(report_id))
+        return Response(answer.model_dump_json(), media_type="application/json")
 
     async def judge(self, report_id: str, asked: JudgingModel) -> Response:
         body = asked.model_dump(exclude_none=True)
@@ -299,66 +352,19 @@ class FakeApi:
             answer = ReportComparisonModel.model_validate(sample_report_comparison(*chosen))
         return self.questions.answer("sensitivity", "sensitivity", 8, asked.model_dump(exclude_unset=True), answer)
 
-    def map_values(
-        self,
-        method: str,
-        options: dict[str, bool | int] | None = None,
-        quantity: Quantity = "relevancy",
-        report: Report | None = None,
-    ) -> MapsModel:
-        """All words' maps by a method; those of "heart" are faint, and members disagree by up to 0.5."""
-        report = report or self.report
-        words = np.random.default_rng(4).random((len(report.words), GRID, GRID), dtype=np.float32) / 16
-        words[[word.index for word in report.words if word.text == "heart"]] *= 0.02
-        signed = method == "occlusion"
-        joins = method == "consensus"
-        notes = {
-            "raw": ("Last layer, mean of 4 heads.",),
-            "occlusion": tuple(f"{name} {value}" for name, value in (options or {}).items()),
-        }
-        return MapsModel(
-            id="0" * 32,
-            method=method,
-            rows=GRID,
-            columns=GRID,
-            signed=signed,
-            additive=signed,
-            notes=notes.get(method, ()),
-            low=-0.0625 if signed else 0.0,
-            high=0.5 if quantity == "disagreement" else 0.0625,
-            words=words,
-            tokens=np.zeros((len(report.tokens), GRID, GRID), dtype=np.float32),
-            sinks=np.eye(GRID, dtype=bool) if self.sinks else None,
-            members=("head_importance_gradient", "raw") if joins else (),
-            options=options or {},
-        )
+    def pack(
+        self, method: str, options: Options | None = None, image: int = 0, report: Report | None = None
+    ) -> MapPack:
+        """Maps by a method of the report that is always written, or of another."""
+        return fake_pack(report or self.report, method, options or {}, image, sharp=self.sharp, sinks=self.sinks)
 
     async def export(self, report_id: str, format: str) -> Response:
         return Response(f"export as {format}", media_type="application/octet-stream")
 
-    async def word_overlay(
-        self, report_id: str, n: int, opacity: float, method: str, quantity: Quantity
-    ) -> Response:
-        return self._overlay(report_id, n + 9000 * (quantity == "disagreement"), opacity, method)
 
-    async def overlay(
-        self,
-        report_id: str,
-        opacity: float,
-        method: str,
-        words: str | None = None,
-        finding: int | None = None,
-    ) -> Response:
-        seed = 1000 + (finding or 0) if words is None else 2000
-        return self._overlay(report_id, seed, opacity, method)
-
-    def _overlay(self, report_id: str, seed: int, opacity: float, method: str) -> Response:
-        problem = self.refuse_overlay
-        if problem is None and method not in self.computed[report_id]:
-            problem = NOT_THERE
-        if problem is not None:
-            return JSONResponse(problem.model_dump(), problem.status, media_type=MEDIA_TYPE)
-        return png(fake_overlay(self.films[report_id], seed + 5000 * (method != "raw"), opacity))
+def refusal(problem: Problem) -> Response:
+    """The problem as an answer."""
+    return JSONResponse(problem.model_dump(), problem.status, media_type=MEDIA_TYPE)
 
 
 def png(image: Image.Image) -> Response:

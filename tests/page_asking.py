@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
@@ -16,12 +17,16 @@ from medinterp.api.schema import (
     FaithfulnessModel,
     IntervalModel,
     MethodModel,
+    Model,
     OrderScoresModel,
     ProgressModel,
     SettingModel,
 )
+from medinterp.api.schema_sources import HeadsAskingModel, HeadsModel, SelectingModel, TextSourcesModel
+from medinterp.api.source_answers import heads_model
 from medinterp.evaluation.faithfulness import SENTENCES
 from medinterp.relevancy import METHODS
+from medinterp.types import HeadMaps, Report
 
 STEPS = 8
 FRACTIONS = (0.0, *(2.0**k / 256 for k in range(8)), 0.75, 1.0)
@@ -119,6 +124,89 @@ def judgement(verdict: str, method: str) -> FaithfulnessModel:
             "sentence": SENTENCES[verdict],
         }
     )
+
+
+class WordRelianceModel(Model):
+    """What a word loses with another film, nats."""
+
+    index: int
+    logprob: float
+    reliance: float
+    blank_drop: float
+    swap_drops: tuple[float, ...]
+
+
+class ReliancesModel(Model):
+    """The same of all words."""
+
+    id: str
+    films: int
+    words: tuple[WordRelianceModel, ...]
+
+
+def reliances(report_id: str, report: Report) -> ReliancesModel:
+    """Word k loses k / 10 nats with the second film, less with the others; every third word gains."""
+    drops = [(word, word.index / 10 if word.index % 3 else -0.5) for word in report.words]
+    words = tuple(
+        WordRelianceModel(
+            index=word.index, logprob=word.logprob, reliance=drop, blank_drop=drop - 0.2, swap_drops=(drop, drop - 1)
+        )
+        for word, drop in drops
+    )
+    return ReliancesModel(id=report_id, films=3, words=words)
+
+
+def selected_tokens(report: Report, asked: SelectingModel) -> tuple[int, ...]:
+    """The tokens that wrote what is asked about."""
+    if asked.finding is not None:
+        words = [report.words[index] for index in report.findings[asked.finding].word_indices]
+    else:
+        first, last = map(int, str(asked.words).split("-"))
+        words = list(report.words[first : last + 1])
+    return tuple(sorted({token for word in words for token in word.token_indices}))
+
+
+def text_sources(report_id: str, report: Report, prompt: str, asked: SelectingModel) -> TextSourcesModel:
+    """A quarter of the attention on the film; of the words before, each later one has more; half speak against."""
+    tokens = selected_tokens(report, asked)
+    before = [word for word in report.words if word.token_indices and word.token_indices[0] < tokens[-1]]
+    spans = [match.span() for match in re.finditer(r"\w+", prompt)]
+    shares = np.arange(1, len(before) + 1, dtype=float)
+    shares *= 0.25 / shares.sum()
+    source = {"attention": 0.25, "gradient": 1.5}
+    return TextSourcesModel.model_validate(
+        {
+            "id": report_id,
+            "token_indices": tokens,
+            "logprob": -0.5,
+            "film": source,
+            "images": (source,),
+            "first_token": {"attention": 0.125},
+            "template": {"attention": 0.0625, "gradient": -0.25},
+            "punctuation": {"attention": 0.0625, "gradient": 0.75},
+            "prompt": [
+                {"start": start, "end": end, "text": prompt[start:end], "attention": 0.25 / len(spans), "gradient": 0.1}
+                for start, end in spans
+            ],
+            "report": [
+                {"index": word.index, "attention": share, "gradient": (-1.0) ** k * share}
+                for k, (word, share) in enumerate(zip(before, shares, strict=True))
+            ],
+        }
+    )
+
+
+LAYERS, HEADS = 3, 4
+
+
+def heads(report_id: str, asked: HeadsAskingModel, grid: int) -> HeadsModel:
+    """Layer l, head h looks at row l and column h of the film; the later the layer, the more."""
+    maps = np.full((LAYERS, HEADS, grid, grid), 1e-5, dtype=np.float32)
+    for layer in range(LAYERS):
+        for head in range(HEADS):
+            maps[layer, head, layer, head] = 0.1 * (layer + 1) + 0.01 * head
+    kinds = ("sliding_attention", "full_attention", "sliding_attention")
+    return heads_model(report_id, HeadMaps((0,), asked.image, maps.sum(axis=(2, 3)), maps, kinds, 32))
 
 
 @dataclass

@@ -94,6 +94,39 @@ def wait_paths(api: FakeApi, contains: str, count: int) -> list[str]:
     return api.paths("GET", contains)
 
 
+def chosen_words(page: Page) -> list[int]:
+    """The indices of the words that are selected."""
+    words = "[...document.querySelectorAll('.medinterp-word[aria-pressed=true]')]"
+    found = page.run(f"return {words}.map((word) => Number(word.dataset.wordIndex))")
+    assert isinstance(found, list)
+    return found
+
+
+def wait_film(page: Page, width: int) -> None:
+    """Wait until a film of that many pixels is on the stage."""
+    film = "const f = document.getElementById('medinterp-film');"
+    page.wait(f"{film} return f.checkVisibility() && Number(f.dataset.width) === {width}")
+
+
+def open_ask(page: Page) -> None:
+    """Film and prompt fold away with the report: have them shown."""
+    if not page.element("ask").is_displayed():
+        page.run("document.getElementById('medinterp-ask-toggle').click()")
+
+
+def take_example(page: Page, index: int) -> None:
+    """Choose an example film as a reader does."""
+    open_ask(page)
+    page.element(f"example-{index}").click()
+
+
+def open_drawer(page: Page, tab: str = "word") -> None:
+    """Have a view of the drawer shown, in a window that is too small for it to open by itself too."""
+    if not page.element("drawer").is_displayed():
+        page.run("document.getElementById('medinterp-drawer-open').click()")
+    page.run(f"document.getElementById('medinterp-tab-{tab}').click()")
+
+
 def choose_method(page: Page, name: str) -> None:
     """Choose a method as a reader does."""
     Select(page.element("method")).select_by_value(name)

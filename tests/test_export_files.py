@@ -160,7 +160,7 @@ def test_a_report_without_maps_has_no_grid_and_two_grids_are_refused() -> None:
 def test_the_archive_holds_every_methods_maps_unchanged() -> None:
     sample = sample_explanation()
     with np.load(io.BytesIO(export.npz(sample)), allow_pickle=False) as archive:
-        assert archive.files == ["raw"]
+        assert archive.files == ["raw", "export"]
         assert archive["raw"].dtype == np.float32
         np.testing.assert_array_equal(archive["raw"], sample.packs["raw"].values)
 
@@ -171,7 +171,7 @@ def test_the_archive_holds_the_trace_where_there_is_one() -> None:
     trace = make_trace(rows, (ImageSpan(2, 18, 4, 4),))
     explanation = dataclasses.replace(sample, trace=trace)
     with np.load(io.BytesIO(export.npz(explanation)), allow_pickle=False) as archive:
-        assert set(archive.files) == {"raw", "image_attention", "attention_mass"}
+        assert set(archive.files) == {"raw", "image_attention", "attention_mass", "export"}
         np.testing.assert_array_equal(archive["image_attention"], rows)
         assert archive["attention_mass"].shape == (8, 2, 3, 4) and archive["attention_mass"].dtype == np.float32
     clash = dataclasses.replace(explanation, packs={"attention_mass": sample.packs["raw"]})

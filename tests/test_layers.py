@@ -26,7 +26,7 @@ RANK = {
     "explainer": 6,
     "ui": 7,
     "api": 7,
-    "cli": 7,
+    "cli": 8,
 }
 NO_TORCH = ("types", "errors", "imaging", "report", "relevancy", "render", "view", "export", "api", "ui")
 FILES = sorted((ROOT / "medinterp").rglob("*.py"))

@@ -131,7 +131,7 @@ def test_text_sources_come_back_and_a_record_from_before_there_were_any_opens() 
 def test_a_record_is_plain_msgpack() -> None:
     plain = msgpack.unpackb(pack_record(sample_explanation()), raw=False, strict_map_key=True)
     assert set(plain) == {
-        "version", "film", "report", "maps", "provenance", "prior", "prior_maps", "text_sources"
+        "version", "film", "report", "maps", "provenance", "prior", "prior_maps", "text_sources", "verdicts"
     }
 
 

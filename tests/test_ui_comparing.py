@@ -19,6 +19,7 @@ from tests.page_fixtures import (  # noqa: F401 - fixtures
     fake_films,
     film,
     page,
+    take_example,
     wait_drawn,
     wait_for,
     wait_shown,
@@ -215,7 +216,7 @@ def test_views_change_by_arrow_keys_and_by_a_word(page: Page, film: Path) -> Non
     assert page.element("stage").is_displayed()
     assert not page.element("compare").is_displayed()
     page.element("tab-compare").click()
-    page.element("example-1").click()
+    take_example(page, 1)
     page.wait_state("chosen")
     assert page.element("stage").is_displayed(), "a new film is to be seen"
 

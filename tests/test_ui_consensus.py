@@ -18,7 +18,6 @@ from tests.page_fixtures import (  # noqa: F401 - fixtures
     fake_films,
     film,
     page,
-    queries,
     wait_drawn,
     wait_for,
     wait_shown,
@@ -54,26 +53,26 @@ def test_agreement_and_disagreement(page: Page, api: FakeApi, film: Path) -> Non
     open_consensus(page, film)
     wait_key(page, "0.0625")
     assert page.text("method-note").startswith(f"Bright where {MEMBERS} rank a cell high alike.")
-    assert queries(api.paths("GET", "overlay.png"))[-1]["quantity"] == "relevancy"
-    agreed = page.overlay_source()
+    agreed = page.overlay_pixels()
 
-    switch(page, "disagreement")
-    wait_drawn(page, APART)
-    apart = page.wait_overlay(other_than=agreed)
-    wait_key(page, "0.5")
-    assert page.text("method-note").startswith(f"Bright where {MEMBERS} rank a cell far apart.")
-    for path in ("overlay.png", "/maps"):
-        assert queries(api.paths("GET", path))[-1]["quantity"] == "disagreement"
-    assert page.element("overlay").get_attribute("alt") == f"The film with the map of nodule by {APART}"
-    page.word(HEARTS).click()
-    page.wait_overlay(other_than=apart)
-    assert page.text("drawn-method") == APART
+    with page.asks_nothing():
+        switch(page, "disagreement")
+        wait_drawn(page, APART)
+        apart = page.overlay_pixels()
+        assert apart != agreed
+        wait_key(page, "0.5")
+        assert page.text("method-note").startswith(f"Bright where {MEMBERS} rank a cell far apart.")
+        assert page.element("overlay").get_attribute("aria-label") == f"The map of nodule by {APART}"
+        page.word(HEARTS).click()
+        assert page.overlay_pixels() != apart
+        assert page.text("drawn-method") == APART
 
-    switch(page, "relevancy")
-    wait_drawn(page, "Consensus")
-    wait_key(page, "0.0625")
-    assert page.text("method-note").startswith(f"Bright where {MEMBERS} rank a cell high alike.")
-    assert page.logs()[0] == []
+        switch(page, "relevancy")
+        wait_drawn(page, "Consensus")
+        wait_key(page, "0.0625")
+        assert page.text("method-note").startswith(f"Bright where {MEMBERS} rank a cell high alike.")
+        page.word(NODULE).click()
+        assert page.overlay_pixels() == agreed
 
 
 def test_only_a_consensus_has_it(page: Page, api: FakeApi, film: Path) -> None:
@@ -84,7 +83,7 @@ def test_only_a_consensus_has_it(page: Page, api: FakeApi, film: Path) -> None:
     choose_method(page, "raw")
     assert not page.element("quantity").is_displayed()
     wait_drawn(page, "Raw attention")
-    assert queries(api.paths("GET", "overlay.png"))[-1]["quantity"] == "relevancy"
+    wait_key(page, "0.0625")
     choose_method(page, "consensus")
     wait_drawn(page, "Consensus")
     wait_shown(page, "quantity")
@@ -113,19 +112,25 @@ def test_it_waits_while_another_method_is_computed(page: Page, api: FakeApi, fil
     assert page.text("method-note").startswith(f"Bright where {MEMBERS} rank a cell far apart.")
 
 
-def test_numbers_that_come_late_are_not_shown(page: Page, api: FakeApi, film: Path) -> None:
-    """The answer that was asked for last counts, not the one that arrives last."""
-    open_consensus(page, film)
-    asked = len(api.paths("GET", "/maps"))
-    api.map_delays_s = [0.6, 0.0]
-    switch(page, "disagreement")
-    wait_for(lambda: len(api.paths("GET", "/maps")) == asked + 1)
-    switch(page, "relevancy")
-    wait_key(page, "0.0625")
+def test_maps_that_come_late_are_not_shown(page: Page, api: FakeApi, film: Path) -> None:
+    """The method that was chosen last counts, not the one whose maps arrive last."""
+    choose_method(page, "consensus")
+    page.upload(film)
+    page.read()
+    page.word(NODULE).click()
+    wait_drawn(page, "Consensus")
+    asked = len(api.paths("GET", "/maps/packed"))
+    api.map_delays_s = [0.6]
+    choose_method(page, "raw")
+    wait_for(lambda: len(api.paths("GET", "/maps/packed")) == asked + 1)
+    assert not page.element("overlay").is_displayed(), "nothing that is not by the chosen method"
+    choose_method(page, "consensus")
+    wait_drawn(page, "Consensus")
     page.run("window.late = false; setTimeout(() => { window.late = true; }, 900)")
     page.wait("return window.late")
-    assert page.text("key-high").endswith("0.0625")
+    assert page.text("drawn-method") == "Consensus"
     assert "high alike" in page.text("method-note")
+    assert page.element("quantity").is_displayed()
 
 
 def test_a_disagreement_is_not_judged(page: Page, film: Path) -> None:

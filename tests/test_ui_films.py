@@ -24,6 +24,7 @@ from tests.page_fixtures import (  # noqa: F401 - fixtures
     film,
     film_png,
     page,
+    take_example,
     wait_for,
     wait_shown,
 )
@@ -171,7 +172,7 @@ def test_another_window_reads_the_film_again(page: Page, api: FakeApi, film: Pat
     assert page.state == "read", "the report by the former window is back"
     assert page.element("window").get_property("value") == "lut-1"
     api.refuse = None
-    page.element("example-2").click()
+    take_example(page, 2)
     page.wait_state("chosen")
     assert not page.element("windows").is_displayed()
     page.read()
@@ -241,7 +242,7 @@ def test_the_model_s_view_is_each_film_s_own(page: Page, api: FakeApi, film: Pat
     page.read()
     page.element("model-view").click()
     wait_shown(page, "model-film")
-    page.element("example-1").click()
+    take_example(page, 1)
     page.wait_state("chosen")
     assert not page.element("model-film").is_displayed() and not page.element("model-view").is_displayed()
     page.read()

@@ -17,7 +17,7 @@ from medinterp.errors import ReportTextError
 from medinterp.types import FilmWarning, WindowChoice
 from tests.browser import Page, browser, chromium, foreign_requests  # noqa: F401 - fixtures
 from tests.page_api import MAX_REPORT_CHARACTERS, FakeApi
-from tests.page_fixtures import api, fake_films, film, film_png, page, wait_for  # noqa: F401 - fixtures
+from tests.page_fixtures import api, fake_films, film, film_png, page, take_example, wait_for  # noqa: F401 - fixtures
 from tests.page_reports import TEXT, every_kind_given
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -264,14 +264,14 @@ def test_it_goes_with_its_film(page: Page, film: Path) -> None:
     page.upload(film)
     assert held(page) == MINE, "given before its film"
     page.read()
-    page.element("example-2").click()
+    take_example(page, 2)
     page.wait_state("chosen")
     assert held(page) == ""
     assert page.text("status") == "The report that was given went with its film."
     fill(page, MINE)
     page.read()
     fill(page, " More.")
-    page.element("example-3").click()
+    take_example(page, 3)
     page.wait_state("chosen")
     assert str(held(page)).endswith(" More.")
     assert page.text("status") == ""

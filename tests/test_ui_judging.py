@@ -24,6 +24,7 @@ from tests.page_fixtures import (  # noqa: F401 - fixtures
     fake_films,
     film,
     page,
+    take_example,
     wait_drawn,
     wait_for,
     wait_shown,
@@ -182,7 +183,7 @@ def test_another_choice_ends_it(page: Page, api: FakeApi, film: Path, how: str) 
     elif how == "method":
         choose_method(page, "raw")
     else:
-        page.element("example-1").click()
+        take_example(page, 1)
     wait_for(lambda: api.questions.stopped == 1)
     assert not page.element("judging").is_displayed()
     if how in ("word", "finding", "method"):

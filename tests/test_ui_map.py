@@ -9,23 +9,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
 
-from medinterp.api.problems import Problem
+from medinterp.relevancy import select_map
 from tests.browser import Page, browser, chromium  # noqa: F401 - fixtures
-from tests.page_api import FakeApi
+from tests.page_api import GONE, FakeApi
 from tests.page_fixtures import (  # noqa: F401 - fixtures
     HEARTS,
     NODULE,
     REPORT,
     api,
+    choose_method,
     fake_films,
     film,
     film_png,
     page,
-    queries,
-    wait_paths,
+    wait_drawn,
 )
+from tests.page_maps import PEAK
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -71,111 +74,166 @@ def test_a_finding_has_a_tick_too(page: Page, api: FakeApi, film: Path) -> None:
     page.upload(film)
     page.read()
     page.driver.find_element("css selector", '#medinterp-findings [data-finding-index="5"]').click()
-    page.wait("return document.getElementById('medinterp-key-high').textContent !== 'high'")
-    maps = api.map_values("raw")
+    wait_drawn(page, "Raw attention")
     words = [REPORT.words[index] for index in REPORT.findings[5].word_indices]
     assert len(words) == 3
-    counts = [len(word.token_indices) for word in words]
-    joined = np.average(maps.words[[word.index for word in words]], axis=0, weights=counts)
+    joined = select_map(api.pack("raw"), [token for word in words for token in word.token_indices]).values
     tick = "return parseFloat(document.getElementById('medinterp-key-tick').style.left)"
-    assert page.run(tick) == pytest.approx(100 * min(1, joined.max() / maps.high) ** 0.5, abs=0.1)
+    assert page.run(tick) == pytest.approx(100 * min(1, joined.max() / PEAK) ** 0.5, abs=0.1)
+    assert joined.max() < 0.9 * PEAK
+
+
+def test_a_word_above_the_range_is_told(page: Page, api: FakeApi, film: Path) -> None:
+    """The key's upper end is what nine words in ten stay below; where one is above, it says so."""
+    api.sharp = ("nodule",)
+    page.upload(film)
+    page.read()
+    page.word(HEARTS).click()
+    wait_drawn(page, "Raw attention")
+    assert page.text("key-high") == "\u2265 0.0625"
 
 
 def test_sinks_are_left_out_on_request_only(page: Page, api: FakeApi, film: Path) -> None:
     page.upload(film)
     page.read()
     page.word(NODULE).click()
-    first = page.wait_overlay()
-    assert queries(api.paths("GET", "overlay.png"))[-1]["without_sinks"] == "false"
+    page.wait_overlay()
     assert not page.element("sinks").is_displayed()  # there are none: nothing to leave out
     api.sinks = True
     page.read()
     page.word(NODULE).click()
-    second = page.wait_overlay(other_than=first)
+    wait_drawn(page, "Raw attention")
     page.wait("return !document.getElementById('medinterp-sinks-label').hidden")
-    page.element("sinks").click()
-    page.wait_overlay(other_than=second)
-    assert queries(api.paths("GET", "overlay.png"))[-1]["without_sinks"] == "true"
-    assert queries(api.paths("GET", "/maps"))[-1]["without_sinks"] == "true"
+    side = 16 * 8
+    whole = np.array(page.pixels("overlay", side, side)).reshape(16, 8, 16, 8, 4)[..., 3].mean(axis=(1, 3))
+    with page.asks_nothing():
+        page.element("sinks").click()
+        left = np.array(page.pixels("overlay", side, side)).reshape(16, 8, 16, 8, 4)[..., 3].mean(axis=(1, 3))
     assert page.element("sinks").is_displayed()
+    sinks = np.eye(16, dtype=bool)
+    assert left[sinks].mean() < 0.6 * whole[sinks].mean(), "what is left is the neighbours' light"
+    far = np.abs(np.subtract.outer(np.arange(16), np.arange(16))) > 1
+    assert np.abs(left - whole)[far].max() < 8
 
 
 def test_controls(page: Page, api: FakeApi, film: Path) -> None:
-    """Every control asks the server for another picture; a stretched scale says what it is."""
+    """Every control draws another picture at once and asks nobody; a stretched scale says what it is."""
     page.upload(film)
     page.read()
-    page.word(NODULE).click()
-    shown = page.wait_overlay()
-    asked = len(api.paths("GET", "overlay.png"))
-    slider = page.element("opacity")
-    for _ in range(4):
-        slider.send_keys(Keys.ARROW_RIGHT)
-    shown = page.wait_overlay(other_than=shown)
-    opacities = [query["opacity"] for query in queries(api.paths("GET", "overlay.png"))[asked:]]
-    assert opacities[-1] == "0.7"
-    assert len(opacities) < 4, "the slider is debounced"
-    assert page.text("opacity-value") == "70 %"
+    page.word(HEARTS).click()
+    wait_drawn(page, "Raw attention")
+    seen = [page.overlay_pixels()]
 
-    page.element("contours").click()
-    shown = page.wait_overlay(other_than=shown)
-    page.run(
-        "const c = arguments[0]; c.value = 'magma'; c.dispatchEvent(new Event('change'))",
-        page.element("colormap"),
-    )
-    shown = page.wait_overlay(other_than=shown)
-    assert "can be compared" in page.text("scale-note")
-    page.element("scale-map").click()
-    shown = page.wait_overlay(other_than=shown)
-    assert "Stretched to this word alone" in page.text("scale-note")
-    assert page.text("key-high") == "high", "the report's numbers do not hold for a stretched map"
-    last = queries(api.paths("GET", "overlay.png"))[-1]
-    assert last == {
-        "method": "raw",
-        "opacity": "0.7",
-        "colormap": "magma",
-        "contours": "true",
-        "scale": "map",
-        "without_sinks": "false",
-        "quantity": "relevancy",
-    }
+    def changed() -> None:
+        seen.append(page.overlay_pixels())
+        assert seen[-1] not in seen[:-1]
 
-    page.element("show").click()
-    assert not page.element("overlay").is_displayed()
-    page.run("document.activeElement.blur()")
-    ActionChains(page.driver).send_keys("o").perform()
-    assert page.element("overlay").is_displayed()
+    with page.asks_nothing():
+        page.element("scale-map").click()
+        changed()
+        assert "Stretched to this word alone" in page.text("scale-note")
+        assert page.text("key-high") == "high", "the report's numbers do not hold for a stretched map"
+        slider = page.element("opacity")
+        for step in range(4):
+            slider.send_keys(Keys.ARROW_RIGHT)
+            changed()
+            assert page.text("opacity-value") == f"{55 + 5 * step} %"
+        assert max(seen[-1][3::4]) > max(seen[1][3::4]), "more opaque"
+        page.element("contours").click()
+        changed()
+        page.element("threshold").send_keys(*[Keys.ARROW_RIGHT] * 8)
+        changed()
+        assert page.text("threshold-value") == "40 %"
+        alphas = np.array(seen[-1][3::4])
+        assert (alphas == 0).mean() > 0.2, "what is weaker is not drawn"
+        Select(page.element("colormap")).select_by_value("cividis")
+        changed()
+        page.element("scale-report").click()
+        assert "Faint" in page.text("scale-note")
+
+        page.element("show").click()
+        assert not page.element("overlay").is_displayed()
+        page.run("document.activeElement.blur()")
+        ActionChains(page.driver).send_keys("o").perform()
+        assert page.element("overlay").is_displayed()
     other = page.run("return [...document.getElementById('medinterp-method').options].map((o) => o.disabled)")
     assert other == [False, True, False, False], "what was not computed with this report cannot be chosen"
 
 
-def test_large_film_is_sent_as_large_as_it_is_shown(page: Page, api: FakeApi, tmp_path: Path) -> None:
-    """A film larger than the screen is asked for in the screen's size, and sharper when zoomed in."""
+def test_large_film_is_drawn_as_large_as_it_is_shown(page: Page, api: FakeApi, tmp_path: Path) -> None:
+    """A film larger than the screen comes once; zooming in shows more of its pixels, and asks nobody."""
     path = tmp_path / "large.png"
     path.write_bytes(film_png(1800, 2400))
     page.upload(path)
     page.read()
     page.word(NODULE).click()
     page.wait_overlay()
-    assert queries(api.paths("GET", "overlay.png"))[-1]["size"] == "1024"
-    for _ in range(3):
+    films = api.paths("GET", "film.png")
+    assert len(films) == 1
+    fitted = page.film_place()
+    assert fitted[2] / fitted[3] == pytest.approx(0.75, rel=0.001)
+    with page.asks_nothing():
+        for _ in range(3):
+            page.element("zoom-in").click()
+        near = page.film_place()
+        assert near[2] == pytest.approx(1.25**3 * fitted[2], rel=1e-3)
+        drag = ActionChains(page.driver).move_to_element(page.element("stage")).click_and_hold()
+        drag.move_by_offset(0, -40).release().perform()
+        moved = page.film_place()
+        assert moved[1] == pytest.approx(near[1] - 40, abs=1)
+        assert moved[0] == pytest.approx(near[0], abs=1)
+        page.run("document.getElementById('medinterp-stage').focus()")
+        ActionChains(page.driver).send_keys("-", "0").perform()
+        assert page.film_place() == pytest.approx(fitted)
+        ActionChains(page.driver).send_keys("+").perform()
+        assert page.film_place()[2] == pytest.approx(1.25 * fitted[2], rel=1e-3)
+        page.element("zoom-fit").click()
+        assert page.film_place() == pytest.approx(fitted)
+
+
+def test_the_wheel_zooms_about_the_pointer(page: Page, film: Path) -> None:
+    """The point of the film under it stays where it is; a film that is smaller than the stage stays in the middle."""
+    page.upload(film)
+    page.read()
+    for _ in range(5):
         page.element("zoom-in").click()
-    wait_paths(api, "size=1536", 1)
-    assert "scale(" in str(page.run("return document.getElementById('medinterp-picture').style.transform"))
-    page.element("zoom-fit").click()
-    assert page.run("return document.getElementById('medinterp-picture').style.transform") == ""
+    left, top, width, height = page.film_place()
+    stage = page.element("stage")
+    box = stage.rect
+    assert left < 0 and top < 0 and left + width > box["width"]
+    at = (round(box["width"] / 2) - 150, round(box["height"] / 2) + 60)
+    share = ((at[0] - left) / width, (at[1] - top) / height)
+    origin = ScrollOrigin.from_element(stage, -150, 60)
+    with page.asks_nothing():
+        for _ in range(4):
+            ActionChains(page.driver).scroll_from_origin(origin, 0, -120).perform()
+        left, top, wide, high = page.film_place()
+        assert wide == pytest.approx(1.25**4 * width, rel=1e-3)
+        assert (left + share[0] * wide, top + share[1] * high) == pytest.approx(at, abs=2)
+        for _ in range(9):
+            ActionChains(page.driver).scroll_from_origin(origin, 0, 120).perform()
+        left, top, wide, high = page.film_place()
+    assert left == pytest.approx(box["width"] - left - wide, abs=1), "fitted, in the middle"
+    assert high == pytest.approx(box["height"], abs=1)
 
 
-def test_overlay_that_expired(page: Page, api: FakeApi, film: Path) -> None:
-    """A picture that cannot be had is said, and no other word's picture stands for it; the report stays."""
+def test_maps_that_expired(page: Page, api: FakeApi, film: Path) -> None:
+    """Maps that cannot be had are said, and no other method's stand for them; the report stays."""
     page.upload(film)
     page.read()
     page.word(HEARTS).click()
-    page.wait_overlay()
+    wait_drawn(page, "Raw attention")
     assert page.text("subject") == "heart"
-    api.refuse_overlay = Problem(type="urn:x", title="Not found.", status=404, detail="It has expired.")
-    page.word(NODULE).click()
+    api.refuse_maps = GONE
+    choose_method(page, "occlusion")
     page.wait("return !document.getElementById('medinterp-error').hidden")
     assert "It has expired." in page.text("error")
     assert not page.element("overlay").is_displayed()
     assert page.text("subject") == ""
+    page.word(NODULE).click()
+    assert not page.element("overlay").is_displayed()
     assert page.word(NODULE).is_displayed()
+    api.refuse_maps = None
+    choose_method(page, "raw")
+    wait_drawn(page, "Raw attention")
+    assert page.text("subject") == "nodule"

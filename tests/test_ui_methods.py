@@ -6,12 +6,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from medinterp.api.problems import Problem
 from medinterp.api.schema import ProgressModel
 from medinterp.relevancy import METHODS
-from medinterp.render import default_colormap
+from medinterp.render import colormap, default_colormap
 from tests.browser import Page, browser, chromium  # noqa: F401 - fixtures
 from tests.page_api import FakeApi
 from tests.page_asking import STEPS
@@ -25,6 +27,7 @@ from tests.page_fixtures import (  # noqa: F401 - fixtures
     film,
     page,
     queries,
+    take_example,
     wait_drawn,
     wait_for,
     wait_shown,
@@ -38,6 +41,12 @@ BUSY = Problem(type="urn:medinterp:problem:service-busy", title="The service is 
 def method_value(page: Page) -> str:
     """The name in the field."""
     return str(page.element("method").get_property("value"))
+
+
+def strip_colours(page: Page) -> npt.NDArray[np.uint8]:
+    """The colours of the key from left to right, uint8 [256, 3]."""
+    data = page.pixels("key-strip", 256, 1, [0, 0, 256, 1])
+    return np.array(data, dtype=np.uint8).reshape(256, 4)[:, :3]
 
 
 def read_and_choose(page: Page, film: Path, word: int = NODULE) -> None:
@@ -96,41 +105,42 @@ def test_on_demand(page: Page, api: FakeApi, film: Path) -> None:
     assert not page.element("method-note").is_displayed()
     assert method_value(page) == "occlusion"
 
-    before = page.overlay_source()
-    page.word(HEARTS).click()
-    page.wait_overlay(other_than=before)
-    assert page.text("drawn-method") == "Raw attention"
-    assert page.text("subject") == "heart"
-    assert queries(api.paths("GET", "overlay.png"))[-1]["method"] == "raw"
+    before = page.overlay_pixels()
+    with page.asks_nothing():
+        page.word(HEARTS).click()
+        assert page.text("drawn-method") == "Raw attention"
+        assert page.text("subject") == "heart"
+    raw = page.overlay_pixels()
+    assert raw != before
 
     api.questions.hold_at = None
     wait_drawn(page, OCCLUSION)
-    assert queries(api.paths("GET", "overlay.png"))[-1]["method"] == "occlusion"
+    assert queries(api.paths("GET", "/maps/packed"))[-1] == {"method": "occlusion", "image": "0"}
     assert page.text("subject") == "heart"
-    assert page.element("overlay").get_attribute("alt") == f"The film with the map of heart by {OCCLUSION}"
+    assert page.overlay_pixels() != raw
+    assert page.element("overlay").get_attribute("aria-label") == f"The map of heart by {OCCLUSION}"
     assert not page.element("measuring").is_displayed()
     assert page.text("method-note").startswith("How much less likely")
     assert page.text("status") == f"Kept with the report: {OCCLUSION}."
-    page.wait("return document.getElementById('medinterp-key-low').textContent === 'against -0.0625'")
-    assert page.text("key-high").endswith("0.0625 for")
-    assert "colormap" not in queries(api.paths("GET", "overlay.png"))[-1]
-    strip = page.element("key-strip")
-    assert strip.get_attribute("src").endswith(f"colormaps/{default_colormap(signed=True)}.png")
+    assert page.text("key-low") == "against -0.0625"
+    assert page.text("key-high") == "0.0625 for"
+    assert strip_colours(page) == pytest.approx(colormap(default_colormap(signed=True)), abs=1)
 
-    choose_method(page, "raw")
-    wait_drawn(page, "Raw attention")
-    plain = f"colormaps/{default_colormap(signed=False)}.png"
-    page.wait(f"return document.getElementById('medinterp-key-strip').src.endsWith('{plain}')")
-    choose_method(page, "occlusion")
-    wait_drawn(page, OCCLUSION)
+    with page.asks_nothing():
+        choose_method(page, "raw")
+        wait_drawn(page, "Raw attention")
+        assert page.overlay_pixels() == raw
+        assert strip_colours(page) == pytest.approx(colormap(default_colormap(signed=False)), abs=1)
+        choose_method(page, "occlusion")
+        wait_drawn(page, OCCLUSION)
     assert api.questions.asked == [("maps", {"method": "occlusion"})], "it is asked once"
-    assert page.logs()[0] == []
+    assert len(api.paths("GET", "/maps/packed")) == 2, "and its maps come once"
 
 
 def test_stop(page: Page, api: FakeApi, film: Path) -> None:
     """Stop ends the computation on the server too; the map on the film is the one that was there."""
     read_and_choose(page, film)
-    before = page.overlay_source()
+    before = page.overlay_pixels()
     api.questions.hold_at = 2
     choose_method(page, "occlusion")
     page.wait("return document.getElementById('medinterp-measuring-bar').value === 64")
@@ -141,7 +151,7 @@ def test_stop(page: Page, api: FakeApi, film: Path) -> None:
     assert page.text("status") == f"Stopped: {OCCLUSION} was not computed."
     assert page.run("return document.activeElement.id") == "medinterp-method", "the keyboard's place is kept"
     wait_for(lambda: api.questions.stopped == 1)
-    assert page.overlay_source() == before
+    assert page.overlay_pixels() == before
     assert not page.element("error").is_displayed()
 
     api.questions.hold_at = None
@@ -153,7 +163,7 @@ def test_stop(page: Page, api: FakeApi, film: Path) -> None:
 def test_failure_goes_back(page: Page, api: FakeApi, film: Path, midway: bool) -> None:
     """Refused, or broken off: the problem is said, the former method stands, and nothing else is lost."""
     read_and_choose(page, film)
-    before = page.overlay_source()
+    before = page.overlay_pixels()
     setattr(api.questions, "break_with" if midway else "refuse", BUSY)
     choose_method(page, "occlusion")
     wait_shown(page, "error")
@@ -161,7 +171,7 @@ def test_failure_goes_back(page: Page, api: FakeApi, film: Path, midway: bool) -
     assert method_value(page) == "raw"
     assert page.text("status") == f"{OCCLUSION} could not be computed."
     assert not page.element("measuring").is_displayed()
-    assert page.overlay_source() == before
+    assert page.overlay_pixels() == before
     assert page.text("drawn-method") == "Raw attention"
     assert page.word(NODULE).get_attribute("aria-pressed") == "true"
 
@@ -232,7 +242,7 @@ def test_leaving_the_report_ends_it(page: Page, api: FakeApi, film: Path, how: s
     if how == "forget":
         page.element("forget").click()
     elif how == "another film":
-        page.element("example-2").click()
+        take_example(page, 2)
     else:
         page.element("read").click()
     wait_for(lambda: api.questions.stopped >= 1)

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 from fastapi import HTTPException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
 
 from medinterp.api.problems import Problem
 from medinterp.api.schema import MethodsModel
@@ -25,11 +25,14 @@ from tests.page_fixtures import (  # noqa: F401 - fixtures
     REPORT,
     WIDTH,
     api,
+    chosen_words,
     fake_films,
     film,
     film_png,
     page,
     queries,
+    take_example,
+    wait_film,
     wait_paths,
 )
 from tests.page_reports import TEXT, fake_report
@@ -40,6 +43,7 @@ pytestmark = pytest.mark.filterwarnings("error")
 def test_first_sight(page: Page, api: FakeApi) -> None:
     """Banner, notice, default prompt, examples, method with its meaning; nothing leaves the machine."""
     assert page.text("banner") == f"Research use only, not for diagnosis. {NOTICE}"
+    assert page.text("model") == "phantom"
     assert page.element("prompt").get_property("value") == PROMPT
     assert page.text("method-note") == f"{MEANING} Vaswani et al. 2017"
     assert page.element("colormap").get_property("value") == ""
@@ -50,14 +54,15 @@ def test_first_sight(page: Page, api: FakeApi) -> None:
     page.wait("return [...document.images].filter((i) => i.src).every((i) => i.complete && i.naturalWidth)")
     console, requests = page.logs()
     assert console == []
-    assert len(requests) > 20, "the log of requests is empty: the check below would prove nothing"
+    asked = [url.split("/", 3)[3] for url in requests if url.startswith("http")]
+    assert sorted(asked) == ["", "examples", "v1/methods", "v1/models", "v1/perturbations"], "it opens by five requests"
     assert foreign_requests(requests) == []
 
 
 def test_upload_read_click(page: Page, api: FakeApi, film: Path) -> None:
     """The main job: the words come, a click draws a word's map, another click another map."""
     page.upload(film)
-    page.wait("return document.getElementById('medinterp-film').naturalWidth > 0")
+    wait_film(page, WIDTH)
     page.read()
     _, _, form = next(request for request in api.requests if request[0] == "POST")
     assert form == {"methods": "raw", "prompt": PROMPT, "max_new_tokens": "300"}
@@ -76,64 +81,69 @@ def test_upload_read_click(page: Page, api: FakeApi, film: Path) -> None:
     assert bodies == [section.text.strip() for section in REPORT.sections], "code points, not UTF-16"
     assert not page.element("overlay").is_displayed()
 
-    page.word(NODULE).click()
-    first = page.wait_overlay()
-    before = page.pixels("overlay", 30, 36)
-    page.word(HEARTS).click()
-    page.wait_overlay(other_than=first)
-    after = page.pixels("overlay", 30, 36)
+    (packed,) = wait_paths(api, "/maps/packed", 1)
+    assert queries([packed]) == [{"method": "raw", "image": "0"}]
+    with page.asks_nothing():
+        page.word(NODULE).click()
+        page.wait_overlay()
+        assert page.text("subject") == "nodule"
+        before = page.overlay_pixels()
+        page.word(HEARTS).click()
+        assert page.text("subject") == "heart"
+        after = page.overlay_pixels()
     assert max(abs(a - b) for a, b in zip(before, after, strict=True)) > 50
     assert before != page.pixels("film", 30, 36)
-    size = page.run(
-        "const o = document.getElementById('medinterp-overlay'); return [o.naturalWidth, o.naturalHeight]"
+    left, top, width, height = page.film_place()
+    assert width / height == pytest.approx(WIDTH / HEIGHT, rel=0.001)
+    canvases = page.run(
+        "return ['film', 'overlay'].map((name) => document.getElementById(`medinterp-${name}`))"
+        ".map((c) => [c.width, c.height, JSON.stringify(c.getBoundingClientRect())])"
     )
-    assert size == [WIDTH, HEIGHT]
-    box = page.element("overlay").rect
-    assert box["width"] / box["height"] == pytest.approx(WIDTH / HEIGHT, rel=0.01)
-
-    paths = api.paths("GET", "overlay.png")
-    assert [int(re.findall(r"/words/(\d+)/", path)[0]) for path in paths] == [NODULE, HEARTS]
-    assert queries(paths)[0] == {
-        "method": "raw",
-        "opacity": "0.5",
-        "contours": "false",
-        "scale": "report",
-        "without_sinks": "false",
-        "quantity": "relevancy",
-    }
+    assert isinstance(canvases, list)
+    assert canvases[0] == canvases[1], "the map lies on the film"
+    assert left >= 0 and top >= 0 and left + width <= canvases[0][0] + 1 and top + height <= canvases[0][1] + 1
     assert foreign_requests(page.logs()[1]) == []
 
 
 def test_phrase_and_finding(page: Page, api: FakeApi, film: Path) -> None:
-    """Shift-click extends to a phrase; a finding's own button draws the finding."""
+    """Shift-click extends to a phrase; a finding's own button draws the finding, and where it is said again."""
     page.upload(film)
     page.read()
-    page.word(NODULE - 1).click()
-    first = page.wait_overlay()
-    ActionChains(page.driver).key_down(Keys.SHIFT).click(page.word(NODULE + 2)).key_up(Keys.SHIFT).perform()
-    second = page.wait_overlay(other_than=first)
-    assert queries(api.paths("GET", "overlay.png"))[-1]["words"] == f"{NODULE - 1}-{NODULE + 2}"
-    pressed = "return document.querySelectorAll('.medinterp-word[aria-pressed=true]').length"
-    assert page.run(pressed) == 4
-    assert "“small nodule in the”" in page.text("details")
+    wait_paths(api, "/maps/packed", 1)
+    with page.asks_nothing():
+        page.word(NODULE - 1).click()
+        one = page.overlay_pixels()
+        ActionChains(page.driver).key_down(Keys.SHIFT).click(page.word(NODULE + 2)).key_up(Keys.SHIFT).perform()
+        assert chosen_words(page) == list(range(NODULE - 1, NODULE + 3))
+        assert "“small nodule in the”" in page.text("details")
+        assert page.text("subject") == "small nodule in the"
+        assert page.overlay_pixels() != one
 
-    chip = page.driver.find_element("css selector", '#medinterp-findings [data-finding-index="3"]')
-    assert chip.text == "pleural effusion, bilateral"
-    chip.click()
-    page.wait_overlay(other_than=second)
-    assert queries(api.paths("GET", "overlay.png"))[-1]["finding"] == "3"
-    assert page.run(pressed) == len(REPORT.findings[3].word_indices) == 2
-    absent = page.driver.find_element("css selector", '#medinterp-findings [data-finding-index="4"]')
-    assert absent.text == "no pneumothorax"
-    twins = page.driver.find_elements("css selector", ":is([data-finding-index='1'], [data-finding-index='6'])")
-    assert [twin.text for twin in twins] == ["nodule, left upper (LUNGS)", "nodule, left upper (IMPRESSION)"]
-    assert "mi-absent" in str(page.word(REPORT.findings[4].word_indices[0]).get_attribute("class"))
+        chip = page.driver.find_element("css selector", '#medinterp-findings [data-finding-index="3"]')
+        assert chip.text == "pleural effusion, bilateral"
+        chip.click()
+        assert chosen_words(page) == list(REPORT.findings[3].word_indices)
+        assert page.text("subject") == "pleural effusion, bilateral"
+        absent = page.driver.find_element("css selector", '#medinterp-findings [data-finding-index="4"]')
+        assert absent.text == "no pneumothorax"
+        assert "mi-absent" in str(page.word(REPORT.findings[4].word_indices[0]).get_attribute("class"))
+
+        twins = page.driver.find_elements("css selector", ":is([data-finding-index='1'], [data-finding-index='6'])")
+        assert [twin.text for twin in twins] == ["nodule, left upper×2"], "what the impression repeats is one entry"
+        (twin,) = twins
+        assert twin.get_attribute("title") == "In LUNGS and IMPRESSION"
+        for index in (1, 6, 1):
+            twin.click()
+            assert chosen_words(page) == list(REPORT.findings[index].word_indices)
+            assert twin.get_attribute("aria-pressed") == "true"
+        assert page.text("word") == "nodule, left upper in LUNGS, said again in IMPRESSION"
 
 
 def test_keyboard(page: Page, api: FakeApi, film: Path) -> None:
-    """One Tab stop in the report; arrows move, Enter chooses, Shift extends, Escape clears."""
+    """One Tab stop in the report; arrows choose as they move, brackets and Shift+Enter extend, Escape clears."""
     page.upload(film)
     page.read()
+    wait_paths(api, "/maps/packed", 1)
     stops = page.run("return document.querySelectorAll('.medinterp-word[tabindex=\"0\"]').length")
     assert stops == 1
 
@@ -143,32 +153,59 @@ def test_keyboard(page: Page, api: FakeApi, film: Path) -> None:
             actions.send_keys(key)
         actions.perform()
 
+    def shifted(*keys: str) -> None:
+        ActionChains(page.driver).key_down(Keys.SHIFT).send_keys(*keys).key_up(Keys.SHIFT).perform()
+
     def focused() -> int:
         return int(str(page.run("return document.activeElement.dataset.wordIndex")))
 
-    last_chip = "document.querySelector('#medinterp-findings button:last-child').focus()"
-    page.run(last_chip)
-    press(Keys.TAB)
+    def chosen() -> list[int]:
+        return chosen_words(page)
+
+    page.logs()
+    page.run("document.querySelector('.medinterp-word').focus()")
     assert focused() == 0
+    assert chosen() == [], "Tab is not choosing"
     press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
     assert focused() == 2
-    assert api.paths("GET", "overlay.png") == [], "moving is not choosing"
+    assert chosen() == [2]
+    page.wait_overlay()
+    assert page.text("subject") == REPORT.words[2].text
+    press("]")
+    assert chosen() == [2, 3]
+    press("]", "[")
+    assert chosen() == [2, 3]
     press(Keys.ENTER)
-    first = page.wait_overlay()
-    assert "/words/2/" in api.paths("GET", "overlay.png")[-1]
-    ActionChains(page.driver).key_down(Keys.SHIFT).send_keys(Keys.ARROW_RIGHT).key_up(Keys.SHIFT).perform()
-    page.wait_overlay(other_than=first)
-    assert queries(api.paths("GET", "overlay.png"))[-1]["words"] == "2-3"
+    assert chosen() == [3]
     press(Keys.ARROW_DOWN)
     below = focused()
     assert REPORT.words[below].section == "LUNGS"
+    assert chosen() == [below]
     press(Keys.ARROW_UP)
     assert REPORT.words[focused()].section == "DEVICES"
     press(Keys.END)
-    assert focused() == len(REPORT.words) - 1
+    last = len(REPORT.words) - 1
+    assert focused() == last
+    page.run("arguments[0].focus()", page.word(last - 2))
+    shifted(Keys.ENTER)
+    assert chosen() == [last - 2, last - 1, last]
     press(Keys.ESCAPE)
-    assert page.run("return document.querySelectorAll('[aria-pressed=true]').length") == 0
+    assert chosen() == []
     assert not page.element("overlay").is_displayed()
+    assert page.requests() == []
+
+
+def test_tab_leads_from_the_findings_to_the_words(page: Page, film: Path) -> None:
+    """The whole report is one stop, and the next one is behind it."""
+    page.upload(film)
+    page.read()
+    page.run("document.querySelector('#medinterp-findings button:last-child').focus()")
+    ActionChains(page.driver).send_keys(Keys.TAB).perform()
+    stop = "const a = document.activeElement; return a.dataset.wordIndex ?? a.className"
+    if page.run(stop) != "0":
+        assert "mi-whole" in str(page.run(stop)), "a section's own button may come first"
+        ActionChains(page.driver).send_keys(Keys.TAB).perform()
+    assert page.run(stop) == "0"
 
 
 REFUSAL = Problem(
@@ -241,9 +278,9 @@ def test_stop(page: Page, api: FakeApi, film: Path) -> None:
 
 def test_example_drop_and_paste(page: Page, api: FakeApi, film: Path) -> None:
     """The three other ways to choose a film; a new film takes the old report away."""
-    page.element("example-3").click()
+    take_example(page, 3)
     page.wait_state("chosen")
-    page.wait("return document.getElementById('medinterp-film').naturalWidth === 43")
+    wait_film(page, 43)
     assert page.text("example-caption") == "Caption 3"
     page.read()
 
@@ -259,12 +296,12 @@ def test_example_drop_and_paste(page: Page, api: FakeApi, film: Path) -> None:
           : new ClipboardEvent("paste", { ...options, clipboardData: transfer }));
     """
     page.run(give, "drop", film_png(70, 50).hex(), "dropped.png")
-    page.wait("return document.getElementById('medinterp-film').naturalWidth === 70")
+    wait_film(page, 70)
     assert page.state == "chosen"
     assert page.run("return document.querySelectorAll('.medinterp-word').length") == 0
     assert "dropped.png" in page.text("chosen")
     page.run(give, "paste", film_png(80, 50).hex(), "pasted.png")
-    page.wait("return document.getElementById('medinterp-film').naturalWidth === 80")
+    wait_film(page, 80)
     page.read()
     page.word(NODULE).click()
     page.wait_overlay()
@@ -292,13 +329,32 @@ def test_film_above_the_limit(page: Page, api: FakeApi, film: Path, tmp_path: Pa
 
 
 def test_forget_and_download(page: Page, api: FakeApi, film: Path) -> None:
-    """Downloads ask the API's export; forgetting deletes on the server and clears the page."""
+    """Downloads ask the API's export; what needs a selection says so; forgetting deletes and clears the page."""
     page.upload(film)
     page.read()
+    export = Select(page.element("export"))
     for form in ("html", "json", "npz"):
-        page.element(f"export-{form}").click()
+        export.select_by_value(form)
+        page.element("save").click()
+        page.wait("return !document.getElementById('medinterp-save').disabled")
     exports = wait_paths(api, "/export", 3)
-    assert [query["format"] for query in queries(exports)] == ["html", "json", "npz"]
+    assert queries(exports) == [{"format": form} for form in ("html", "json", "npz")]
+    export.select_by_value("figure-pdf")
+    assert not page.element("save").is_enabled()
+    assert page.element("save").get_attribute("title") == "Choose a word or a finding first"
+    page.word(NODULE).click()
+    page.element("save").click()
+    assert queries(wait_paths(api, "/export", 4))[-1] == {
+        "format": "figure-pdf",
+        "words": f"{NODULE}-{NODULE}",
+        "method": "raw",
+        "scale": "report",
+        "quantity": "relevancy",
+        "without_sinks": "false",
+        "opacity": "0.5",
+        "contours": "false",
+        "image": "0",
+    }
     assert len(api.films) == 1
     page.element("forget").click()
     page.wait_state("chosen")
@@ -315,21 +371,30 @@ def test_report_that_was_cut_off(page: Page, api: FakeApi, film: Path) -> None:
     assert page.text("cut").startswith(f"Cut off after {len(REPORT.tokens)} tokens.")
 
 
-def test_nothing_is_left_behind(page: Page, film: Path) -> None:
-    """No film name, prompt or report in the address, in the storage, or in what Gradio keeps."""
-    before = page.run("return location.href")
+def test_nothing_is_left_behind(page: Page, api: FakeApi, film: Path) -> None:
+    """No film name, prompt or report in the address or the storage; the address goes with the report."""
+    before = str(page.run("return location.href"))
     page.upload(film)
     page.read()
     page.word(NODULE).click()
     page.wait_overlay()
-    assert page.run("return location.href") == before
+    (report,) = api.films
+    page.wait("return location.hash.includes('words=')")
+    address = str(page.run("return location.href"))
+    assert address.startswith(f"{before}#report={report}&")
+    assert report not in page.driver.execute_script("return document.title + document.referrer")
     kept = str(
-        page.run("return JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie])")
+        page.run("return JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, history.state])")
     )
     for secret in ("Doe", "nodule", "radiograph"):
         assert secret not in kept
+        assert secret not in address
+    assert report not in kept
     databases = page.run("return indexedDB.databases().then((all) => all.map((one) => one.name))")
     assert databases == []
+    page.element("forget").click()
+    page.wait_state("chosen")
+    assert page.run("return location.href") == before
 
 
 def test_model_that_comes_up_late(browser: Page, api: FakeApi, fake_films: None) -> None:
@@ -357,7 +422,8 @@ def test_model_that_comes_up_late(browser: Page, api: FakeApi, fake_films: None)
 
 
 @pytest.mark.parametrize(
-    ("width", "height", "phone"), [(390, 844, True), (1280, 800, False), (1440, 900, False)]
+    ("width", "height", "phone"),
+    [(390, 844, True), (820, 1180, True), (1280, 800, False), (1440, 900, False), (3840, 2160, False)],
 )
 def test_fits_the_screen(page: Page, film: Path, width: int, height: int, phone: bool) -> None:
     """Nothing is wider than the screen; on a phone the film stays in sight beside the chosen word."""
@@ -371,6 +437,10 @@ def test_fits_the_screen(page: Page, film: Path, width: int, height: int, phone:
     assert wide == width
     if not phone:
         assert page.run("return document.documentElement.scrollHeight") == height
+    report = page.run("const r = document.getElementById('medinterp-column').getBoundingClientRect(); return r.height")
+    if not phone:
+        assert isinstance(report, (int, float))
+        assert report > 0.6 * height, "the report has the height of the window"
     box = page.run(
         "const b = arguments[0].getBoundingClientRect(); return [b.top, b.bottom]", page.element("overlay")
     )

@@ -94,13 +94,13 @@ class Asking:
         return await self._respond(answers(), "maps", media_type)
 
     async def faithfulness(self, report_id: str, task: JudgingTask, media_type: str) -> Response:
-        """Judge a map, and answer with the verdict."""
+        """Judge a map, keep the verdict with the report, and answer with it."""
         await asyncio.to_thread(self._store.get, report_id)
 
         async def answers() -> AsyncGenerator[Progress | Model]:
             async with aclosing(self._backend.judge(report_id, task)) as items:
                 async for item in items:
-                    yield FaithfulnessModel.model_validate(item) if isinstance(item, Faithfulness) else item
+                    yield await self._keep_verdict(report_id, item) if isinstance(item, Faithfulness) else item
 
         return await self._respond(answers(), "faithfulness", media_type)
 
@@ -169,6 +169,17 @@ class Asking:
             return maps_model(report_id, explanation, method, image=image)
 
         return await asyncio.to_thread(keep)
+
+    async def _keep_verdict(self, report_id: str, verdict: Faithfulness) -> FaithfulnessModel:
+        """Add the verdict to the stored report, in place of an earlier one of the same map."""
+
+        def change(blob: bytes) -> bytes:
+            explanation = unpack_record(blob)
+            others = [one for one in explanation.verdicts if not one.of_same_map(verdict)]
+            return pack_record(replace(explanation, verdicts=(*others, verdict)))
+
+        await asyncio.to_thread(self._store.update, report_id, change)
+        return FaithfulnessModel.model_validate(verdict)
 
     async def _respond(self, answers: AsyncGenerator[Progress | Model], name: str, media_type: str) -> Response:
         frames = self._items(answers)

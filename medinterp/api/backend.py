@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import Selection
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
+from medinterp.export.formats import ExportFormat
 from medinterp.types import Explanation, Faithfulness, Film, HeadMaps, MapPack, Quantity, TextSources
 
 
@@ -107,7 +108,17 @@ class PictureTask:
     image: int = 0
 
 
-ExportFormat = Literal["json", "npz", "html"]
+@dataclass(frozen=True)
+class ExportTask:
+    """Which file is wanted. selection: of a picture; threshold: of DICOM's regions, as in export.parse_threshold."""
+
+    form: ExportFormat
+    selection: Selection | None = None
+    picture: PictureTask = field(default_factory=PictureTask)
+    image: int = 0
+    threshold: str = "otsu"
+
+
 FilmView = Literal["film", "model"]
 """The film as it was read, or as the model's processor gives it to the model."""
 
@@ -166,7 +177,7 @@ class Backend(Protocol):
         """A PNG of the film (image 0) or the prior one (1); size: the longer side, of the view "film" only."""
         ...
 
-    async def export(self, report_id: str, form: ExportFormat) -> bytes:
+    async def export(self, report_id: str, task: ExportTask) -> bytes:
         """The report and its maps as one file."""
         ...
 

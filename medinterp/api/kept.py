@@ -121,6 +121,10 @@ class KeptReports:
         self._keep(report_id, _Kept(stamp.version, explanation))
         return explanation
 
+    def expires_at(self, report_id: str) -> float:
+        """When the report is forgotten, seconds since 1970. Raises ReportNotFoundError or StoreError."""
+        return self._store.stamp(report_id).expires_at
+
     def close(self) -> None:
         """Drop everything, end the thread and close the store."""
         self._ended.set()

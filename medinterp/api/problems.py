@@ -26,6 +26,7 @@ STATUS: Mapping[type[errors.MedInterpError], HTTPStatus] = {
     errors.ModelError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.MethodError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.SelectionError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.ExportError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.GenerationCancelled: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.ReportNotFoundError: HTTPStatus.NOT_FOUND,
     errors.StoreFullError: HTTPStatus.INSUFFICIENT_STORAGE,

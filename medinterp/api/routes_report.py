@@ -32,6 +32,7 @@ from medinterp.api.selection import WordSelection, parse_selection
 from medinterp.api.store import ReportStore, StoredReport, unpack_record
 from medinterp.api.upload import FormRoute, bytes_of, check_fields
 from medinterp.errors import SelectionError
+from medinterp.export.formats import FORMATS
 
 Answer = TypeVar("Answer")
 ONCE = {
@@ -45,7 +46,6 @@ ONCE = {
 """Fields of the form that stand in it once, and what is said when they do not."""
 SEVERAL = frozenset({"methods"})
 MAX_WINDOW_CHARACTERS = 64
-EXPORT_TYPES = {"json": negotiation.JSON, "npz": negotiation.NPZ, "html": "text/html; charset=utf-8"}
 PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "A picture."}}
 
 
@@ -224,13 +224,14 @@ def report_routes(backend: Backend, reading: Reading, asking: Asking, store: Rep
 
     @router.get("/{report_id}/export", response_class=Response)
     async def get_export(report_id: ReportId, query: Annotated[ExportQuery, Query()]) -> Response:
-        """The report and its maps as one file."""
-        content = await backend.export(_known(report_id), query.format)
+        """The report and its maps as one file; a picture or a figure is of `words` or a `finding`."""
+        content = await backend.export(_known(report_id), query.export_task())
+        kind = FORMATS[query.format]
         return Response(
             content,
-            media_type=EXPORT_TYPES[query.format],
+            media_type=kind.media_type,
             headers={
-                "Content-Disposition": f'attachment; filename="report.{query.format}"',
+                "Content-Disposition": f'attachment; filename="{kind.file_name}"',
                 "Content-Security-Policy": "sandbox allow-scripts",
             },
         )

@@ -45,6 +45,8 @@ def add(commands: Commands) -> None:
 def _explain(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
+    from medinterp.api.store.record import pack_record
+    from medinterp.cli.export import KEPT, write_private
     from medinterp.cli.films import find_films, tell
     from medinterp.cli.given import tell_unlikely
     from medinterp.explainer import DEFAULT_METHODS, Explainer
@@ -97,6 +99,8 @@ def _explain(options: argparse.Namespace) -> int:
         folder = options.out / film.result if len(films) > 1 else options.out
         for written in write_folder(explanation, folder):
             print(written)
+        write_private(folder / KEPT, pack_record(explanation))
+        print(folder / KEPT)
     for path, reason in failed:
         print(f"medinterp: {path}: {reason}", file=sys.stderr)
     if failed and len(films) > 1:

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from medinterp.export.facts import export_facts
 from medinterp.types import Explanation, Film, MapPack, TextSources
 
 
 def document(explanation: Explanation) -> dict[str, Any]:
     """The report, its tokens, words, findings and sentences, the text sources that were asked for, the methods that
-    were run, and the provenance.
+    were run, verdicts, and the provenance.
 
     Plain dicts, lists, text, numbers and None, as strict JSON takes them: a number that was not measured
     or is not finite (nan, -inf) is None. Spans count characters (Unicode code points) of `text`;
@@ -36,7 +37,9 @@ def document(explanation: Explanation) -> dict[str, Any]:
         "grid": _grid(explanation),
         "film": _film(explanation.film),
         "prior": None if explanation.prior is None else _film(explanation.prior),
+        "verdicts": _plain(explanation.verdicts),
         "provenance": _plain(explanation.provenance),
+        "export": export_facts(explanation).document(),
     }
 
 

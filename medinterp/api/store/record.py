@@ -1,7 +1,8 @@
 """The record of a report in the store: film, report, maps and provenance in one msgpack blob.
 
 The film is kept as the pixels that the model saw, in a lossless PNG, never as the file that was
-sent: a DICOM header names the patient.
+sent. Of a DICOM's header it keeps what Segmentation and Structured Report need, which names the patient:
+it is read by those exports alone, and goes when the report goes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pydantic
 from pydantic import TypeAdapter
 
 from medinterp.api.schema import (
+    FaithfulnessModel,
     FilmWarningModel,
     MapPackModel,
     Model,
@@ -26,12 +28,32 @@ from medinterp.api.schema import (
 from medinterp.api.schema_sources import TextSourcesRecord
 from medinterp.errors import StoreError
 from medinterp.explainer import Explanation
+from medinterp.types import (
+    DicomSource,
+    Faithfulness,
+    Film,
+    FilmWarning,
+    MapPack,
+    Provenance,
+    Report,
+    TextSources,
+    WindowChoice,
+)
 from medinterp.types import Explanation as ExplanationData
-from medinterp.types import Film, FilmWarning, MapPack, Provenance, Report, TextSources, WindowChoice
 
 VERSION: Literal[4] = 4
 _report = TypeAdapter(Report)
 _provenance = TypeAdapter(Provenance)
+_verdicts = TypeAdapter(tuple[Faithfulness, ...])
+
+
+class SourceRecord(Model):
+    """What objects about a DICOM's picture need. It names the patient, and lives and goes with the film."""
+
+    header: bytes
+    rows: int
+    columns: int
+    orientation: int
 
 
 class FilmRecord(Model):
@@ -44,6 +66,7 @@ class FilmRecord(Model):
     warnings: tuple[FilmWarningModel, ...]
     windows: tuple[WindowChoiceModel, ...]
     window: str | None
+    source: SourceRecord | None = None
 
 
 class Record(Model):
@@ -57,6 +80,7 @@ class Record(Model):
     text_sources: tuple[TextSourcesRecord, ...] = ()
     prior: FilmRecord | None = None
     prior_maps: dict[str, MapPackModel] = pydantic.Field(default_factory=dict)
+    verdicts: tuple[FaithfulnessModel, ...] = ()
 
 
 def pack_record(explanation: ExplanationData) -> bytes:
@@ -70,6 +94,7 @@ def pack_record(explanation: ExplanationData) -> bytes:
         text_sources=tuple(map(TextSourcesRecord.model_validate, explanation.text_sources)),
         prior=None if explanation.prior is None else _film_record(explanation.prior),
         prior_maps=_pack_models(explanation.prior_packs),
+        verdicts=tuple(map(FaithfulnessModel.model_validate, explanation.verdicts)),
     )
     packed: bytes = msgpack.packb(record.model_dump(mode="python"), use_bin_type=True)
     return packed
@@ -97,6 +122,7 @@ def unpack_record(blob: bytes) -> Explanation:
             TextSources(**{name: getattr(kept, name) for name in TextSourcesRecord.model_fields})
             for kept in record.text_sources
         ),
+        verdicts=_verdicts.validate_python([verdict.model_dump() for verdict in record.verdicts]),
     )
 
 
@@ -112,6 +138,7 @@ def _film_record(film: Film) -> FilmRecord:
         warnings=tuple(map(FilmWarningModel.model_validate, film.warnings)),
         windows=tuple(map(WindowChoiceModel.model_validate, film.windows)),
         window=film.window,
+        source=None if film.source is None else SourceRecord.model_validate(film.source),
     )
 
 
@@ -127,6 +154,7 @@ def _film(record: FilmRecord) -> Film:
         warnings=tuple(FilmWarning(**warning.model_dump()) for warning in record.warnings),
         windows=tuple(WindowChoice(**choice.model_dump()) for choice in record.windows),
         window=record.window,
+        source=None if record.source is None else DicomSource(**record.source.model_dump()),
     )
 
 

@@ -94,10 +94,14 @@ export class FilmView {
     return Math.min(SHARPEST, devicePixelRatio);
   }
 
+  /** The stage's size in CSS pixels. */
+  get room() {
+    return { width: this.stage.clientWidth, height: this.stage.clientHeight };
+  }
+
   /** Where the film lies, in CSS pixels of the stage; null without a film. */
   get place() {
-    if (this.size === null) return null;
-    return this.zoom.place(this.size, { width: this.stage.clientWidth, height: this.stage.clientHeight });
+    return this.size === null ? null : this.zoom.place(this.size, this.room);
   }
 
   /**

@@ -182,7 +182,8 @@ export class ReportView {
       blocks.push(...this.paragraphs(slice, [...before, [from, lead]]));
       const heading = make("h3", {}, ...this.run(slice, lead, start, true));
       const body = this.written(section.start, section.end).flatMap((range) => this.run(slice, ...range));
-      blocks.push(make("div", { class: "mi-section" }, heading, make("p", {}, ...body)));
+      blocks.push(make("div", { class: "mi-section" },
+        make("div", { class: "mi-heading" }, heading, this.sectionButton(section)), make("p", {}, ...body)));
       at = section.end;
     }
     blocks.push(...this.paragraphs(slice, this.written(at, size)));
@@ -333,7 +334,7 @@ export class ReportView {
     const node = closest(event, ".medinterp-word");
     if (!node) return;
     getSelection()?.removeAllRanges();
-    const section = node.closest("h3")?.querySelector(".mi-whole");
+    const section = node.closest(".mi-heading")?.querySelector(".mi-whole");
     if (section instanceof HTMLElement) section.click();
     else this.onSelect(this.sentenceAt(Number(node.dataset.wordIndex)));
   }

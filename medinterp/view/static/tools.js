@@ -144,9 +144,8 @@ export class Tools {
     if (this.tool === "window") {
       this.setWindow(FULL);
     } else if (this.tool === "move") {
-      const { x, y } = this.viewer.view.at(event);
       if (this.viewer.zoom.factor > 1) this.viewer.zoom.fit();
-      else this.viewer.zoom.by(2.5, x, y);
+      else this.viewer.nearer(2.5, this.viewer.view.at(event));
     }
   }
 }

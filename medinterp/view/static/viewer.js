@@ -310,8 +310,12 @@ export class Viewer {
   wheeled(event) {
     if (this.view.place === null) return;
     event.preventDefault();
-    const { x, y } = this.view.at(event);
-    this.zoom.by(event.deltaY < 0 ? STEP : 1 / STEP, x, y);
+    this.nearer(event.deltaY < 0 ? STEP : 1 / STEP, this.view.at(event));
+  }
+
+  /** Zoom about a point of the film. */
+  nearer(step, point) {
+    this.zoom.about(step, point, this.view.size, this.view.room);
   }
 
   /**
@@ -320,9 +324,9 @@ export class Viewer {
    * @param {number} dy
    */
   move(dx, dy) {
-    const { place, stage } = this.view;
-    if (place === null || this.view.size === null) return;
-    this.zoom.move(-dx / place.width, -dy / place.height, this.view.size, { width: stage.clientWidth, height: stage.clientHeight });
+    const { place, size, room } = this.view;
+    if (place === null || size === null) return;
+    this.zoom.move(-dx / place.width, -dy / place.height, size, room);
   }
 
   /** @param {KeyboardEvent} event */

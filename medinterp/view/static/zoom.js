@@ -42,15 +42,30 @@ export class Zoom {
   }
 
   /**
-   * Nearer by a factor, about a point of the film that stays where it is.
+   * Nearer by a factor: what is in the middle of the stage stays there.
    * @param {number} step
-   * @param {number} x
-   * @param {number} y
    */
-  by(step, x = this.x, y = this.y) {
-    const factor = Math.min(LARGEST, Math.max(1, this.factor * step));
-    const ratio = this.factor / factor;
-    this.set(factor, x + (this.x - x) * ratio, y + (this.y - y) * ratio);
+  by(step) {
+    this.set(this.factor * step, this.x, this.y);
+  }
+
+  /**
+   * Nearer by a factor, about a point of the film (shares of its width and height) that stays where it is on the stage.
+   * @param {number} step
+   * @param {{ x: number, y: number }} point
+   * @param {Size} film
+   * @param {Size} stage
+   */
+  about(step, { x, y }, film, stage) {
+    const before = this.place(film, stage);
+    this.factor = Math.min(LARGEST, Math.max(1, this.factor * step));
+    const { width, height } = this.place(film, stage);
+    const centre = (
+      /** @type {number} */ share, /** @type {number} */ start, /** @type {number} */ size, /** @type {number} */ room,
+      /** @type {number} */ larger,
+    ) => kept(share + (room / 2 - start - share * size) / larger, larger, room);
+    this.set(this.factor, centre(x, before.left, before.width, stage.width, width),
+      centre(y, before.top, before.height, stage.height, height));
   }
 
   /**
@@ -76,11 +91,20 @@ export class Zoom {
    * @param {Size} stage
    */
   move(dx, dy, film, stage) {
-    const { width, height } = this.place(film, stage);
-    const kept = (/** @type {number} */ share, /** @type {number} */ size, /** @type {number} */ room) => {
-      const half = room / 2 / size;
-      return size <= room ? 0.5 : Math.min(1 - half, Math.max(half, share));
-    };
-    this.set(this.factor, kept(this.x + dx, width, stage.width), kept(this.y + dy, height, stage.height));
+    const { left, top, width, height } = this.place(film, stage);
+    const moved = (/** @type {number} */ step, /** @type {number} */ start, /** @type {number} */ size, /** @type {number} */ room) =>
+      kept((room / 2 - start) / size + step, size, room);
+    this.set(this.factor, moved(dx, left, width, stage.width), moved(dy, top, height, stage.height));
   }
+}
+
+/**
+ * The share of a film that can be in the middle of the stage, nearest to the one asked for.
+ * @param {number} share
+ * @param {number} size
+ * @param {number} room
+ */
+function kept(share, size, room) {
+  const half = room / 2 / size;
+  return size <= room ? 0.5 : Math.min(1 - half, Math.max(half, share));
 }
