@@ -33,7 +33,9 @@ def encoded(array: npt.NDArray[Any]) -> str:
     return base64.b64encode(np.ascontiguousarray(floats).tobytes()).decode("ascii")
 
 
-def drawn(name: str, rows: int, columns: int, height: int, width: int, *, signed: bool, opacity: float) -> dict[str, Any]:
+def drawn(
+    name: str, rows: int, columns: int, height: int, width: int, *, signed: bool, opacity: float
+) -> dict[str, Any]:
     """A map over a noisy film as rendering draws it, plain and with lines."""
     rng = np.random.default_rng(rows * 100 + columns)
     raw = rng.normal(size=(rows, columns)) if signed else rng.random((rows, columns)) ** 2
@@ -67,7 +69,8 @@ def drawn(name: str, rows: int, columns: int, height: int, width: int, *, signed
 def pack_of(seed: int, *, signed: bool, additive: bool, sinks: bool, spread: bool) -> MapPack:
     """Maps of twelve tokens, small and large ones."""
     rng = np.random.default_rng(seed)
-    values = (rng.normal(size=(12, 5, 4)) if signed else rng.random((12, 5, 4))) * 10.0 ** rng.integers(-4, 1, (12, 1, 1))
+    values = rng.normal(size=(12, 5, 4)) if signed else rng.random((12, 5, 4))
+    values *= 10.0 ** rng.integers(-4, 1, (12, 1, 1))
     flagged = rng.random((5, 4)) < 0.2 if sinks else None
     disagreement = rng.random((12, 5, 4)).astype(np.float32) if spread else None
     return MapPack("some", values.astype(np.float32), signed, additive, sinks=flagged, disagreement=disagreement)
@@ -107,14 +110,17 @@ def answer(pack: MapPack, words: Sequence[Word]) -> dict[str, Any]:
 def joined(name: str, seed: int, **kind: bool) -> dict[str, Any]:
     """A pack, the maps of some selections of it, and what some regions of it drove."""
     pack, words = pack_of(seed, **kind), words_of(seed)
-    selections = []
+    selections: list[dict[str, Any]] = []
+
+    def select(quantity: str, without: bool, map_: npt.NDArray[np.float32]) -> None:
+        selections.append({"tokens": tokens, "quantity": quantity, "withoutSinks": without, "map": encoded(map_)})
+
     for tokens in ([3], [0, 1, 2], [11, 4, 4, 7], list(range(12))):
         for without in (False, True):
-            map_ = select_map(pack, tokens, without_sinks=without)
-            selections.append({"tokens": tokens, "quantity": "relevancy", "withoutSinks": without, "map": encoded(map_.values)})
+            select("relevancy", without, select_map(pack, tokens, without_sinks=without).values)
         spread = select_map(pack, tokens).disagreement
         if spread is not None:
-            selections.append({"tokens": tokens, "quantity": "disagreement", "withoutSinks": False, "map": encoded(spread)})
+            select("disagreement", False, spread)
     regions = []
     for box in ((0.0, 0.0, 1.0, 1.0), (0.1, 0.2, 0.35, 0.9)):
         coverage = box_coverage(box, 5, 4)
@@ -142,7 +148,8 @@ def boxes() -> list[dict[str, Any]]:
         if top == bottom:
             top, bottom = 0.0, 1.0
         box = [float(edge) for edge in (left, top, right, bottom)]
-        found.append({"box": box, "rows": rows, "columns": columns, "coverage": encoded(box_coverage(box, rows, columns))})
+        coverage = encoded(box_coverage(box, rows, columns))
+        found.append({"box": box, "rows": rows, "columns": columns, "coverage": coverage})
     return found
 
 

@@ -28,29 +28,43 @@ test("wherever one looks, the film covers the stage or stands in its middle", ()
   }
 });
 
-test("zooming about a point leaves it where it is", () => {
-  const film = { width: 1000, height: 1000 };
-  const stage = { width: 500, height: 500 };
-  const zoom = new Zoom();
-  zoom.set(4, 0.5, 0.5);
-  const at = (x) => { const { left, width } = zoom.place(film, stage); return left + x * width; };
-  for (const step of [STEP, 1 / STEP, 2]) {
-    const before = at(0.45);
-    zoom.by(step, 0.45, 0.5);
-    close(at(0.45), before);
+test("zooming about a point leaves it where it is, as far as the film covers the stage", () => {
+  const next = random(6);
+  for (let round = 0; round < 500; round += 1) {
+    const film = { width: 300 + 3000 * next(), height: 300 + 3000 * next() };
+    const stage = { width: 200 + 1000 * next(), height: 200 + 1000 * next() };
+    const zoom = new Zoom();
+    const at = ({ x, y }) => {
+      const { left, top, width, height } = zoom.place(film, stage);
+      return [left + x * width, top + y * height];
+    };
+    // Near enough for both sides to overflow, and looked at where the film has an edge on no side.
+    zoom.set(8, 0.3 + 0.4 * next(), 0.3 + 0.4 * next());
+    const { left, top, width, height } = zoom.place(film, stage);
+    if (width < 2 * stage.width || height < 2 * stage.height) continue;
+    const point = { x: (stage.width * next() - left) / width, y: (stage.height * next() - top) / height };
+    const before = at(point);
+    zoom.about(1 + next(), point, film, stage);
+    const after = at(point);
+    close(after[0], before[0]);
+    close(after[1], before[1]);
   }
 });
 
-test("zoom ends at both ends, and does not drift there", () => {
+test("zooming in the middle stays there, and ends at both ends", () => {
   const zoom = new Zoom();
-  for (let step = 0; step < 50; step += 1) zoom.by(STEP, 0.2, 0.3);
-  assert.equal(zoom.factor, 16);
-  const { x, y } = zoom;
-  zoom.by(STEP, 0.9, 0.9);
-  close(zoom.x, x);
-  close(zoom.y, y);
+  zoom.set(2, 0.4, 0.6);
+  for (let step = 0; step < 50; step += 1) zoom.by(STEP);
+  assert.deepEqual([zoom.factor, zoom.x, zoom.y], [16, 0.4, 0.6]);
   for (let step = 0; step < 50; step += 1) zoom.by(1 / STEP);
   assert.equal(zoom.factor, 1);
+  const [film, stage] = [{ width: 100, height: 100 }, { width: 50, height: 50 }];
+  for (let step = 0; step < 50; step += 1) zoom.about(STEP, { x: 0.2, y: 0.3 }, film, stage);
+  assert.equal(zoom.factor, 16);
+  const { x, y } = zoom;
+  zoom.about(STEP, { x: 0.9, y: 0.9 }, film, stage);
+  close(zoom.x, x);
+  close(zoom.y, y);
 });
 
 test("moving stops at the film's edge and comes back at once", () => {

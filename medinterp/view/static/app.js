@@ -38,7 +38,7 @@
 //   #medinterp-export, #medinterp-save  downloads; #medinterp-forget  DELETE; #medinterp-link  the view as an address
 // #medinterp carries data-state: "empty", "chosen", "reading" or "read"; data-standalone where it is a file of its own.
 
-/** @import { AskedMethod, ChosenFilm, Explanation, FileData, GuestTint, Limits, Progress, ReadFilm, Selection, ViewState } from "./types" */
+/** @import { AskedMethod, ChosenFilm, Explanation, FileData, GuestTint, Limits, Models, Progress, ReadFilm, Selection, ViewState } from "./types" */
 /** @import { Made } from "./methods.js" */
 /** @import { Pack } from "./packs.js" */
 
@@ -199,6 +199,7 @@ class Page {
   }
 
   async loadModel() {
+    /** @type {Models} */
     const { models, limits } = await this.api.json("/models");
     const model = models[0];
     this.limits = limits;

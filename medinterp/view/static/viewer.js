@@ -1,6 +1,6 @@
 // The film and, over it, the map of the selection: how both are drawn, the colour key, the numbers under the pointer.
 
-/** @import { Drawn, GrayWindow, GuestMap, Look, PageMap, ReadFilm } from "./types" */
+/** @import { Drawn, GrayWindow, GuestMap, Look, PageMap, Point, ReadFilm } from "./types" */
 /** @import { Pack } from "./packs.js" */
 
 import { byId, compact, make, typing } from "./dom.js";
@@ -313,9 +313,14 @@ export class Viewer {
     this.nearer(event.deltaY < 0 ? STEP : 1 / STEP, this.view.at(event));
   }
 
-  /** Zoom about a point of the film. */
+  /**
+   * Zoom about a point of the film.
+   * @param {number} step
+   * @param {Point} point
+   */
   nearer(step, point) {
-    this.zoom.about(step, point, this.view.size, this.view.room);
+    const { size, room } = this.view;
+    if (size !== null) this.zoom.about(step, point, size, room);
   }
 
   /**
