@@ -22,11 +22,11 @@ from medinterp.api.schema import (
     ReportModel,
     WindowChoiceModel,
 )
-from medinterp.api.schema_sources import TextSourcesRecord
+from medinterp.api.schema_sources import RelianceRecord, TextSourcesRecord
 from medinterp.errors import StoreError
 from medinterp.explainer import Explanation
 from medinterp.types import Explanation as ExplanationData
-from medinterp.types import Film, FilmWarning, MapPack, Provenance, Report, TextSources, WindowChoice
+from medinterp.types import Film, FilmWarning, MapPack, Provenance, Reliance, Report, TextSources, WindowChoice
 
 VERSION: Literal[4] = 4
 _report = TypeAdapter(Report)
@@ -54,6 +54,7 @@ class Record(Model):
     maps: dict[str, MapPackModel]
     provenance: ProvenanceModel
     text_sources: tuple[TextSourcesRecord, ...] = ()
+    reliance: RelianceRecord | None = None
 
 
 def pack_record(explanation: ExplanationData) -> bytes:
@@ -79,6 +80,7 @@ def pack_record(explanation: ExplanationData) -> bytes:
         maps={name: MapPackModel.model_validate(pack) for name, pack in explanation.packs.items()},
         provenance=ProvenanceModel.model_validate(explanation.provenance),
         text_sources=tuple(map(TextSourcesRecord.model_validate, explanation.text_sources)),
+        reliance=None if explanation.reliance is None else RelianceRecord.model_validate(explanation.reliance),
     )
     packed: bytes = msgpack.packb(record.model_dump(mode="python"), use_bin_type=True)
     return packed
@@ -129,5 +131,10 @@ def unpack_record(blob: bytes) -> Explanation:
         text_sources=tuple(
             TextSources(**{name: getattr(kept, name) for name in TextSourcesRecord.model_fields})
             for kept in record.text_sources
+        ),
+        reliance=(
+            None
+            if (reliance := record.reliance) is None
+            else Reliance(**{name: getattr(reliance, name) for name in RelianceRecord.model_fields})
         ),
     )
