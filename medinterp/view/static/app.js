@@ -615,7 +615,8 @@ class Page {
     try {
       const { words } = await this.api.reliance(explanation.id);
       this.status("");
-      return words.map(({ reliance }) => reliance);
+      const found = new Map(words.map(({ index, reliance }) => [index, reliance])); // no words that no token wrote
+      return explanation.report.words.map(({ index }) => found.get(index) ?? 0);
     } catch (error) {
       this.status("");
       showProblem(error);
