@@ -1,4 +1,4 @@
-"""The page's benchmark on the page before the stand-in for the API: it measures what it says, or says why it does not."""
+"""The page's benchmark, before the stand-in for the API: it measures what it says, or says why it does not."""
 
 # ruff: noqa: F811 - a fixture is imported, and named again where it is used
 
@@ -105,6 +105,7 @@ def test_the_page_alone_is_measured_by_the_command(
     monkeypatch.setattr(page, "CLICKS", 2)
     monkeypatch.setattr(page.page_lines, "__kwdefaults__", {"clicks": 2, "words": 20, "side": 64})
     assert main(["bench", "--page"]) == 0
-    assert "what 2 clicks ask of the server / clicks (phantom, 20 words, 64 x 64): 0 / 2 requests" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "what 2 clicks ask of the server / clicks (phantom, 20 words, 64 x 64): 0 / 2 requests" in told
     assert main(["bench", "--page", "--layout", "tiny"]) != 0
     assert "--page goes with --model" in capsys.readouterr().err

@@ -116,14 +116,14 @@ def _report(url: str, words: int, side: int) -> str:
 
 def _load_lines(driver: Any, url: str) -> list[BenchLine]:
     """Requests and bytes until each page is quiet, with an empty cache, by what the browser takes."""
-    lines = []
+    lines: list[BenchLine] = []
     for encoding, told in (("br", "brotli"), ("gzip", "gzip"), ("identity", "not compressed")):
         driver.execute_cdp_cmd("Network.setExtraHTTPHeaders", {"headers": {"Accept-Encoding": encoding}})
         page, view = _loaded(driver, f"{url}/"), _loaded(driver, f"{url}/gradio/")
         if not lines:
             lines.append(_line("first load of the page / of its Gradio view", view[0], page[0], "requests"))
-        kilobytes = [round(size / 1000, 1) for size in (view[1], page[1])]
-        lines.append(_line(f"first load of the page / of its Gradio view ({told})", *kilobytes, "kB over the wire"))
+        theirs, own = (round(size / 1000, 1) for size in (view[1], page[1]))
+        lines.append(_line(f"first load of the page / of its Gradio view ({told})", theirs, own, "kB over the wire"))
     driver.execute_cdp_cmd("Network.setExtraHTTPHeaders", {"headers": {}})
     return lines
 
@@ -226,7 +226,7 @@ def _driver() -> Iterator[Any]:
 
     profile = Path(tempfile.mkdtemp(prefix="bench-browser-"))
     options = webdriver.ChromeOptions()
-    options.binary_location = _browser()
+    options.binary_location = _browser() or ""
     for argument in (*_ARGUMENTS, f"--window-size={WINDOW[0]},{WINDOW[1]}", f"--user-data-dir={profile}"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
