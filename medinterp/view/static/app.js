@@ -109,6 +109,8 @@ class Page {
     /** @type {GuestTint | null} */
     this.textTint = null; // by what the text gave the selection
     this.restoring = false; // a view is taken from the address
+    /** @type {{ step: boolean } | null} */
+    this.remembering = null; // how the view is to be kept in the address next
 
     const problem = (/** @type {unknown} */ error) => showProblem(error);
     this.given = new Given(problem);
@@ -646,9 +648,22 @@ class Page {
     };
   }
 
-  /** Keep the view in the address. step: as one that "back" leads to. */
+  /**
+   * Have the view kept in the address, once it is on the screen: the browser takes 5 ms for it, a third of a frame.
+   * step: as one that "back" leads to.
+   */
   remember(step = false) {
     if (this.restoring || this.data !== null || !this.saving) return;
+    const waiting = this.remembering !== null;
+    this.remembering = { step: step || this.remembering?.step === true };
+    if (!waiting) requestAnimationFrame(() => setTimeout(() => this.keepAddress()));
+  }
+
+  /** The address tells the view from now on. */
+  keepAddress() {
+    if (this.remembering === null) return;
+    const { step } = this.remembering;
+    this.remembering = null;
     const address = `${location.pathname}${location.search}${writtenLink(this.state)}`;
     if (address === `${location.pathname}${location.search}${location.hash}`) return;
     const now = performance.now();
@@ -668,6 +683,7 @@ class Page {
       return;
     }
     this.restoring = true;
+    this.remembering = null; // what was seen before is not to come back over it
     try {
       if (this.explanation?.id !== state.report) await this.openReport(state.report);
       if (this.explanation?.id === state.report) this.restoreView(state);
@@ -743,6 +759,7 @@ class Page {
 
   async copyLink() {
     this.remember();
+    this.keepAddress();
     try {
       await navigator.clipboard.writeText(location.href);
       this.status("The link is copied. Whoever has it can see this report until it is forgotten.");
