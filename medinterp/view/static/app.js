@@ -111,7 +111,7 @@ class Page {
     this.drawer = new Drawer((tab) => this.showTab(tab));
     this.tabs = new Tabs(root, ["map", "compare"]);
     this.methods = new Methods(this.api, {
-      onShow: (method) => this.showMethod(method),
+      onShow: (method, doubted) => this.showMethod(method, doubted),
       onStatus: (text) => this.status(text),
       onProblem: problem,
     });
@@ -207,10 +207,10 @@ class Page {
   // Maps
 
   /** Another method's maps are to be seen; a judgement of the former one's is no longer waited for. */
-  showMethod(method) {
+  showMethod(method, doubted = false) {
     this.comparing.follow(method);
     if (this.selection) this.judging.show(this.explanation, this.selection, method);
-    this.loadMaps();
+    this.loadMaps(doubted);
     this.beside.use(this.explanation, this.computed);
     this.remember(true);
   }
@@ -225,8 +225,8 @@ class Page {
     return this.packs.ready(method, options, image) ?? this.packs.fetch(method, image);
   }
 
-  /** The maps of the shown method on the shown film: at once where they are here. */
-  async loadMaps() {
+  /** The maps of the shown method on the shown film: at once where they are here. doubted: they are asked for again. */
+  async loadMaps(doubted = false) {
     if (this.explanation === null) return;
     const { shown } = this.methods;
     const { image } = this.viewer;
@@ -235,9 +235,8 @@ class Page {
     const pack = this.packs.ready(shown.name, shown.options, image);
     if (pack !== null) {
       this.usePack(pack, shown);
-      return;
-    }
-    this.viewer.usePack(null, shown);
+      if (!doubted) return;
+    } else this.viewer.usePack(null, shown);
     try {
       const fetched = await this.packs.fetch(shown.name, image);
       if (this.loading !== loading) return; // another report's, method's or film's maps are wanted by now

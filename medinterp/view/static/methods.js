@@ -17,7 +17,10 @@ function withOptions(method, options) {
 }
 
 export class Methods {
-  /** onShow(method) when another method is to be drawn; onStatus(text), onProblem(error) for the reader. */
+  /**
+   * onShow(method, doubted) when another method is to be drawn, doubted: the server may keep other maps of it by now;
+   * onStatus(text), onProblem(error) for the reader.
+   */
   constructor(api, { onShow, onStatus, onProblem }) {
     this.api = api;
     this.onShow = onShow;
@@ -205,7 +208,7 @@ export class Methods {
     const again = this.chosen.name === this.shown.name; // other maps of it may have been kept all the same
     this.choose(this.shown);
     this.describe(this.shown);
-    if (again) this.onShow(this.shown);
+    if (again) this.onShow(this.shown, true);
   }
 
   describe({ meaning, citation, on_model: onModel, default: always }) {
