@@ -524,7 +524,7 @@ class Page {
 
   regionChanged() {
     if (!this.drawer) return; // the page is being made
-    if (!this.region.empty && this.drawer.seen !== "region") this.drawer.open("region");
+    if (!this.region.empty && !this.region.dragging && this.drawer.seen !== "region") this.drawer.open("region");
     else this.lendTint();
     this.remember();
   }

@@ -15,6 +15,7 @@ export class Region {
     this.host = byId("region");
     this.marks = byId("marks");
     this.tool = null;
+    this.dragging = false; // with the pointer: nothing may move under it
     this.report = null;
     this.ranked = [];
     this.clear();
@@ -59,6 +60,7 @@ export class Region {
 
   begin({ x, y }, extend) {
     this.start = { x, y };
+    this.dragging = true;
     if (this.tool === "paint") {
       this.box = null;
       if (!extend && !this.painting) this.erasing = this.cells.has(this.cellAt({ x, y }));
@@ -85,6 +87,7 @@ export class Region {
   }
 
   end() {
+    this.dragging = false;
     this.changed();
   }
 
