@@ -50,7 +50,7 @@ def html(explanation: Explanation, *, method: str | None = None) -> str:
             "id": "",
             "film": known["film"],
             "prior": known["prior"],
-            "report": {name: known[name] for name in _REPORT},
+            "report": {name: known[name] for name in _REPORT} | {"words": _words(explanation, known["words"])},
             "methods": names,
             "madeWith": {name: dict(packs[name].options) for name in names},
             "provenance": known["provenance"],
@@ -80,6 +80,14 @@ def _title(provenance: Provenance) -> str:
     if provenance.writer is None:
         return f"Chest film report by {provenance.model_id}"
     return f"Chest film report by {provenance.writer} at an engine, explained by {provenance.model_id}"
+
+
+def _words(explanation: Explanation, words: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The words with what each loses without the film, where that was asked for."""
+    if explanation.reliance is None:
+        return words
+    found = explanation.reliance.reliance
+    return [word | {"reliance": float(found[at]) if word["token_indices"] else None} for at, word in enumerate(words)]
 
 
 def _method(name: str) -> dict[str, Any]:

@@ -606,22 +606,23 @@ class Page {
   }
 
   /**
-   * What each word loses without the film, in nats; null when it cannot be had.
-   * @returns {Promise<number[] | null>}
+   * Have every word told what it loses without the film, in nats; false when it cannot be had.
+   * @returns {Promise<boolean>}
    */
   async reliance() {
     const { explanation } = this;
-    if (explanation === null) return null;
+    if (explanation === null) return false;
     this.status("Asking the model again: what each word loses without the film …");
     try {
       const { words } = await this.api.reliance(explanation.id);
       this.status("");
-      const found = new Map(words.map(({ index, reliance }) => [index, reliance])); // no words that no token wrote
-      return explanation.report.words.map(({ index }) => found.get(index) ?? 0);
+      for (const { index, reliance } of words) explanation.report.words[index].reliance = reliance;
+      this.showSelectionFacts();
+      return true;
     } catch (error) {
       this.status("");
       showProblem(error);
-      return null;
+      return false;
     }
   }
 
