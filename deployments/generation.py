@@ -32,7 +32,7 @@ from medinterp.api.store import RedisStoreSettings, SqliteStoreSettings, open_st
 from medinterp.errors import EngineError, GenerationCancelled, ModelError, ReportTextError, RequestTooLargeError
 from medinterp.evaluation.sensitivity import compare_again
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
-from medinterp.explainer import Explanation
+from medinterp.explanation import Explanation
 from medinterp.imaging import withhold
 from medinterp.imaging.prior import about_prior
 from medinterp.relevancy import add_measured

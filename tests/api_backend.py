@@ -30,7 +30,7 @@ from medinterp.api.selection import Selection, selected
 from medinterp.api.settings import ApiSettings, Limits
 from medinterp.api.store import ReportStore, SqliteStoreSettings, made_at, unpack_record
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
-from medinterp.explainer import Explanation as StoredExplanation
+from medinterp.explanation import Explanation as StoredExplanation
 from medinterp.phantom.films import draw_film, sample_film
 from medinterp.types import (
     Explanation,

@@ -22,7 +22,7 @@ from medinterp.api.schema import (
     SettingModel,
 )
 from medinterp.errors import MissingEvidenceError, SelectionError
-from medinterp.explainer import Explanation
+from medinterp.explanation import Explanation
 from medinterp.relevancy import METHODS, get_method, quantity_of, word_maps
 from medinterp.render import report_range
 from medinterp.types import Explanation as ExplanationData

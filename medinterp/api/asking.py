@@ -33,7 +33,7 @@ from medinterp.api.source_answers import heads_model, reliance_model, text_sourc
 from medinterp.api.store import ReportStore, pack_record, unpack_record
 from medinterp.errors import DeadlineExceededError, MethodError, PromptError, ServiceInterruptedError
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
-from medinterp.explainer import Explanation
+from medinterp.explanation import Explanation
 from medinterp.imaging.perturb import get_perturbations
 from medinterp.relevancy import get_method
 from medinterp.types import Faithfulness, HeadMaps, MapPack, Reliance, TextSources

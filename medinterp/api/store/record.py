@@ -27,7 +27,7 @@ from medinterp.api.schema import (
 )
 from medinterp.api.schema_sources import RelianceRecord, TextSourcesRecord
 from medinterp.errors import StoreError
-from medinterp.explainer import Explanation
+from medinterp.explanation import Explanation
 from medinterp.types import (
     DicomSource,
     Faithfulness,
