@@ -32,13 +32,13 @@ from medinterp.explainer import Explanation
 from medinterp.export.facts import DISCLAIMER, export_facts, unit_of
 from medinterp.export.figure import MAX_SENTENCE, sentence_of
 from medinterp.export.formats import FORMATS, ExportFormat, check_parameters
-from medinterp.export.page import BANNER
 from medinterp.export.png_text import text_of, with_text
 from medinterp.export.typeset import runs_of, set_lines
 from medinterp.export.view import chosen_words, map_view
 from medinterp.imaging import rgb8
 from medinterp.relevancy import METHODS
 from medinterp.types import MapPack
+from medinterp.view import document
 from tests.api_films import PATIENT, dicom
 from tests.api_service import Service, problem, service  # noqa: F401 - pytest finds fixtures by name
 from tests.export_samples import MADE, dicom_explained
@@ -75,6 +75,13 @@ def from_svg(data: bytes) -> dict[str, str]:
     return lines_of(told.text or "")
 
 
+def from_html(data: bytes) -> dict[str, str]:
+    found = re.search(rb'<script type="application/json" id="medinterp-data">(.*?)</script>', data)
+    assert found is not None
+    told: dict[str, str] = json.loads(found[1])["file"]
+    return told
+
+
 def from_pdf(data: bytes) -> dict[str, str]:
     found = re.search(rb"/Subject \((.*?)(?<!\\)\)", data, re.DOTALL)
     assert found is not None
@@ -102,6 +109,7 @@ READERS: dict[str, Callable[[bytes], dict[str, str]]] = {
     "msgpack": lambda data: flat(ExportedModel.model_validate(msgpack.unpackb(data)).export.model_dump()),
     "zip": from_zip,
     "png": text_of,
+    "html": from_html,
     "figure-png": text_of,
     "figure-svg": from_svg,
     "figure-pdf": from_pdf,
@@ -112,8 +120,8 @@ READERS: dict[str, Callable[[bytes], dict[str, str]]] = {
 
 
 def test_every_format_is_read_here() -> None:
-    assert set(FORMATS) == set(get_args(ExportFormat)) == {*READERS, "html"}
-    assert BANNER == DISCLAIMER
+    assert set(FORMATS) == set(get_args(ExportFormat)) == set(READERS)
+    assert f"<strong>{DISCLAIMER}</strong>" in document("/v1").html
 
 
 @pytest.mark.parametrize("form", READERS)
@@ -128,7 +136,9 @@ def test_every_file_says_what_it_is(explanation: Explanation, form: ExportFormat
     assert told["method"] == "raw"
     assert told["layers"] == "the last layer, mean over heads"
     assert told["calibration"] == "uses no learned weights"
-    scale = {"dicom-seg": "threshold", "dicom-sr": "threshold"}.get(form, "report" if FORMATS[form].selects else "none")
+    regions = form in ("dicom-seg", "dicom-sr")
+    drawn = "report" if FORMATS[form].selects else "none"
+    scale = "threshold" if regions else "as chosen" if form == "html" else drawn
     assert told["scale"].startswith(scale)
     assert data == made(explanation, form), "the same bytes every time"
     if not form.startswith("dicom") and form != "zip":

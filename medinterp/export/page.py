@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medinterp.errors import SelectionError
+from medinterp.export.facts import export_facts
 from medinterp.export.record import document as record
 from medinterp.imaging import rgb8
 from medinterp.relevancy import get_method
@@ -22,6 +23,8 @@ from medinterp.view.packs import packed
 
 FILM_SIZE = 1024
 """The films' longest side in the file, in pixels, at most."""
+SCALE = "as chosen on the page: the whole report's or one word's, square root"
+"""What a file says of the scale of its colours."""
 _REPORT = ("text", "complete", "sections", "findings", "mentions", "sentences", "thinking", "words", "tokens")
 _GIVEN = "A given report"
 
@@ -52,6 +55,7 @@ def html(explanation: Explanation, *, method: str | None = None) -> str:
             "madeWith": {name: dict(packs[name].options) for name in names},
             "provenance": known["provenance"],
         },
+        "file": export_facts(explanation, scale=SCALE).lines(),
         "methods": [_method(name) for name in names],
         "packs": [_pack(pack, explanation.report.words) for pack in every],
         "films": [base64.b64encode(encode_png(film_picture(film))).decode("ascii") for film in films],

@@ -96,9 +96,11 @@ def _fitting(runs: Sequence[Run], size: float, width: float) -> Iterator[Run]:
     for run in runs:
         text, spaced = run.text, run.spaced
         while len(text) > 1 and text_width(text, size, bold=run.marked) > width:
-            count = len(text) - 1
-            while count > 1 and text_width(text[:count], size, bold=run.marked) > width:
-                count -= 1
+            count, too_many = 1, len(text)
+            while too_many - count > 1:
+                middle = (count + too_many) // 2
+                fits = text_width(text[:middle], size, bold=run.marked) <= width
+                count, too_many = (middle, too_many) if fits else (count, middle)
             yield Run(text[:count], run.marked, spaced)
             text, spaced = text[count:], False
         yield Run(text, run.marked, spaced)

@@ -131,7 +131,7 @@ class Page {
     this.drawer = new Drawer((tab) => this.showTab(tab));
     this.tabs = new Tabs(root, ["map", "compare"]);
     this.methods = new Methods(this.api, {
-      onShow: (method) => this.showMethod(method),
+      onShow: (method, doubted) => this.showMethod(method, doubted),
       onStatus: (text) => this.status(text),
       onProblem: problem,
     });
@@ -234,10 +234,10 @@ class Page {
    * Another method's maps are to be seen; a judgement of the former one's is no longer waited for.
    * @param {AskedMethod} method
    */
-  showMethod(method) {
+  showMethod(method, doubted = false) {
     this.comparing.follow(method);
     if (this.explanation && this.selection) this.judging.show(this.explanation, this.selection, method);
-    this.loadMaps();
+    this.loadMaps(doubted);
     this.beside.use(this.explanation, this.computed);
     this.remember(true);
   }
@@ -257,8 +257,8 @@ class Page {
     return this.packs.ready(method, options, image) ?? this.packs.fetch(method, image);
   }
 
-  /** The maps of the shown method on the shown film: at once where they are here. */
-  async loadMaps() {
+  /** The maps of the shown method on the shown film: at once where they are here. doubted: they are asked for again. */
+  async loadMaps(doubted = false) {
     const { packs, methods: { shown }, viewer: { image } } = this;
     if (this.explanation === null || packs === null || shown === null) return;
     const loading = {};
@@ -266,9 +266,8 @@ class Page {
     const pack = packs.ready(shown.name, shown.options, image);
     if (pack !== null) {
       this.usePack(pack, shown);
-      return;
-    }
-    this.viewer.usePack(null, shown);
+      if (!doubted) return;
+    } else this.viewer.usePack(null, shown);
     try {
       const fetched = await packs.fetch(shown.name, image);
       if (this.loading !== loading) return; // another report's, method's or film's maps are wanted by now
@@ -506,7 +505,7 @@ class Page {
     byId("cut").hidden = report.complete;
     byId("cut").textContent = report.complete ? ""
       : `Cut off after ${report.tokens.length} tokens. Allow a longer report and read again.`;
-    showMade(explanation);
+    showMade(explanation, this.data?.file);
     this.comparing.open(explanation);
     this.saving.check();
     this.methods.open(explanation, asking);
@@ -591,7 +590,7 @@ class Page {
 
   regionChanged() {
     if (!this.drawer) return; // the page is being made
-    if (!this.region.empty && this.drawer.seen !== "region") this.drawer.open("region");
+    if (!this.region.empty && !this.region.dragging && this.drawer.seen !== "region") this.drawer.open("region");
     else this.lendTint();
     this.remember();
   }
@@ -617,7 +616,8 @@ class Page {
     try {
       const { words } = await this.api.reliance(explanation.id);
       this.status("");
-      return words.map(({ reliance }) => reliance);
+      const found = new Map(words.map(({ index, reliance }) => [index, reliance])); // no words that no token wrote
+      return explanation.report.words.map(({ index }) => found.get(index) ?? 0);
     } catch (error) {
       this.status("");
       showProblem(error);

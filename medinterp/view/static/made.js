@@ -17,8 +17,11 @@ function film(name, { width, height, media_type: type, sha256, notes, window }) 
   ];
 }
 
-/** @param {Pick<Explanation, "film" | "prior" | "provenance">} explanation */
-export function showMade({ film: current, prior, provenance }) {
+/**
+ * @param {Pick<Explanation, "film" | "prior" | "provenance">} explanation
+ * @param {Record<string, string>} file what a file that stands by itself says of itself
+ */
+export function showMade({ film: current, prior, provenance }, file = {}) {
   const facts = [
     ["Model", `${provenance.model_id}, revision ${provenance.model_revision}`],
     ["Numbers", `${provenance.dtype} on ${provenance.device}`],
@@ -28,6 +31,7 @@ export function showMade({ film: current, prior, provenance }) {
     ["Prompt", provenance.prompt],
     ...film("Film", current),
     ...(prior ? film("Prior film", prior) : []),
+    ...Object.entries(file).map(([name, fact]) => [`This file: ${name.replace("_", " ")}`, fact]),
     ["Libraries", Object.entries(provenance.library_versions).map(([name, version]) => `${name} ${version}`).join(", ")],
   ];
   byId("made").querySelector("dl")?.replaceChildren(...facts.filter(([, fact]) => fact)

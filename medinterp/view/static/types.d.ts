@@ -462,6 +462,7 @@ export interface FileData {
   packs: PackedMaps[];
   films: string[];
   methods: Method[];
+  file: Record<string, string>;
 }
 
 type Inputs = "compared-question" | "compared-report" | "contours" | "difference" | "file" | "invert" | "level"
