@@ -61,13 +61,15 @@ def test_loads_and_clicks_are_measured(url: str) -> None:
             f"click to painted, {told} of 6 / a frame (stand-in, 30 words, 64 x 64)"
             for told in ("median", "p95", "longest")
         ),
+        "click on a word to painted / on nothing, medians (stand-in, 30 words, 64 x 64)",
         "what 6 clicks ask of the server / clicks (stand-in, 30 words, 64 x 64)",
     ]
-    requests, brotli, gzip, plain, median, p95, longest, asked = lines
+    requests, brotli, gzip, plain, median, p95, longest, ratio, asked = lines
     assert 1 <= requests.value <= 12 and requests.value < requests.baseline
     assert 10 < brotli.value < gzip.value < plain.value
     assert brotli.value < 900
     assert 0 < median.value <= p95.value <= longest.value
+    assert ratio.value == median.value and ratio.baseline > 0
     assert (asked.value, asked.baseline, asked.unit) == (0, 6, "requests")
 
 
