@@ -111,13 +111,15 @@ export class FilmView {
     const place = this.prepared(this.filmCanvas);
     if (place === null) return;
     const { width, height } = this.filmCanvas;
-    const context = this.filmCanvas.getContext("2d");
+    const { level, width: extent, inverted } = this.window;
+    const plain = level === AS_READ.level && extent === AS_READ.width && !inverted;
+    const shown = this.filmCanvas.getContext("2d");
+    const context = plain ? shown : this.readable(width, height);
     context.clearRect(0, 0, width, height);
     context.imageSmoothingEnabled = this.smooth;
     context.imageSmoothingQuality = "high";
     context.drawImage(this.picture, place.left, place.top, place.width, place.height);
-    const { level, width: extent, inverted } = this.window;
-    if (level === AS_READ.level && extent === AS_READ.width && !inverted) return;
+    if (plain) return;
     const table = windowTable(this.window);
     const picture = context.getImageData(0, 0, width, height);
     const pixels = new Uint32Array(picture.data.buffer);
@@ -125,7 +127,16 @@ export class FilmView {
       const gray = table[pixels[at] & 255];
       if (pixels[at] >>> 24) pixels[at] = ((255 << 24) | (gray << 16) | (gray << 8) | gray) >>> 0;
     }
-    context.putImageData(picture, 0, 0);
+    shown.putImageData(picture, 0, 0);
+  }
+
+  /** A canvas beside the one that is seen, whose pixels are read with each step of a window: it stays out of the GPU. */
+  readable(width, height) {
+    this.beside ??= new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+    const { canvas } = this.beside;
+    if (canvas.width !== width) canvas.width = width;
+    if (canvas.height !== height) canvas.height = height;
+    return this.beside;
   }
 
   drawMap() {
