@@ -1,6 +1,8 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+NODE := .ci/node
+TSC := $(NODE)/node_modules/.bin/tsc
 
 .PHONY: install serve test lint bench phantom
 
@@ -22,9 +24,16 @@ serve: install
 test: $(BIN)/.tested
 	$(BIN)/python -m pytest
 
-lint: $(BIN)/.tested
+$(NODE)/node_modules/.installed: $(NODE)/package.json $(NODE)/package-lock.json
+	@command -v node >/dev/null && command -v npm >/dev/null || { \
+	  echo "make lint checks the page's scripts with TypeScript: install Node.js 20 or newer, with npm" >&2; exit 1; }
+	npm ci --prefix $(NODE) --no-fund --no-audit
+	touch $@
+
+lint: $(BIN)/.tested $(NODE)/node_modules/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy medinterp deployments
+	$(TSC) -p $(NODE)
 
 bench: install
 	$(BIN)/medinterp bench

@@ -11,9 +11,10 @@ from typing import Any
 from ray.serve.handle import DeploymentHandle
 
 from deployments.faults import translated
+from deployments.relevancy import Explained
 from medinterp.api.backend import (
     ComparingTask,
-    ExportFormat,
+    ExportTask,
     FilmView,
     HeadsTask,
     JudgingTask,
@@ -21,6 +22,7 @@ from medinterp.api.backend import (
     PictureTask,
     Progress,
     ReadingTask,
+    RelianceTask,
     SourcesTask,
 )
 from medinterp.api.caller import CALLER
@@ -35,8 +37,7 @@ from medinterp.types import (
     FilmWarning,
     HeadMaps,
     MapPack,
-    Provenance,
-    Report,
+    Reliance,
     TextSources,
 )
 
@@ -63,15 +64,15 @@ class ServeBackend:
         facts: LoadedModelModel = await _answered(self._generation.model.remote())
         return facts
 
-    async def read(self, film: Film, task: ReadingTask) -> Explanation:
+    async def read(self, film: Film, task: ReadingTask, prior: Film | None = None) -> Explanation:
         """Read the film; once more when a replica died on the way."""
         try:
-            return await self._read(film, task)
+            return await self._read(film, task, prior)
         except ServiceInterruptedError:
-            return await self._read(film, task)
+            return await self._read(film, task, prior)
 
-    async def _read(self, film: Film, task: ReadingTask) -> Explanation:
-        writing = self._generation.write.remote(film, task, CALLER.get())
+    async def _read(self, film: Film, task: ReadingTask, prior: Film | None) -> Explanation:
+        writing = self._generation.write.remote(_unnamed(film), task, CALLER.get(), _unnamed(prior))
         explaining = self._relevancy.explain.remote(writing, task.methods)
         try:
             with translated():
@@ -80,25 +81,29 @@ class ServeBackend:
             explaining.cancel()
             writing.cancel()
             raise
-        return _explanation(film, *answer)
+        return _explanation(film, prior, answer)
 
-    async def read_aloud(self, film: Film, task: ReadingTask) -> AsyncGenerator[str | Progress | Explanation]:
+    async def read_aloud(
+        self, film: Film, task: ReadingTask, prior: Film | None = None
+    ) -> AsyncGenerator[str | Progress | Explanation]:
         """The same with the text as it grows; once more when a replica died before the first word."""
         silent = True
         try:
-            async with aclosing(self._read_aloud(film, task)) as items:
+            async with aclosing(self._read_aloud(film, task, prior)) as items:
                 async for item in items:
                     silent = False
                     yield item
         except ServiceInterruptedError:
             if not silent:
                 raise
-            async with aclosing(self._read_aloud(film, task)) as items:
+            async with aclosing(self._read_aloud(film, task, prior)) as items:
                 async for item in items:
                     yield item
 
-    async def _read_aloud(self, film: Film, task: ReadingTask) -> AsyncGenerator[str | Progress | Explanation]:
-        writing = self._aloud.write_aloud.remote(film, task, CALLER.get())
+    async def _read_aloud(
+        self, film: Film, task: ReadingTask, prior: Film | None
+    ) -> AsyncGenerator[str | Progress | Explanation]:
+        writing = self._aloud.write_aloud.remote(_unnamed(film), task, CALLER.get(), _unnamed(prior))
         finished = False
         try:
             with translated():
@@ -107,14 +112,14 @@ class ServeBackend:
                         yield item
                         continue
                     explaining = self._relevancy.explain.remote(item["generation"], task.methods)
-                    yield _explanation(film, *await explaining)
+                    yield _explanation(film, prior, await explaining)
             finished = True
         finally:
             if not finished:
                 writing.cancel()
 
     async def measure(self, report_id: str, task: MeasuringTask) -> AsyncGenerator[Progress | MapPack]:
-        """Progress, and the maps last."""
+        """Progress, and last the maps on each film."""
         async with aclosing(_streamed(self._aloud.measure.remote(report_id, task, CALLER.get()))) as items:
             async for item in items:
                 yield item
@@ -134,9 +139,9 @@ class ServeBackend:
                 yield item
 
     async def sources(
-        self, report_id: str, task: SourcesTask | HeadsTask
-    ) -> AsyncGenerator[Progress | TextSources | HeadMaps]:
-        """What drove some words."""
+        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask
+    ) -> AsyncGenerator[Progress | TextSources | HeadMaps | Reliance]:
+        """What drove some words, or what each loses with another film."""
         async with aclosing(_streamed(self._aloud.sources.remote(report_id, task, CALLER.get()))) as items:
             async for item in items:
                 yield item
@@ -146,17 +151,17 @@ class ServeBackend:
         picture: bytes = await _answered(self._rendering.overlay.remote(report_id, selection, task))
         return picture
 
-    async def film(self, report_id: str, size: int | None, view: FilmView = "film") -> bytes:
+    async def film(self, report_id: str, size: int | None, view: FilmView = "film", image: int = 0) -> bytes:
         """A PNG of the film; what the model gets is drawn where the model is."""
         if view == "model":
-            picture: bytes = await _answered(self._generation.view.remote(report_id))
+            picture: bytes = await _answered(self._generation.view.remote(report_id, image))
         else:
-            picture = await _answered(self._rendering.film.remote(report_id, size))
+            picture = await _answered(self._rendering.film.remote(report_id, size, image))
         return picture
 
-    async def export(self, report_id: str, form: ExportFormat) -> bytes:
+    async def export(self, report_id: str, task: ExportTask) -> bytes:
         """The report as one file."""
-        content: bytes = await _answered(self._rendering.export.remote(report_id, form))
+        content: bytes = await _answered(self._rendering.export.remote(report_id, task))
         return content
 
     async def check(self) -> None:
@@ -174,15 +179,25 @@ class ServeBackend:
             raise ServiceBusyError(f"not every part answers within {CHECK_S:g} s") from error
 
 
-def _explanation(
-    film: Film,
-    report: Report,
-    packs: dict[str, MapPack],
-    provenance: Provenance,
-    doubts: tuple[FilmWarning, ...],
-) -> Explanation:
-    """What relevancy answers, with the model's own doubts among the film's warnings."""
-    return Explanation(replace(film, warnings=(*film.warnings, *doubts)), report, packs, provenance)
+def _unnamed(film: Film | None) -> Film | None:
+    """The film without what names its patient: the model has no use for that."""
+    return None if film is None else replace(film, source=None)
+
+
+def _explanation(film: Film, prior: Film | None, explained: Explained) -> Explanation:
+    """What relevancy answers, with the model's own doubts among the films' warnings."""
+    return Explanation(
+        _doubted(film, explained.doubts),
+        explained.report,
+        explained.packs,
+        explained.provenance,
+        prior=None if prior is None else _doubted(prior, explained.prior_doubts),
+        prior_packs=explained.prior_packs,
+    )
+
+
+def _doubted(film: Film, doubts: tuple[FilmWarning, ...]) -> Film:
+    return replace(film, warnings=(*film.warnings, *doubts))
 
 
 async def _streamed(call: Any) -> AsyncGenerator[Any]:

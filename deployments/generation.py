@@ -23,6 +23,7 @@ from medinterp.api.backend import (
     MeasuringTask,
     Progress,
     ReadingTask,
+    RelianceTask,
     SourcesTask,
 )
 from medinterp.api.schema import LoadedModelModel
@@ -31,11 +32,12 @@ from medinterp.api.store import RedisStoreSettings, SqliteStoreSettings, open_st
 from medinterp.errors import EngineError, GenerationCancelled, ModelError, ReportTextError, RequestTooLargeError
 from medinterp.evaluation.sensitivity import compare_again
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
-from medinterp.explainer import Explanation
+from medinterp.explanation import Explanation
 from medinterp.imaging import withhold
+from medinterp.imaging.prior import about_prior
 from medinterp.relevancy import add_measured
 from medinterp.render import encode_png
-from medinterp.types import Faithfulness, Film, Generation, HeadMaps, MapPack, TextSources
+from medinterp.types import Faithfulness, Film, Generation, HeadMaps, MapPack, Reliance, TextSources
 
 if TYPE_CHECKING:
     from medinterp.model.engine import Engine
@@ -62,6 +64,7 @@ class GenerationDeployment:
         engine whose key is missing; StoreError.
         """
         from medinterp.evaluation.faithfulness import judge_map
+        from medinterp.evaluation.reliance import word_reliance
         from medinterp.model.given import given_tokens
         from medinterp.model.heads import head_maps
         from medinterp.model.prompt import DEFAULT_PROMPT
@@ -82,7 +85,7 @@ class GenerationDeployment:
         self._caller = CALLER
         self._given_tokens = given_tokens
         self._judge_map = judge_map
-        self._head_maps, self._text_sources = head_maps, text_sources
+        self._head_maps, self._text_sources, self._word_reliance = head_maps, text_sources, word_reliance
         self._model_view = model_view
         self._store = open_store(store)
         self._device = loaded.device
@@ -101,27 +104,27 @@ class GenerationDeployment:
         """What model reads the films."""
         return self._facts
 
-    async def write(self, film: Film, task: ReadingTask, caller: str = "") -> Generation:
-        """Read the film; the trace's numpy arrays go through the object store."""
-        return await self._work(caller, lambda _, gone: self._generate(film, task, None, None, gone))
+    async def write(self, film: Film, task: ReadingTask, caller: str = "", prior: Film | None = None) -> Generation:
+        """Read the film, a prior one after it; the trace's numpy arrays go through the object store."""
+        return await self._work(caller, lambda _, gone: self._generate(film, task, None, None, gone, prior))
 
     async def write_aloud(
-        self, film: Film, task: ReadingTask, caller: str = ""
+        self, film: Film, task: ReadingTask, caller: str = "", prior: Film | None = None
     ) -> AsyncGenerator[str | Progress | dict[str, ray.ObjectRef[Generation]]]:
         """The report's text as it grows, or a given one whole; then progress; last, {"generation": reference to what
         `write` returns}."""
-        async for item in self._aloud(caller, lambda tell, gone: self._generate(film, task, tell, tell, gone)):
+        async for item in self._aloud(caller, lambda tell, gone: self._generate(film, task, tell, tell, gone, prior)):
             yield {"generation": await asyncio.to_thread(ray.put, item)} if isinstance(item, Generation) else item
 
     async def measure(
         self, report_id: str, task: MeasuringTask, caller: str = ""
     ) -> AsyncGenerator[Progress | MapPack]:
-        """Ask the model again about a stored report. Raises ReportNotFoundError, MethodError."""
+        """Ask the model again about a stored report: the maps on each film. Raises ReportNotFoundError, MethodError."""
         explanation = await asyncio.to_thread(self._report, report_id)
 
-        def work(tell: Tell, gone: threading.Event) -> MapPack:
+        def work(tell: Tell, gone: threading.Event) -> tuple[MapPack, ...]:
             measured = self._generator.measure(
-                [explanation.film],
+                _films(explanation.film, explanation.prior),
                 explanation.report,
                 explanation.provenance.prompt,
                 [task.method],
@@ -129,10 +132,12 @@ class GenerationDeployment:
                 progress=lambda what, done, of: tell(Progress(what, done, of)),
                 cancelled=gone.is_set,
             )
-            return add_measured(explanation.packs, task.method, measured[task.method])
+            beside = (explanation.packs, explanation.prior_packs)[: 1 if explanation.prior is None else 2]
+            return tuple(add_measured(packs, task.method, measured[task.method], k) for k, packs in enumerate(beside))
 
         async for item in self._aloud(caller, work):
-            yield item
+            for one in item if isinstance(item, tuple) else (item,):
+                yield one
 
     async def judge(
         self, report_id: str, task: JudgingTask, caller: str = ""
@@ -140,18 +145,21 @@ class GenerationDeployment:
         """Judge a map of a stored report. Raises ReportNotFoundError, SelectionError, MethodError."""
         explanation = await asyncio.to_thread(self._report, report_id)
         chosen = explanation.map(
-            selected(explanation.report, task.selection), pack_of(explanation, task.method).method
+            selected(explanation.report, task.selection),
+            pack_of(explanation, task.method, task.image).method,
+            image=task.image,
         )
 
         def work(tell: Tell, gone: threading.Event) -> Faithfulness:
             return self._judge_map(
                 self._generator.loaded,
-                [explanation.film],
+                _films(explanation.film, explanation.prior),
                 explanation.report,
                 explanation.provenance.prompt,
                 chosen.token_indices,
                 chosen.method,
                 chosen.values,
+                image=task.image,
                 memory_bytes=self._generator.memory_bytes(),
                 progress=lambda done, of: tell(Progress("faithfulness", done, of)),
                 cancelled=gone.is_set,
@@ -182,27 +190,40 @@ class GenerationDeployment:
             yield item
 
     async def sources(
-        self, report_id: str, task: SourcesTask | HeadsTask, caller: str = ""
-    ) -> AsyncGenerator[TextSources | HeadMaps]:
-        """What drove some words of a stored report. Raises ReportNotFoundError, SelectionError, MethodError."""
-        explanation = await asyncio.to_thread(self._report, report_id)
-        report, prompt = explanation.report, explanation.provenance.prompt
-        asked = (explanation.films, report, prompt, explanation.tokens_of(selected(report, task.selection)))
+        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask, caller: str = ""
+    ) -> AsyncGenerator[Progress | TextSources | HeadMaps | Reliance]:
+        """What drove some words of a stored report, or what each loses with another film.
 
-        def work(_: Tell, gone: threading.Event) -> TextSources | HeadMaps:
+        Raises ReportNotFoundError, SelectionError, MethodError.
+        """
+        explanation = await asyncio.to_thread(self._report, report_id)
+        asked = (explanation.films, explanation.report, explanation.provenance.prompt)
+
+        def work(tell: Tell, gone: threading.Event) -> TextSources | HeadMaps | Reliance:
             loaded = self._generator.loaded
+            if isinstance(task, RelianceTask):
+                return self._word_reliance(
+                    loaded,
+                    *asked,
+                    progress=lambda done, of: tell(Progress("reliance", done, of)),
+                    cancelled=gone.is_set,
+                )
+            tokens = explanation.tokens_of(selected(explanation.report, task.selection))
             if isinstance(task, HeadsTask):
-                return self._head_maps(loaded, *asked, image=task.image, cancelled=gone.is_set)
-            return self._text_sources(loaded, *asked, cancelled=gone.is_set)
+                return self._head_maps(loaded, *asked, tokens, image=task.image, cancelled=gone.is_set)
+            return self._text_sources(loaded, *asked, tokens, cancelled=gone.is_set)
 
         async for item in self._aloud(caller, work):
             yield item
 
-    async def view(self, report_id: str) -> bytes:
-        """A PNG of a stored report's film as the model gets it, drawn beside the work. Raises ReportNotFoundError."""
+    async def view(self, report_id: str, image: int = 0) -> bytes:
+        """A PNG of a stored report's film, or its prior one (image 1), as the model gets it, drawn beside the work.
+
+        Raises ReportNotFoundError, SelectionError.
+        """
 
         def draw() -> bytes:
-            return encode_png(self._model_view(self._generator.loaded, self._report(report_id).film))
+            return encode_png(self._model_view(self._generator.loaded, self._report(report_id).film_at(image)))
 
         return await asyncio.to_thread(draw)
 
@@ -216,28 +237,33 @@ class GenerationDeployment:
         on_word: Callable[[str], None] | None,
         tell: Tell | None,
         gone: threading.Event,
+        prior: Film | None = None,
     ) -> Generation:
         """Write the report, or explain the one that is given; then ask the model again where a method needs it.
 
         Raises FilmWithheldError before the model is asked, for a film unlike those that it was made for.
         """
-        doubts = self._generator.loaded.doubts([film])
+        films = _films(film, prior)
+        doubts = [self._generator.loaded.doubts([one]) for one in films]
         if not task.force:
-            withhold(replace(film, warnings=doubts))
+            withhold(replace(film, warnings=doubts[0]))
+            if prior is not None:
+                with about_prior():
+                    withhold(replace(prior, warnings=doubts[1]))
         if task.report is not None:
-            generation = self._explain(film, task, task.report, on_word, gone)
+            generation = self._explain(films, task, task.report, on_word, gone)
         elif self._engine is not None:
-            generation = self._engines(self._engine, film, task, on_word, gone)
+            generation = self._engines(self._engine, films, task, on_word, gone)
         else:
             generation = self._generator.generate(
-                [film],
+                films,
                 task.prompt or self._prompt,
                 max_new_tokens=task.max_new_tokens,
                 layer_attention=task.layer_attention,
                 on_word=on_word,
                 cancelled=gone.is_set,
             )
-        generation = replace(generation, warnings=doubts)
+        generation = replace(generation, warnings=doubts[0], prior_warnings=() if prior is None else doubts[1])
         if not task.on_model:
             return generation
 
@@ -246,7 +272,7 @@ class GenerationDeployment:
                 tell(Progress(what, done, of))
 
         measured = self._generator.measure(
-            [film],
+            films,
             generation.report,
             generation.trace.provenance.prompt,
             task.on_model,
@@ -256,7 +282,12 @@ class GenerationDeployment:
         return replace(generation, measured=measured)
 
     def _explain(
-        self, film: Film, task: ReadingTask, report: str, on_word: Callable[[str], None] | None, gone: threading.Event
+        self,
+        films: list[Film],
+        task: ReadingTask,
+        report: str,
+        on_word: Callable[[str], None] | None,
+        gone: threading.Event,
     ) -> Generation:
         """Explain a report that somebody else wrote, in one pass, which nothing can stop once it has begun.
 
@@ -270,7 +301,7 @@ class GenerationDeployment:
         if gone.is_set():
             raise GenerationCancelled("the caller went away before the report was explained")
         generation = self._generator.force(
-            [film], ids, task.prompt or self._prompt, layer_attention=task.layer_attention, cancelled=gone.is_set
+            films, ids, task.prompt or self._prompt, layer_attention=task.layer_attention, cancelled=gone.is_set
         )
         if on_word is not None:
             on_word(generation.report.text)
@@ -279,7 +310,7 @@ class GenerationDeployment:
     def _engines(
         self,
         engine: Engine,
-        film: Film,
+        films: list[Film],
         task: ReadingTask,
         on_word: Callable[[str], None] | None,
         gone: threading.Event,
@@ -293,14 +324,14 @@ class GenerationDeployment:
 
         asked = task.prompt or self._prompt
         self._generator.check(
-            [film], asked, max_new_tokens=task.max_new_tokens, layer_attention=task.layer_attention
+            films, asked, max_new_tokens=task.max_new_tokens, layer_attention=task.layer_attention
         )
         written = engine.write(
-            [film], asked, max_new_tokens=task.max_new_tokens, on_word=on_word, cancelled=gone.is_set
+            films, asked, max_new_tokens=task.max_new_tokens, on_word=on_word, cancelled=gone.is_set
         )
         try:
             generation = self._generator.force(
-                [film], written.text, asked, layer_attention=task.layer_attention, cancelled=gone.is_set
+                films, written.text, asked, layer_attention=task.layer_attention, cancelled=gone.is_set
             )
         except ReportTextError:
             generation = None
@@ -360,6 +391,11 @@ class GenerationDeployment:
         if not self._generator.alive:
             raise ModelError("the writing thread has died")
         await asyncio.to_thread(_compute, self._device)
+
+
+def _films(film: Film, prior: Film | None) -> list[Film]:
+    """As the model sees them: the current one first."""
+    return [film] if prior is None else [film, prior]
 
 
 def _compute(device: Any) -> None:

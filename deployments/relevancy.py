@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from medinterp.types import FilmWarning, Generation, MapPack, Provenance, Report
+
+
+class Explained(NamedTuple):
+    """An explanation without its films, and the model's doubts about them."""
+
+    report: Report
+    packs: dict[str, MapPack]
+    provenance: Provenance
+    doubts: tuple[FilmWarning, ...]
+    prior_packs: dict[str, MapPack]
+    prior_doubts: tuple[FilmWarning, ...]
 
 
 class RelevancyDeployment:
@@ -16,13 +29,19 @@ class RelevancyDeployment:
 
     def explain(
         self, generation: Generation, methods: tuple[str, ...]
-    ) -> tuple[Report, dict[str, MapPack], Provenance, tuple[FilmWarning, ...]]:
-        """All requested maps of all tokens, and what the model finds doubtful about the film.
+    ) -> Explained:
+        """All requested maps of all tokens on each film, and what the model finds doubtful about the films.
 
         The trace goes no further. Raises MethodError.
         """
-        packs = self._compute_maps(generation.trace, methods, measured=generation.measured)
-        return generation.report, packs, generation.trace.provenance, generation.warnings
+        trace, measured = generation.trace, generation.measured
+        packs, on_prior = (
+            self._compute_maps(trace, methods, image=image, measured=measured) if image < len(trace.image_spans) else {}
+            for image in (0, 1)
+        )
+        return Explained(
+            generation.report, packs, trace.provenance, generation.warnings, on_prior, generation.prior_warnings
+        )
 
     def ping(self) -> None:
         """Answer."""

@@ -19,6 +19,7 @@
     │   ├── UnknownMethodError         no method has that name
     │   └── MissingEvidenceError       the trace lacks what the method needs
     ├── SelectionError             no such word, phrase, finding or region     (HTTP 422)
+    ├── ExportError                this file cannot be made of this report     (HTTP 422)
     ├── DatasetError               an evaluation data set lacks something, or is not as it should be
     ├── GenerationCancelled        the caller went away
     ├── StoreError                 the report store                        (HTTP 503)
@@ -70,15 +71,17 @@ class NoPictureError(FilmError):
 class FilmWithheldError(FilmError):
     """A report on this film would mean nothing; it is written only when it is asked for by force."""
 
-    def __init__(self, warnings: tuple[FilmWarning, ...]) -> None:
-        """warnings: those that withhold the report, at least one."""
-        super().__init__(warnings)
+    def __init__(self, warnings: tuple[FilmWarning, ...], film: str = "image") -> None:
+        """warnings: those that withhold the report, at least one; film: whose they are, "image" or "prior"."""
+        super().__init__(warnings, film)
         self.warnings = warnings
+        self.film = film
 
     def __str__(self) -> str:
         """The warnings' sentences, and what to do."""
         told = " ".join(warning.text for warning in self.warnings)
-        return f"{told} No report was written. Send another film, or ask for this one by force (force=true)."
+        whose = "prior: " if self.film == "prior" else ""
+        return f"{whose}{told} No report was written. Send another film, or ask for this one by force (force=true)."
 
 
 class PromptError(MedInterpError):
@@ -123,6 +126,10 @@ class MissingEvidenceError(MethodError):
 
 class SelectionError(MedInterpError):
     """The report has no such word, phrase, finding or region."""
+
+
+class ExportError(MedInterpError):
+    """This kind of file cannot be made of this report; the text says what it lacks."""
 
 
 class DatasetError(MedInterpError):

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
-from medinterp.errors import MethodError, SelectionError
+from medinterp.errors import MethodError
+from medinterp.explanation import Explanation
 from medinterp.imaging import open_film
-from medinterp.types import Explanation as ExplanationData
+from medinterp.imaging.prior import about_prior
 from medinterp.types import (
     Faithfulness,
     Film,
     Finding,
     HeadMaps,
-    MapPack,
-    Quantity,
-    RelevancyMap,
-    Section,
+    Reliance,
     TextSources,
     Word,
 )
@@ -32,190 +25,9 @@ FilmSource = Any
 if TYPE_CHECKING:
     from medinterp.evaluation.sensitivity import Comparison, ReportComparison
     from medinterp.model import LoadedModel
-    from medinterp.relevancy import Region
-    from medinterp.render import RenderOptions
-
-NOTEBOOK_HEIGHT = 760
-"""Of a report in a notebook, in CSS pixels: the film and some lines of the report at once."""
-
-KEPT_TEXT_SOURCES = 16
-"""How many text sources an explanation keeps, the newest."""
 
 DEFAULT_METHODS = ("layer_weighted", "raw")
 """The methods that are computed when none are named."""
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """An overlay, uint8 [height, width, 3] RGB, that can be saved as a PNG file."""
-
-    pixels: npt.NDArray[np.uint8]
-
-    def png(self) -> bytes:
-        """The picture as PNG bytes."""
-        from medinterp.render import encode_png
-
-        return encode_png(self.pixels)
-
-    def save(self, path: str | Path) -> None:
-        """Write the picture as a PNG file."""
-        Path(path).write_bytes(self.png())
-
-    def _repr_png_(self) -> bytes:
-        """What a notebook shows."""
-        return self.png()
-
-
-class Explanation(ExplanationData):
-    """A report with its maps and its trace, and ways to ask for them."""
-
-    def word_at(self, offset: int) -> Word:
-        """The word at a character offset of the report; raises SelectionError between words."""
-        for word in self.report.words:
-            if word.start <= offset < word.end:
-                return word
-        raise SelectionError(f"no word of the report stands at character {offset}")
-
-    def section(self, name: str) -> Section:
-        """The section of that name, whatever its case; raises SelectionError naming those there are."""
-        for section in self.report.sections:
-            if section.name.casefold() == name.casefold():
-                return section
-        there = ", ".join(section.name for section in self.report.sections) or "none"
-        raise SelectionError(f"the report has no section {name!r}; it has: {there}")
-
-    def map(
-        self,
-        selection: Word | Finding | Sequence[Word],
-        method: str | None = None,
-        *,
-        image: int = 0,
-        without_sinks: bool = False,
-    ) -> RelevancyMap:
-        """The map of a word, a phrase (several words) or a finding; float32 [rows, columns].
-
-        method: one that was computed, by default the first; image: 0 for the film, 1 for the
-        prior one; without_sinks: flagged sink cells are set to 0. Raises SelectionError for a method that was not
-        computed, an image that was not read or for words that no token wrote.
-        """
-        from medinterp.relevancy import select_map
-
-        return select_map(self._pack(method, image), self.tokens_of(selection), without_sinks=without_sinks)
-
-    def _pack(self, method: str | None, image: int) -> MapPack:
-        packs = {0: self.packs, 1: self.prior_packs}.get(image, {})
-        if not packs:
-            raise SelectionError(f"this report has no maps on image {image}")
-        name = method or next(iter(packs))
-        if name not in packs:
-            raise SelectionError(f"{name!r} was not computed for this report; there are: {', '.join(packs)}")
-        return packs[name]
-
-    def tokens_of(self, selection: Word | Finding | Sequence[Word]) -> tuple[int, ...]:
-        """The indices of the report tokens that wrote the selection."""
-        if isinstance(selection, Word):
-            words: Sequence[Word] = (selection,)
-        elif isinstance(selection, Finding):
-            words = [self.report.words[k] for k in selection.word_indices]
-        else:
-            words = selection
-        tokens = sorted({token for word in words for token in word.token_indices})
-        if not tokens:
-            raise SelectionError("the selection holds no word of the report")
-        return tuple(tokens)
-
-    @property
-    def films(self) -> tuple[Film, ...]:
-        """What the model read, in the prompt's order: the film, and the prior one where there is one."""
-        return (self.film,) if self.prior is None else (self.film, self.prior)
-
-    def keeping(self, sources: TextSources) -> Explanation:
-        """The same with these text sources kept, as exports show them.
-
-        One of each selection, the last asked for; the newest KEPT_TEXT_SOURCES.
-        """
-        others = [kept for kept in self.text_sources if kept.token_indices != sources.token_indices]
-        return replace(self, text_sources=(*others, sources)[-KEPT_TEXT_SOURCES:])
-
-    def overlay(
-        self,
-        selection: Word | Finding | Sequence[Word],
-        method: str | None = None,
-        options: RenderOptions | None = None,
-        *,
-        image: int = 0,
-    ) -> Picture:
-        """The film (image 1: the prior film) with a selection's map over it, on the whole report's scale by default.
-
-        Raises SelectionError as `map` does, MissingEvidenceError for the disagreement of a method that is no consensus.
-        """
-        from medinterp.relevancy import quantity_of, select_map
-        from medinterp.render import RenderOptions, overlay
-
-        asked = options or RenderOptions()
-        pack = quantity_of(self._pack(method, image), asked.quantity)
-        chosen = select_map(pack, self.tokens_of(selection), without_sinks=asked.without_sinks)
-        value_range = self.range_of(pack, asked) if asked.scale == "report" else None
-        base = self.canvas_of(image, asked.size)
-        return Picture(overlay(self.film_at(image), chosen, asked, value_range=value_range, base=base))
-
-    def region(
-        self,
-        box: Sequence[float] | None = None,
-        *,
-        cells: Sequence[tuple[int, int]] | None = None,
-        method: str | None = None,
-        image: int = 0,
-        without_sinks: bool = False,
-        quantity: Quantity = "relevancy",
-    ) -> Region:
-        """The words that a region of the film drove, the most driven first (see `medinterp.relevancy.rank_words`).
-
-        box: left, top, right, bottom as shares of the film's width and height; or cells: (row, column) of each; one of
-        the two. Raises SelectionError for a region that is none, and as `map` does; MissingEvidenceError for the
-        disagreement of a method that is no consensus.
-        """
-        from medinterp.relevancy import Region, box_coverage, cells_coverage, quantity_of, rank_words
-
-        pack = quantity_of(self._pack(method, image), quantity)
-        _, rows, columns = pack.values.shape
-        if (box is None) == (cells is None):
-            raise SelectionError("a region is either a box or cells")
-        coverage = cells_coverage(cells or (), rows, columns) if box is None else box_coverage(box, rows, columns)
-        words = rank_words(pack, self.report.words, coverage, without_sinks=without_sinks)
-        return Region(pack.method, image, coverage.astype(np.float32), words)
-
-    def film_at(self, image: int) -> Film:
-        """The film (image 0) or the prior film (1). Raises SelectionError for one that was not read."""
-        film = {0: self.film, 1: self.prior}.get(image)
-        if film is None:
-            raise SelectionError(f"this report was made without an image {image}")
-        return film
-
-    def canvas_of(self, image: int, size: int | None) -> npt.NDArray[np.uint8]:
-        """What maps are drawn on (see `medinterp.render.canvas`), uint8 [height, width]."""
-        from medinterp.render import canvas
-
-        return canvas(self.film_at(image), size)
-
-    def range_of(self, pack: MapPack, options: RenderOptions) -> tuple[float, float]:
-        """The range of all words' maps by one method (of options.quantity already), which is drawn as the scale."""
-        from medinterp.relevancy import word_maps
-        from medinterp.render import report_range
-
-        return report_range(word_maps(pack, self.report.words, without_sinks=options.without_sinks), pack.signed)
-
-    def _repr_html_(self) -> str | None:
-        """What a notebook shows: the exported page in a frame of its own, or nothing for a report without maps."""
-        from html import escape
-
-        from medinterp import export
-
-        if not self.packs:
-            return None
-        style = f"width: 100%; height: {NOTEBOOK_HEIGHT}px; border: 0"
-        page = escape(export.html(self))
-        return f'<iframe title="Chest film report" sandbox="allow-scripts" style="{style}" srcdoc="{page}"></iframe>'
 
 
 class Explainer:
@@ -295,7 +107,8 @@ class Explainer:
         if unasked:
             raise MethodError(f"options were given for {', '.join(unasked)}, which this report is not asked for")
         opened = self.loaded.admit(open_film(film, window=window), force=force)
-        earlier = None if prior is None else self.loaded.admit(open_film(prior), force=force)
+        with about_prior():
+            earlier = None if prior is None else self.loaded.admit(open_film(prior), force=force)
         films = [opened] if earlier is None else [opened, earlier]
         if report is not None:
             generation = self._generator.force(films, report, prompt)
@@ -347,10 +160,9 @@ class Explainer:
         from medinterp.evaluation.faithfulness import judge_map
 
         chosen = explanation.map(selection, method, image=image)
-        films = [explanation.film] if explanation.prior is None else [explanation.film, explanation.prior]
         return judge_map(
             self.loaded,
-            films,
+            explanation.films,
             explanation.report,
             explanation.provenance.prompt,
             chosen.token_indices,
@@ -362,6 +174,24 @@ class Explainer:
             progress=progress,
             cancelled=cancelled,
         )
+
+    def reliance(
+        self,
+        explanation: Explanation,
+        *,
+        swaps: Sequence[Film] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Reliance:
+        """What every word loses with another film in this one's place, as `faithfulness` has it for some of them.
+
+        A pass a film; swaps as there. `explanation.keeping(reliance)` has it in its exports. Raises SelectionError for
+        a report without words, GenerationCancelled.
+        """
+        from medinterp.evaluation.reliance import word_reliance
+
+        asked = (self.loaded, explanation.films, explanation.report, explanation.provenance.prompt)
+        return word_reliance(*asked, swaps=swaps, progress=progress, cancelled=cancelled)
 
     def text_sources(
         self,

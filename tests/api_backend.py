@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -14,7 +14,7 @@ import numpy as np
 from medinterp.api import pictures
 from medinterp.api.backend import (
     ComparingTask,
-    ExportFormat,
+    ExportTask,
     FilmView,
     HeadsTask,
     JudgingTask,
@@ -22,19 +22,30 @@ from medinterp.api.backend import (
     PictureTask,
     Progress,
     ReadingTask,
+    RelianceTask,
     SourcesTask,
 )
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import Selection, selected
 from medinterp.api.settings import ApiSettings, Limits
-from medinterp.api.store import ReportStore, SqliteStoreSettings, unpack_record
+from medinterp.api.store import ReportStore, SqliteStoreSettings, made_at, unpack_record
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
-from medinterp.explainer import Explanation as StoredExplanation
+from medinterp.explanation import Explanation as StoredExplanation
 from medinterp.phantom.films import draw_film, sample_film
-from medinterp.types import Explanation, Faithfulness, Film, HeadMaps, Interval, MapPack, OrderScores, TextSources
+from medinterp.types import (
+    Explanation,
+    Faithfulness,
+    Film,
+    HeadMaps,
+    Interval,
+    MapPack,
+    OrderScores,
+    Reliance,
+    TextSources,
+)
 from tests.api_samples import SPANS, TEXT, given_explanation, sample_explanation
 from tests.sensitivity_samples import sample_comparison, sample_report_comparison
-from tests.sources_samples import sample_heads, sample_text_sources
+from tests.sources_samples import sample_heads, sample_reliance, sample_text_sources
 
 MODEL_SIZE = 24
 """The longer side of what the sample's model gets."""
@@ -49,7 +60,9 @@ class FakeBackend:
     early: Exception | None = None
     late: Exception | None = None
     tasks: list[ReadingTask] = field(default_factory=list)
-    asked: list[MeasuringTask | JudgingTask | ComparingTask | SourcesTask | HeadsTask] = field(default_factory=list)
+    asked: list[MeasuringTask | JudgingTask | ComparingTask | SourcesTask | HeadsTask | RelianceTask] = field(
+        default_factory=list
+    )
     stopped: int = 0
 
     async def model(self) -> LoadedModelModel:
@@ -63,14 +76,16 @@ class FakeBackend:
             writer="slots: 1 of 300 positions",
         )
 
-    async def read(self, film: Film, task: ReadingTask) -> Explanation:
+    async def read(self, film: Film, task: ReadingTask, prior: Film | None = None) -> Explanation:
         self.tasks.append(task)
         await asyncio.sleep(self.delay_s)
         if self.early:
             raise self.early
-        return sample_explanation(film) if task.report is None else given_explanation(task.report, film)
+        return explained(film, task, prior)
 
-    async def read_aloud(self, film: Film, task: ReadingTask) -> AsyncGenerator[str | Explanation]:
+    async def read_aloud(
+        self, film: Film, task: ReadingTask, prior: Film | None = None
+    ) -> AsyncGenerator[str | Explanation]:
         self.tasks.append(task)
         if self.early:
             raise self.early
@@ -79,7 +94,7 @@ class FakeBackend:
             yield piece
         if self.late:
             raise self.late
-        yield sample_explanation(film) if task.report is None else given_explanation(task.report, film)
+        yield explained(film, task, prior)
 
     def stored(self, report_id: str) -> StoredExplanation:
         return unpack_record(self.store.get(report_id).blob)
@@ -94,8 +109,9 @@ class FakeBackend:
                 yield Progress(task.method, done, 256)
             if self.late:
                 raise self.late
-            values = np.random.default_rng(7).normal(size=(len(SPANS), 4, 4)).astype(np.float32)
-            yield MapPack(task.method, values, signed=True, additive=True, options=task.options)
+            for image in range(1 if self.stored(report_id).prior is None else 2):
+                values = np.random.default_rng(7 + image).normal(size=(len(SPANS), 4, 4)).astype(np.float32)
+                yield MapPack(task.method, values, signed=True, additive=True, options=task.options, image=image)
         except (asyncio.CancelledError, GeneratorExit):
             self.stopped += 1
             raise
@@ -106,13 +122,13 @@ class FakeBackend:
             raise self.early
         explanation = self.stored(report_id)
         words = selected(explanation.report, task.selection)
-        pack = pictures.pack_of(explanation, task.method)
+        pack = pictures.pack_of(explanation, task.method, task.image)
         for done in (10, 20):
             await asyncio.sleep(self.delay_s)
             yield Progress("faithfulness", done, 20)
         if self.late:
             raise self.late
-        yield sample_faithfulness(pack.method, explanation.tokens_of(words))
+        yield replace(sample_faithfulness(pack.method, explanation.tokens_of(words)), image=task.image)
 
     async def compare(
         self, report_id: str, task: ComparingTask
@@ -136,17 +152,22 @@ class FakeBackend:
             raise
 
     async def sources(
-        self, report_id: str, task: SourcesTask | HeadsTask
-    ) -> AsyncGenerator[Progress | TextSources | HeadMaps]:
+        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask
+    ) -> AsyncGenerator[Progress | TextSources | HeadMaps | Reliance]:
         self.asked.append(task)
         try:
             if self.early:
                 raise self.early
             explanation = self.stored(report_id)
-            tokens = explanation.tokens_of(selected(explanation.report, task.selection))
+            if isinstance(task, RelianceTask):
+                yield Progress("reliance", 2, 3)
             await asyncio.sleep(self.delay_s)
             if self.late:
                 raise self.late
+            if isinstance(task, RelianceTask):
+                yield sample_reliance()
+                return
+            tokens = explanation.tokens_of(selected(explanation.report, task.selection))
             yield sample_heads(tokens, task.image) if isinstance(task, HeadsTask) else sample_text_sources(tokens)
         except (asyncio.CancelledError, GeneratorExit):
             self.stopped += 1
@@ -155,15 +176,27 @@ class FakeBackend:
     async def overlay(self, report_id: str, selection: Selection, task: PictureTask) -> bytes:
         return pictures.overlay_png(self.stored(report_id), selection, task)
 
-    async def film(self, report_id: str, size: int | None, view: FilmView = "film") -> bytes:
-        return pictures.film_png(self.stored(report_id), MODEL_SIZE if view == "model" else size)
+    async def film(self, report_id: str, size: int | None, view: FilmView = "film", image: int = 0) -> bytes:
+        return pictures.film_png(self.stored(report_id), MODEL_SIZE if view == "model" else size, image)
 
-    async def export(self, report_id: str, form: ExportFormat) -> bytes:
-        return pictures.exported(self.stored(report_id), form)
+    async def export(self, report_id: str, task: ExportTask) -> bytes:
+        stored = self.store.get(report_id)
+        return pictures.exported(unpack_record(stored.blob), task, made_at(stored.expires_at, 3600))
 
     async def check(self) -> None:
         if self.early:
             raise self.early
+
+
+def explained(film: Film, task: ReadingTask, prior: Film | None) -> Explanation:
+    """The sample, or the given report; with a prior film other maps lie on that."""
+    explanation = sample_explanation(film) if task.report is None else given_explanation(task.report, film)
+    if prior is None:
+        return explanation
+    packs = {
+        name: replace(pack, values=1 - pack.values, image=1) for name, pack in explanation.packs.items()
+    }
+    return replace(explanation, prior=prior, prior_packs=packs)
 
 
 def sample_faithfulness(method: str, tokens: tuple[int, ...]) -> Faithfulness:

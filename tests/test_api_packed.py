@@ -12,12 +12,13 @@ import pytest
 
 from medinterp.api.arrays import decode_array
 from medinterp.api.negotiation import JSON, MSGPACK, encode
-from medinterp.api.packed import halved, packed_maps
+from medinterp.api.packed import packed_maps
 from medinterp.api.schema_packed import PackedMapsModel
 from medinterp.api.store import pack_record, unpack_record
 from medinterp.relevancy import quantity_of, word_maps
 from medinterp.render import report_range
 from medinterp.types import MapPack
+from medinterp.view.packs import halved
 from tests.api_samples import SPANS, sample_explanation
 from tests.api_service import Service, problem, service  # noqa: F401 - pytest finds fixtures by name
 

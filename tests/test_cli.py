@@ -148,6 +148,31 @@ def test_a_report_that_cannot_be_explained_is_refused(
     assert not out.exists()
 
 
+def test_explain_takes_a_prior_film(small: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prior, out = tmp_path / "earlier.png", tmp_path / "out"
+    cv2.imwrite(str(prior), noise_film(9).pixels)
+    assert main([*small, "--prior", str(prior), "--max-new-tokens", "5", "--out", str(out)]) == 0
+    report = json.loads((out / "report.json").read_text())
+    assert report["prior"]["sha256"] != report["film"]["sha256"]
+    assert "raw_prior" in np.load(out / "maps.npz")
+    assert f"medinterp: {prior}: " in capsys.readouterr().err, "noise is no chest film"
+
+
+def test_a_prior_film_that_cannot_be_used_is_named(
+    small: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken, out = tmp_path / "earlier.png", tmp_path / "out"
+    broken.write_bytes(b"no film")
+    assert main([*small, "--prior", str(broken), "--out", str(out)]) == 2
+    assert "prior: " in capsys.readouterr().err
+    assert main([*small, "--prior", str(tmp_path / "nowhere.png"), "--out", str(out)]) == 2
+    assert "prior: " in capsys.readouterr().err
+    second = str(film_of(1, tmp_path / "b.png"))
+    assert main([small[0], second, *small[1:], "--prior", str(broken), "--out", str(out)]) == 2
+    assert "these are 2" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_explain_takes_options_of_methods(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     film, directory, out = tmp_path / "film.png", save_small_model(tmp_path / "model"), tmp_path / "out"
     cv2.imwrite(str(film), noise_film().pixels)

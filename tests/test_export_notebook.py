@@ -11,7 +11,8 @@ import numpy as np
 from selenium.webdriver.common.by import By
 
 from medinterp import export
-from medinterp.explainer import NOTEBOOK_HEIGHT, Explanation, Picture
+from medinterp.explanation import NOTEBOOK_HEIGHT, Explanation
+from medinterp.render import Picture
 from tests.api_samples import sample_explanation
 from tests.browser import Page, browser, chromium  # noqa: F401 - pytest finds fixtures by name
 

@@ -15,6 +15,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, 
 import deployments.backend
 from deployments.backend import ServeBackend
 from deployments.faults import translated
+from deployments.relevancy import Explained
 from medinterp.api.backend import PictureTask, ReadingTask
 from medinterp.api.problems import problem_of
 from medinterp.api.selection import WordSelection
@@ -31,7 +32,7 @@ from tests.api_samples import sample_explanation, sample_film
 
 TASK = ReadingTask(prompt=None, methods=("raw",), max_new_tokens=8, layer_attention=False)
 SAMPLE = sample_explanation()
-ANSWER = (SAMPLE.report, SAMPLE.packs, SAMPLE.provenance, ())
+ANSWER = Explained(SAMPLE.report, SAMPLE.packs, SAMPLE.provenance, (), {}, ())
 Step = Callable[[], Awaitable[Any]]
 
 
@@ -210,7 +211,7 @@ def test_what_the_model_gets_is_drawn_where_the_model_is() -> None:
     generation, rendering = Handle(b"view"), Handle()
     assert asyncio.run(backend(generation, rendering=rendering).film("id", None, "model")) == b"view"
     (call,) = generation.calls
-    assert (call.method, call.arguments) == ("view", ("id",))
+    assert (call.method, call.arguments) == ("view", ("id", 0))
     assert rendering.calls == []
 
 
@@ -258,10 +259,44 @@ def test_a_withheld_film_keeps_its_warnings_on_the_way() -> None:
         assert [flaw.where for flaw in problem_of(caught.value).flaws] == ["image.inverted", "image.text"]
 
 
+def test_a_withheld_prior_film_says_which_it_is_on_the_way() -> None:
+    sent = FilmWithheldError((FilmWarning("inverted", "It is inverted.", True),), "prior")
+    with pytest.raises(FilmWithheldError) as caught, translated():
+        raise wrapped(pickle.loads(pickle.dumps(sent)))
+    assert str(caught.value).startswith("prior: It is inverted.")
+    assert [flaw.where for flaw in problem_of(caught.value).flaws] == ["prior.inverted"]
+
+
+def test_a_prior_film_goes_to_the_model_and_comes_back_with_its_doubts_and_maps() -> None:
+    prior, doubt = sample_film(20, 30), FilmWarning("unlike", "Unlike the model's films.")
+    answer = ANSWER._replace(prior_packs=SAMPLE.packs, prior_doubts=(doubt,))
+    generation, relevancy = Handle(None), Handle(answer)
+    read = asyncio.run(backend(generation, relevancy).read(sample_film(), TASK, prior))
+    assert generation.calls[0].arguments[-1] is prior
+    assert read.prior is not None and read.prior.pixels is prior.pixels
+    assert (read.prior.warnings, read.film.warnings) == ((doubt,), ())
+    assert read.prior_packs == SAMPLE.packs
+
+    aloud = Handle(["word", {"generation": object()}])
+    told = backend(aloud, Handle(answer)).read_aloud(sample_film(), TASK, prior)
+
+    async def run() -> list[Any]:
+        return [item async for item in told]
+
+    assert asyncio.run(run())[-1].prior.warnings == (doubt,)
+    assert aloud.calls[0].arguments[-1] is prior
+
+    pictures = Handle(b"view"), Handle(b"film")
+    service = backend(pictures[0], rendering=pictures[1])
+    assert asyncio.run(service.film("id", None, "model", 1)) == b"view"
+    assert asyncio.run(service.film("id", 64, image=1)) == b"film"
+    assert [handle.calls[0].arguments for handle in pictures] == [("id", 1), ("id", 64, 1)]
+
+
 def test_what_the_model_doubts_stands_behind_what_the_film_was_read_with() -> None:
     own, doubt = FilmWarning("faint", "It is faint."), FilmWarning("unlike", "Unlike the model's films.")
     film = replace(sample_film(), warnings=(own,))
-    answer = (*ANSWER[:3], (doubt,))
+    answer = ANSWER._replace(doubts=(doubt,))
     service = backend(Handle(None, [{"generation": object()}]), Handle(answer, answer))
 
     async def run() -> list[Any]:

@@ -16,13 +16,21 @@ import pytest
 from deployments.generation import GenerationDeployment
 from deployments.relevancy import RelevancyDeployment
 from deployments.settings import ModelSettings, QuestionSettings, SlotsSettings
-from medinterp.api.backend import Progress, ReadingTask
+from medinterp.api.backend import ComparingTask, JudgingTask, MeasuringTask, Progress, ReadingTask
 from medinterp.api.report_id import new_report_id
+from medinterp.api.selection import WordSelection
 from medinterp.api.store import SqliteStoreSettings, open_store, pack_record
-from medinterp.errors import FilmWithheldError, GenerationCancelled, ModelError, ReportTextError, RequestTooLargeError
+from medinterp.errors import (
+    FilmWithheldError,
+    GenerationCancelled,
+    ModelError,
+    ReportTextError,
+    RequestTooLargeError,
+    SelectionError,
+)
 from medinterp.imaging import read_film
 from medinterp.model.view import model_view
-from medinterp.types import Film
+from medinterp.types import Explanation, Film
 from tests.api_films import raster
 from tests.api_samples import sample_explanation
 from tests.models import noise_film
@@ -69,7 +77,7 @@ def test_another_is_withheld_before_the_model_is_asked(
 def test_by_force_it_is_read_and_the_doubt_goes_with_it(generation: GenerationDeployment) -> None:
     written = asyncio.run(generation.write(noise_film(), replace(TASK, force=True)))
     assert [warning.code for warning in written.warnings] == ["foreign"]
-    report, packs, _, doubts = RelevancyDeployment().explain(written, ("raw",))
+    report, packs, _, doubts, *_ = RelevancyDeployment().explain(written, ("raw",))
     assert (len(report.tokens), list(packs), doubts) == (3, ["raw"], written.warnings)
     again = replace(TASK, force=True, methods=("edge_gradient",), on_model=("edge_gradient",))
     assert asyncio.run(generation.write(noise_film(), again)).warnings == written.warnings
@@ -82,6 +90,69 @@ def test_the_models_view_of_a_stored_report(generation: GenerationDeployment, st
     png = asyncio.run(generation.view(report_id))
     drawn = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(drawn, model_view(generation._generator.loaded, own()))
+
+
+# ---- a prior film ----
+
+
+def earlier() -> Film:
+    return read_film(raster("PNG", 380, 420, seed=5))
+
+
+def test_a_prior_film_is_read_beside_it_and_has_maps_of_its_own(
+    generation: GenerationDeployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    methods = ("raw", "edge_gradient")
+    task = replace(TASK, methods=methods, on_model=("edge_gradient",))
+    written = asyncio.run(generation.write(own(), task, prior=earlier()))
+    assert len(written.trace.image_spans) == 2
+    assert written.trace.provenance.film_sha256 == (own().sha256, earlier().sha256)
+    explained = RelevancyDeployment().explain(written, methods)
+    assert list(explained.packs) == list(explained.prior_packs) == list(methods)
+    for name in methods:
+        assert (explained.packs[name].image, explained.prior_packs[name].image) == (0, 1)
+        assert not np.array_equal(explained.packs[name].values, explained.prior_packs[name].values)
+    given = asyncio.run(generation.write(own(), GIVEN, prior=earlier()))
+    assert len(given.trace.image_spans) == 2
+    assert RelevancyDeployment().explain(asyncio.run(generation.write(own(), TASK)), ("raw",)).prior_packs == {}
+
+
+def test_a_foreign_prior_film_is_withheld_and_says_which_it_is(generation: GenerationDeployment) -> None:
+    with pytest.raises(FilmWithheldError, match=r"^prior: ") as caught:
+        asyncio.run(generation.write(own(), TASK, prior=noise_film()))
+    assert caught.value.film == "prior"
+    with pytest.raises(FilmWithheldError) as caught:
+        asyncio.run(generation.write(noise_film(), TASK, prior=own()))
+    assert caught.value.film == "image"
+    forced = asyncio.run(generation.write(own(), replace(TASK, force=True), prior=noise_film()))
+    assert (forced.warnings, [one.code for one in forced.prior_warnings]) == ((), ["foreign"])
+
+
+def test_a_stored_report_of_two_films_is_asked_about(
+    generation: GenerationDeployment, store: SqliteStoreSettings
+) -> None:
+    written = asyncio.run(generation.write(own(), replace(TASK, max_new_tokens=12), prior=earlier()))
+    explained = RelevancyDeployment().explain(written, ("raw",))
+    explanation = Explanation(
+        own(), explained.report, explained.packs, explained.provenance, None, earlier(), explained.prior_packs
+    )
+    reports, report_id = open_store(store), new_report_id()
+    reports.put(report_id, pack_record(explanation))
+    reports.close()
+    *progress, film, prior = collected(generation.measure(report_id, MeasuringTask("edge_gradient")))
+    assert all(isinstance(one, Progress) for one in progress)
+    assert (film.image, prior.image) == (0, 1)
+    assert film.values.shape == prior.values.shape == (len(written.report.tokens), 16, 16)
+    verdicts = [
+        collected(generation.judge(report_id, JudgingTask(WordSelection(0, 0), image=image)))[-1] for image in (0, 1)
+    ]
+    assert [verdict.image for verdict in verdicts] == [0, 1]
+    views = [asyncio.run(generation.view(report_id, image)) for image in (0, 1)]
+    assert views[0] != views[1]
+    drawn = cv2.imdecode(np.frombuffer(views[1], np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(drawn, model_view(generation._generator.loaded, earlier()))
+    with pytest.raises(SelectionError, match="two films cannot be compared"):
+        collected(generation.compare(report_id, ComparingTask(("Is there a nodule?",))))
 
 
 # ---- a report that somebody else wrote ----

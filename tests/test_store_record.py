@@ -13,7 +13,7 @@ from medinterp.errors import StoreError
 from medinterp.types import Film
 from tests.api_samples import given_explanation, sample_explanation
 from tests.report_samples import all_kinds_explained
-from tests.sources_samples import sample_text_sources
+from tests.sources_samples import sample_reliance, sample_text_sources
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -36,6 +36,26 @@ def test_everything_comes_back(bits: int) -> None:
     assert again.packs["raw"].values.dtype == np.float32
     assert again.packs["raw"].notes == ("last layer",)
     assert again.trace is None
+
+
+def test_a_prior_film_and_its_maps_come_back() -> None:
+    explanation = sample_explanation()
+    prior = Film(np.random.default_rng(4).integers(0, 2**16, (20, 30), np.uint16), "application/dicom", "34" * 32)
+    packs = {"raw": replace(explanation.packs["raw"], values=1 - explanation.packs["raw"].values, image=1)}
+    again = unpack_record(pack_record(replace(explanation, prior=prior, prior_packs=packs)))
+    assert again.prior is not None
+    np.testing.assert_array_equal(again.prior.pixels, prior.pixels)
+    assert (again.prior.sha256, again.prior.media_type) == (prior.sha256, prior.media_type)
+    np.testing.assert_array_equal(again.prior_packs["raw"].values, packs["raw"].values)
+    assert (again.packs["raw"].image, again.prior_packs["raw"].image) == (0, 1)
+    assert unpack_record(pack_record(explanation)).prior is None
+
+
+def test_a_record_from_before_there_were_prior_films_opens() -> None:
+    plain = msgpack.unpackb(pack_record(sample_explanation()))
+    del plain["prior"], plain["prior_maps"]
+    again = unpack_record(msgpack.packb(plain))
+    assert (again.prior, dict(again.prior_packs)) == (None, {})
 
 
 def test_what_maps_were_made_with_comes_back() -> None:
@@ -108,9 +128,27 @@ def test_text_sources_come_back_and_a_record_from_before_there_were_any_opens() 
     assert unpack_record(msgpack.packb(plain)).text_sources == ()
 
 
+def test_reliance_comes_back_and_a_record_from_before_there_was_any_opens() -> None:
+    reliance = sample_reliance()
+    packed = pack_record(replace(sample_explanation(), reliance=reliance))
+    again = unpack_record(packed)
+    assert again.reliance is not None and again.report == sample_explanation().report
+    assert again.reliance.fills == ("blank", "one", "other")
+    for name in ("logprob", "blank_drop", "swap_drops", "reliance"):
+        np.testing.assert_array_equal(getattr(again.reliance, name), getattr(reliance, name))
+        assert getattr(again.reliance, name).dtype == np.float32
+    plain = msgpack.unpackb(packed, raw=False)
+    del plain["reliance"]
+    for word in plain["report"]["words"]:
+        del word["reliance"]
+    assert unpack_record(msgpack.packb(plain)).reliance is None
+
+
 def test_a_record_is_plain_msgpack() -> None:
     plain = msgpack.unpackb(pack_record(sample_explanation()), raw=False, strict_map_key=True)
-    assert set(plain) == {"version", "film", "report", "maps", "provenance", "text_sources"}
+    assert set(plain) == {
+        "version", "film", "report", "maps", "provenance", "prior", "prior_maps", "text_sources", "verdicts", "reliance"
+    }
 
 
 @pytest.mark.parametrize(

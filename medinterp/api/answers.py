@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,7 +22,7 @@ from medinterp.api.schema import (
     SettingModel,
 )
 from medinterp.errors import MissingEvidenceError, SelectionError
-from medinterp.explainer import Explanation
+from medinterp.explanation import Explanation
 from medinterp.relevancy import METHODS, get_method, quantity_of, word_maps
 from medinterp.render import report_range
 from medinterp.types import Explanation as ExplanationData
@@ -35,17 +35,30 @@ def explanation_model(
     """The answer to `POST /v1/reports`; expires_at in seconds since 1970."""
     packs = explanation.packs
     _, rows, columns = next(iter(packs.values())).values.shape
+    report = ReportModel.model_validate(explanation.report)
+    if (reliance := explanation.reliance) is not None:
+        words = [
+            word.model_copy(update={"reliance": float(reliance.reliance[word.index])}) if word.token_indices else word
+            for word in report.words
+        ]
+        report = report.model_copy(update={"words": tuple(words)})
     return ExplanationModel(
         id=report_id,
         expires_at=datetime.fromtimestamp(expires_at, UTC),
         film=FilmModel.model_validate(explanation.film),
-        report=ReportModel.model_validate(explanation.report),
+        report=report,
         methods=tuple(packs),
         rows=rows,
         columns=columns,
         provenance=ProvenanceModel.model_validate(explanation.provenance),
-        maps={name: MapPackModel.model_validate(pack) for name, pack in packs.items()} if with_maps else None,
+        maps=_models(packs) if with_maps else None,
+        prior=None if explanation.prior is None else FilmModel.model_validate(explanation.prior),
+        prior_maps=_models(explanation.prior_packs) if with_maps and explanation.prior is not None else None,
     )
+
+
+def _models(packs: Mapping[str, MapPack]) -> dict[str, MapPackModel]:
+    return {name: MapPackModel.model_validate(pack) for name, pack in packs.items()}
 
 
 def pack_of(explanation: ExplanationData, method: str | None, image: int = 0) -> MapPack:
@@ -71,9 +84,10 @@ def maps_model(
     method: str | None,
     without_sinks: bool = False,
     quantity: Quantity = "relevancy",
+    image: int = 0,
 ) -> MapsModel:
     """All words' maps by one method. Raises as pack_of, and MissingEvidenceError for a quantity that it has not."""
-    pack = quantity_of(pack_of(explanation, method), quantity)
+    pack = quantity_of(pack_of(explanation, method, image), quantity)
     words = word_maps(pack, explanation.report.words, without_sinks=without_sinks)
     low, high = report_range(words, pack.signed)
     _, rows, columns = words.shape

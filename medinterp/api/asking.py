@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -20,6 +20,7 @@ from medinterp.api.backend import (
     JudgingTask,
     MeasuringTask,
     Progress,
+    RelianceTask,
     SourcesTask,
 )
 from medinterp.api.negotiation import EVENTS, encode
@@ -27,16 +28,15 @@ from medinterp.api.pacing import Silence, paced
 from medinterp.api.report_id import log_name
 from medinterp.api.schema import FaithfulnessModel, MapsModel, Model, ProgressModel
 from medinterp.api.schema_sensitivity import ComparingModel, ComparisonModel, ReportComparisonModel
-from medinterp.api.schema_sources import TextSourcesModel
 from medinterp.api.settings import ApiSettings
-from medinterp.api.source_answers import heads_model, text_sources_model
+from medinterp.api.source_answers import heads_model, reliance_model, text_sources_model
 from medinterp.api.store import ReportStore, pack_record, unpack_record
 from medinterp.errors import DeadlineExceededError, MethodError, PromptError, ServiceInterruptedError
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
-from medinterp.explainer import Explanation
+from medinterp.explanation import Explanation
 from medinterp.imaging.perturb import get_perturbations
 from medinterp.relevancy import get_method
-from medinterp.types import Faithfulness, HeadMaps, MapPack, TextSources
+from medinterp.types import Faithfulness, HeadMaps, MapPack, Reliance, TextSources
 
 logger = logging.getLogger(__name__)
 
@@ -72,25 +72,35 @@ class Asking:
             perturbations = tuple(dict.fromkeys(change.name for change in get_perturbations(perturbations)))
         return ComparingTask(questions, methods, perturbations, asked.seed)
 
-    async def maps(self, report_id: str, task: MeasuringTask, media_type: str) -> Response:
-        """Measure, keep the maps with the report, and answer with them."""
-        await asyncio.to_thread(self._store.get, report_id)
+    async def maps(self, report_id: str, task: MeasuringTask, media_type: str, image: int = 0) -> Response:
+        """Measure, keep the maps with the report, and answer with those on one film.
+
+        Raises SelectionError before anything is spent when there is no such film.
+        """
+        stored = await asyncio.to_thread(self._store.get, report_id)
+        await asyncio.to_thread(lambda: unpack_record(stored.blob).film_at(image))
 
         async def answers() -> AsyncGenerator[Progress | Model]:
             async with aclosing(self._backend.measure(report_id, task)) as items:
+                packs: list[MapPack] = []
                 async for item in items:
-                    yield item if isinstance(item, Progress) else await self._keep(report_id, item)
+                    if isinstance(item, Progress):
+                        yield item
+                    else:
+                        packs.append(item)
+            if packs:
+                yield await self._keep(report_id, packs, image)
 
         return await self._respond(answers(), "maps", media_type)
 
     async def faithfulness(self, report_id: str, task: JudgingTask, media_type: str) -> Response:
-        """Judge a map, and answer with the verdict."""
+        """Judge a map, keep the verdict with the report, and answer with it."""
         await asyncio.to_thread(self._store.get, report_id)
 
         async def answers() -> AsyncGenerator[Progress | Model]:
             async with aclosing(self._backend.judge(report_id, task)) as items:
                 async for item in items:
-                    yield FaithfulnessModel.model_validate(item) if isinstance(item, Faithfulness) else item
+                    yield await self._keep_verdict(report_id, item) if isinstance(item, Faithfulness) else item
 
         return await self._respond(answers(), "faithfulness", media_type)
 
@@ -111,8 +121,10 @@ class Asking:
 
         return await self._respond(answers(), "sensitivity", media_type)
 
-    async def sources(self, report_id: str, task: SourcesTask | HeadsTask, media_type: str) -> Response:
-        """Answer with what drove some words; text sources are kept with the report, maps by head are not."""
+    async def sources(
+        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask, media_type: str
+    ) -> Response:
+        """Answer with what drove some words, or what each loses; kept with the report, but for maps by head."""
         await asyncio.to_thread(self._store.get, report_id)
 
         async def answers() -> AsyncGenerator[Progress | Model]:
@@ -120,37 +132,73 @@ class Asking:
                 async for item in items:
                     match item:
                         case TextSources():
-                            yield await self._keep_sources(report_id, item)
+                            explanation = await self._keep_found(report_id, item)
+                            yield text_sources_model(report_id, explanation, item)
                         case HeadMaps():
                             yield heads_model(report_id, item)
+                        case Reliance():
+                            explanation = await self._keep_found(report_id, item)
+                            yield reliance_model(report_id, explanation.report, item)
                         case _:
                             yield item
 
-        return await self._respond(answers(), "heads" if isinstance(task, HeadsTask) else "text_sources", media_type)
+        names = {SourcesTask: "text_sources", HeadsTask: "heads", RelianceTask: "reliance"}
+        return await self._respond(answers(), names[type(task)], media_type)
 
-    async def _keep_sources(self, report_id: str, sources: TextSources) -> TextSourcesModel:
-        def keep() -> TextSourcesModel:
-            stored = self._store.update(
-                report_id, lambda blob: pack_record(unpack_record(blob).keeping(sources))
-            )
-            return text_sources_model(report_id, unpack_record(stored.blob), sources)
+    async def reliance(self, report_id: str, media_type: str) -> Response:
+        """Answer with what every word loses with another film: asked of the model once, then kept with the report."""
+        stored = await asyncio.to_thread(lambda: unpack_record(self._store.get(report_id).blob))
+        kept = stored.reliance
+        if kept is None:
+            return await self.sources(report_id, RelianceTask(), media_type)
+
+        async def answers() -> AsyncGenerator[Progress | Model]:
+            yield reliance_model(report_id, stored.report, kept)
+
+        return await self._respond(answers(), "reliance", media_type)
+
+    async def _keep_found(self, report_id: str, found: TextSources | Reliance) -> Explanation:
+        """Keep it with the report, and return that."""
+
+        def keep() -> Explanation:
+            stored = self._store.update(report_id, lambda blob: pack_record(unpack_record(blob).keeping(found)))
+            return unpack_record(stored.blob)
 
         return await asyncio.to_thread(keep)
 
-    async def _keep(self, report_id: str, pack: MapPack) -> MapsModel:
-        """Add the maps to the stored report, in place of earlier ones of the method."""
+    async def _keep(self, report_id: str, packs: Sequence[MapPack], image: int) -> MapsModel:
+        """Add a method's maps on each film to the stored report, in place of earlier ones."""
+        method = packs[0].method
 
         def change(blob: bytes) -> bytes:
             explanation = unpack_record(blob)
-            return pack_record(replace(explanation, packs={**explanation.packs, pack.method: pack}))
+            own, prior = ({pack.method: pack for pack in packs if pack.image == k} for k in (0, 1))
+            return pack_record(
+                replace(
+                    explanation,
+                    packs={**explanation.packs, **own},
+                    prior_packs={**explanation.prior_packs, **prior},
+                )
+            )
 
         def keep() -> MapsModel:
             stored = self._store.update(report_id, change)
-            logger.info("report %s: maps by %s kept", log_name(report_id), pack.method)
+            logger.info("report %s: maps by %s kept", log_name(report_id), method)
             explanation: Explanation = unpack_record(stored.blob)
-            return maps_model(report_id, explanation, pack.method)
+            return maps_model(report_id, explanation, method, image=image)
 
         return await asyncio.to_thread(keep)
+
+    async def _keep_verdict(self, report_id: str, verdict: Faithfulness) -> FaithfulnessModel:
+        """Add the verdict to the stored report, in place of an earlier one of the same map."""
+
+        def change(blob: bytes) -> bytes:
+            explanation = unpack_record(blob)
+            others = [one for one in explanation.verdicts if not one.of_same_map(verdict)]
+            return pack_record(replace(explanation, verdicts=(*others, verdict)))
+
+        await asyncio.to_thread(self._store.update, report_id, change)
+        return FaithfulnessModel.model_validate(verdict)
 
     async def _respond(self, answers: AsyncGenerator[Progress | Model], name: str, media_type: str) -> Response:
         frames = self._items(answers)

@@ -9,7 +9,8 @@ from typing import Any, Literal, Protocol
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import Selection
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
-from medinterp.types import Explanation, Faithfulness, Film, HeadMaps, MapPack, Quantity, TextSources
+from medinterp.export.formats import ExportFormat
+from medinterp.types import Explanation, Faithfulness, Film, HeadMaps, MapPack, Quantity, Reliance, TextSources
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,11 @@ class MeasuringTask:
 
 @dataclass(frozen=True)
 class JudgingTask:
-    """Whose words' map is to be judged; method: None for the report's first."""
+    """Whose words' map is to be judged; method: None for the report's first; image: 1 for the map on the prior film."""
 
     selection: Selection
     method: str | None = None
+    image: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,11 @@ class HeadsTask:
 
 
 @dataclass(frozen=True)
+class RelianceTask:
+    """Every word's reliance is asked for."""
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far the model is with a method, a judgement or a comparison: `done` of `of` steps."""
 
@@ -91,7 +98,8 @@ class PictureTask:
 
     method: None for the report's first; opacity 0..1; scale: one range for the whole report, or
     each map to its own; size: the longer side in pixels, None for the film's own; without_sinks: flagged
-    sink cells are left out; quantity: relevancy, or of a consensus the members' disagreement.
+    sink cells are left out; quantity: relevancy, or of a consensus the members' disagreement; image: 0 the film, 1 the
+    prior film.
     """
 
     method: str | None = None
@@ -102,9 +110,20 @@ class PictureTask:
     size: int | None = None
     without_sinks: bool = False
     quantity: Quantity = "relevancy"
+    image: int = 0
 
 
-ExportFormat = Literal["json", "npz", "html"]
+@dataclass(frozen=True)
+class ExportTask:
+    """Which file is wanted. selection: of a picture; threshold: of DICOM's regions, as in export.parse_threshold."""
+
+    form: ExportFormat
+    selection: Selection | None = None
+    picture: PictureTask = field(default_factory=PictureTask)
+    image: int = 0
+    threshold: str = "otsu"
+
+
 FilmView = Literal["film", "model"]
 """The film as it was read, or as the model's processor gives it to the model."""
 
@@ -120,21 +139,23 @@ class Backend(Protocol):
         """What model reads the films."""
         ...
 
-    async def read(self, film: Film, task: ReadingTask) -> Explanation:
-        """Read the film and compute the maps; the explanation comes without the trace.
+    async def read(self, film: Film, task: ReadingTask, prior: Film | None = None) -> Explanation:
+        """Read the film, beside a prior one, and compute the maps; the explanation comes without the trace.
 
-        What the model finds doubtful about the film is among its warnings in the explanation. Raises
+        What the model finds doubtful about a film is among its warnings in the explanation. Raises
         FilmWithheldError for what makes a report meaningless, unless the task forces it; ReportTextError for a
         given report that the model's tokenizer cannot take, RequestTooLargeError for one of too many tokens.
         """
         ...
 
-    def read_aloud(self, film: Film, task: ReadingTask) -> AsyncGenerator[str | Progress | Explanation]:
+    def read_aloud(
+        self, film: Film, task: ReadingTask, prior: Film | None = None
+    ) -> AsyncGenerator[str | Progress | Explanation]:
         """The same, yielding the text as it grows (a given one whole), then progress, and the explanation last."""
         ...
 
     def measure(self, report_id: str, task: MeasuringTask) -> AsyncGenerator[Progress | MapPack]:
-        """Ask the model again about a stored report: progress, and the maps last."""
+        """Ask the model again about a stored report: progress, and last the maps on the film, then on a prior one."""
         ...
 
     def judge(self, report_id: str, task: JudgingTask) -> AsyncGenerator[Progress | Faithfulness]:
@@ -148,20 +169,21 @@ class Backend(Protocol):
         ...
 
     def sources(
-        self, report_id: str, task: SourcesTask | HeadsTask
-    ) -> AsyncGenerator[Progress | TextSources | HeadMaps]:
-        """What drove some words of a stored report: the text by word, or the film by head; the answer last."""
+        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask
+    ) -> AsyncGenerator[Progress | TextSources | HeadMaps | Reliance]:
+        """What drove some words of a stored report: the text by word, or the film by head; or what each of its words
+        loses with another film. Progress, and the answer last."""
         ...
 
     async def overlay(self, report_id: str, selection: Selection, task: PictureTask) -> bytes:
         """A PNG of the film with the map of what is selected drawn over it."""
         ...
 
-    async def film(self, report_id: str, size: int | None, view: FilmView = "film") -> bytes:
-        """A PNG of the film; size: the longer side, of the view "film" only."""
+    async def film(self, report_id: str, size: int | None, view: FilmView = "film", image: int = 0) -> bytes:
+        """A PNG of the film (image 0) or the prior one (1); size: the longer side, of the view "film" only."""
         ...
 
-    async def export(self, report_id: str, form: ExportFormat) -> bytes:
+    async def export(self, report_id: str, task: ExportTask) -> bytes:
         """The report and its maps as one file."""
         ...
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from medinterp.api.store import ReportStore, unpack_record
 from medinterp.errors import StoreError
-from medinterp.explainer import Explanation
+from medinterp.explanation import Explanation
 from medinterp.render import RenderOptions
 from medinterp.types import MapPack
 
@@ -120,6 +120,10 @@ class KeptReports:
         explanation = KeptExplanation(**vars(stored))
         self._keep(report_id, _Kept(stamp.version, explanation))
         return explanation
+
+    def expires_at(self, report_id: str) -> float:
+        """When the report is forgotten, seconds since 1970. Raises ReportNotFoundError or StoreError."""
+        return self._store.stamp(report_id).expires_at
 
     def close(self) -> None:
         """Drop everything, end the thread and close the store."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
+from datetime import datetime
 
-from medinterp import export
+from medinterp.api import negotiation
 from medinterp.api.answers import pack_of
-from medinterp.api.backend import ExportFormat, PictureTask
+from medinterp.api.backend import ExportTask, PictureTask
+from medinterp.api.schema_export import exported_model
 from medinterp.api.selection import Selection, selected
-from medinterp.explainer import Explanation
+from medinterp.explanation import Explanation
+from medinterp.export.files import FileTask, make_file
+from medinterp.export.regions import parse_threshold
 from medinterp.render import RenderOptions, encode_png
 
 
@@ -17,7 +20,12 @@ def overlay_png(explanation: Explanation, selection: Selection, task: PictureTas
 
     Raises SelectionError, UnknownMethodError or MissingEvidenceError.
     """
-    options = RenderOptions(
+    method = pack_of(explanation, task.method, task.image).method
+    return explanation.overlay(selected(explanation.report, selection), method, _options(task), image=task.image).png()
+
+
+def _options(task: PictureTask) -> RenderOptions:
+    return RenderOptions(
         opacity=task.opacity,
         colormap=task.colormap,
         contours=task.contours,
@@ -26,21 +34,29 @@ def overlay_png(explanation: Explanation, selection: Selection, task: PictureTas
         without_sinks=task.without_sinks,
         quantity=task.quantity,
     )
-    method = pack_of(explanation, task.method).method
-    return explanation.overlay(selected(explanation.report, selection), method, options).png()
 
 
-def film_png(explanation: Explanation, size: int | None) -> bytes:
-    """The film as it was read, as gray PNG; size: the longer side in pixels, None or a larger one for its own."""
-    film = explanation.film
+def film_png(explanation: Explanation, size: int | None, image: int = 0) -> bytes:
+    """The film as it was read, as gray PNG; size: the longer side in pixels, None or a larger one for its own.
+
+    Raises SelectionError for the prior film (image 1) of a report that has none.
+    """
+    film = explanation.film_at(image)
     wanted = None if size is None or size >= max(film.height, film.width) else size
-    return encode_png(explanation.canvas_of(0, wanted))
+    return encode_png(explanation.canvas_of(image, wanted))
 
 
-def exported(explanation: Explanation, form: ExportFormat) -> bytes:
-    """The report and its maps as one file."""
-    if form == "html":
-        return export.html(explanation).encode()
-    if form == "npz":
-        return export.npz(explanation)
-    return json.dumps(export.document(explanation), ensure_ascii=False, allow_nan=False).encode()
+def exported(explanation: Explanation, task: ExportTask, made: datetime) -> bytes:
+    """The report as one file; made: the local time that a file tells.
+
+    Raises SelectionError, UnknownMethodError, MissingEvidenceError, and ExportError for what it lacks.
+    """
+    if task.form == "msgpack":
+        return negotiation.encode(exported_model(explanation), negotiation.MSGPACK)
+    if task.picture.method is not None:
+        pack_of(explanation, task.picture.method, task.image)
+    selection = None if task.selection is None else selected(explanation.report, task.selection)
+    threshold = parse_threshold(task.threshold)
+    options = _options(task.picture)
+    wanted = FileTask(task.form, selection, task.picture.method, options, task.image, threshold)
+    return make_file(explanation, wanted, made)

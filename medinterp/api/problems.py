@@ -26,6 +26,7 @@ STATUS: Mapping[type[errors.MedInterpError], HTTPStatus] = {
     errors.ModelError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.MethodError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.SelectionError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.ExportError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.GenerationCancelled: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.ReportNotFoundError: HTTPStatus.NOT_FOUND,
     errors.StoreFullError: HTTPStatus.INSUFFICIENT_STORAGE,
@@ -83,13 +84,15 @@ def problem_of(error: errors.MedInterpError) -> Problem:
     kind = tree_class(error)
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", kind.__name__.removesuffix("Error")).lower()
     title = (kind.__doc__ or kind.__name__).strip().splitlines()[0]
-    withholding = error.warnings if isinstance(error, errors.FilmWithheldError) else ()
+    flaws: tuple[Flaw, ...] = ()
+    if isinstance(error, errors.FilmWithheldError):
+        flaws = tuple(Flaw(where=f"{error.film}.{warning.code}", what=warning.text) for warning in error.warnings)
     return Problem(
         type=f"urn:medinterp:problem:{name}",
         title=title,
         status=int(status_of(kind)),
         detail=str(error) or title,
-        flaws=tuple(Flaw(where=f"image.{warning.code}", what=warning.text) for warning in withholding),
+        flaws=flaws,
     )
 
 

@@ -7,7 +7,10 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from medinterp.api.backend import ExportFormat, FilmView, PictureTask
+from medinterp.api.backend import ExportTask, FilmView, PictureTask
+from medinterp.api.selection import parse_selection
+from medinterp.export.formats import ExportFormat, check_parameters
+from medinterp.export.regions import parse_threshold
 from medinterp.render import COLORMAPS, DEFAULT_COLORMAP, SIGNED_COLORMAP, colormap
 from medinterp.types import Quantity
 
@@ -36,6 +39,7 @@ class WordPictureQuery(BaseModel):
     )
     without_sinks: bool = Field(default=False, description="Leave flagged sink cells out.")
     quantity: Quantity = Field(default="relevancy", description=QUANTITY)
+    image: int = Field(default=0, ge=0, le=1, description=IMAGE)
 
     @field_validator("colormap")
     @classmethod
@@ -68,6 +72,7 @@ class FilmQuery(BaseModel):
     view: FilmView = Field(
         default="film", description="The film as it was read, or as the model gets it: its resolution and its grays."
     )
+    image: int = Field(default=0, ge=0, le=1, description=IMAGE)
 
     @model_validator(mode="after")
     def model_has_its_size(self) -> Self:
@@ -85,6 +90,7 @@ class MapsQuery(BaseModel):
     method: str | None = Field(default=None, description="A method of the report; its first by default.")
     without_sinks: bool = Field(default=False, description="Leave flagged sink cells out of the words' maps.")
     quantity: Quantity = Field(default="relevancy", description=QUANTITY)
+    image: int = Field(default=0, ge=0, le=1, description=IMAGE)
 
 
 class PackedMapsQuery(BaseModel):
@@ -96,9 +102,21 @@ class PackedMapsQuery(BaseModel):
     image: int = Field(default=0, ge=0, le=1, description=IMAGE)
 
 
-class ExportQuery(BaseModel):
-    """Which file is wanted."""
-
-    model_config = ConfigDict(extra="forbid")
+class ExportQuery(PictureQuery):
+    """Which file is wanted; each format takes the parameters that mean something for it, and refuses the others."""
 
     format: ExportFormat
+    image: int = Field(default=0, ge=0, le=1, description="1: the prior film, where one was read.")
+    threshold: str = Field(
+        default="otsu",
+        max_length=16,
+        description="Of dicom-seg, dicom-sr and zip: `otsu`, or a share of the report's scale such as 0.5.",
+    )
+
+    def export_task(self) -> ExportTask:
+        """The same as the backend's dataclass. Raises ExportError for what the format does not take or lacks."""
+        check_parameters(self.format, self.model_fields_set - {"format"})
+        parse_threshold(self.threshold)
+        named = self.words is not None or self.finding is not None
+        selection = parse_selection(self.words, self.finding) if named else None
+        return ExportTask(self.format, selection, self.task(), self.image, self.threshold)

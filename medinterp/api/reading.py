@@ -28,6 +28,7 @@ from medinterp.errors import (
     ServiceInterruptedError,
 )
 from medinterp.imaging import withhold
+from medinterp.imaging.prior import about_prior
 from medinterp.imaging.workers import DecodingPool
 from medinterp.relevancy import get_method
 from medinterp.types import Explanation, Film
@@ -110,11 +111,18 @@ class Reading:
             withhold(film)
         return film
 
-    async def answer(self, film: Film, task: ReadingTask, media_type: str) -> Response:
+    async def prior(self, data: bytes, *, window: str | None = None, force: bool = False) -> Film:
+        """The same for a prior film: what is raised says so."""
+        with about_prior():
+            return await self.film(data, window=window, force=force)
+
+    async def answer(
+        self, film: Film, task: ReadingTask, media_type: str, *, prior: Film | None = None
+    ) -> Response:
         """Read the film, keep the report, and answer with it."""
         try:
             async with asyncio.timeout(self._limits.timeout_s):
-                explanation = await self._backend.read(film, task)
+                explanation = await self._backend.read(film, task, prior)
         except TimeoutError as error:
             raise self._too_slow() from error
         model = await self._keep(explanation, with_maps=media_type == MSGPACK)
@@ -125,13 +133,13 @@ class Reading:
             headers={"Location": f"/v1/reports/{model.id}"},
         )
 
-    async def stream(self, film: Film, task: ReadingTask) -> StreamingResponse:
+    async def stream(self, film: Film, task: ReadingTask, *, prior: Film | None = None) -> StreamingResponse:
         """Read the film and answer with an event stream."""
-        return await events.respond(self._frames(film, task))
+        return await events.respond(self._frames(film, task, prior))
 
-    async def _frames(self, film: Film, task: ReadingTask) -> AsyncGenerator[bytes]:
+    async def _frames(self, film: Film, task: ReadingTask, prior: Film | None) -> AsyncGenerator[bytes]:
         """The framed events; ends with the report or raises."""
-        items = paced(self._backend.read_aloud(film, task), events.SIGN_OF_LIFE_S, self._limits.timeout_s)
+        items = paced(self._backend.read_aloud(film, task, prior), events.SIGN_OF_LIFE_S, self._limits.timeout_s)
         try:
             async with aclosing(items):
                 async for item in items:

@@ -27,20 +27,32 @@ from medinterp.api.schema import (
     MeasuringModel,
 )
 from medinterp.api.schema_sensitivity import ComparingModel, SensitivityModel
-from medinterp.api.schema_sources import HeadsAskingModel, HeadsModel, SelectingModel, TextSourcesModel
+from medinterp.api.schema_sources import (
+    HeadsAskingModel,
+    HeadsModel,
+    RelianceAskingModel,
+    RelianceModel,
+    SelectingModel,
+    TextSourcesModel,
+)
 from medinterp.api.selection import WordSelection, parse_selection
 from medinterp.api.store import ReportStore, StoredReport, unpack_record
 from medinterp.api.upload import FormRoute, bytes_of, check_fields
+from medinterp.errors import SelectionError
+from medinterp.export.formats import FORMATS
 
 Answer = TypeVar("Answer")
 ONCE = {
     "image": "one film a report: `image` was sent more than once",
-    **{name: f"`{name}` was sent more than once" for name in ("prompt", "report", "max_new_tokens", "window", "force")},
+    "prior": "one prior film a report: `prior` was sent more than once",
+    **{
+        name: f"`{name}` was sent more than once"
+        for name in ("prompt", "report", "max_new_tokens", "window", "prior_window", "force")
+    },
 }
 """Fields of the form that stand in it once, and what is said when they do not."""
 SEVERAL = frozenset({"methods"})
 MAX_WINDOW_CHARACTERS = 64
-EXPORT_TYPES = {"json": negotiation.JSON, "npz": negotiation.NPZ, "html": "text/html; charset=utf-8"}
 PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "A picture."}}
 
 
@@ -81,6 +93,12 @@ def report_routes(backend: Backend, reading: Reading, asking: Asking, store: Rep
                 description="Of a DICOM: window-1, lut-1, full, or CENTER,WIDTH in numbers; its own choice by default.",
             ),
         ] = None,
+        prior: Annotated[
+            UploadFile | None, File(description="An earlier film of the same patient, read beside `image`.")
+        ] = None,
+        prior_window: Annotated[
+            str | None, Form(max_length=MAX_WINDOW_CHARACTERS, description="As `window`, of `prior`.")
+        ] = None,
         force: Annotated[
             bool, Form(description="Read the film though a warning says that a report on it means nothing.")
         ] = False,
@@ -93,10 +111,15 @@ def report_routes(backend: Backend, reading: Reading, asking: Asking, store: Rep
             report = ""  # FastAPI takes an empty field for one that was not sent, and a report would be written
         chosen = tuple(methods) if methods else None
         task = reading.task(prompt, chosen, max_new_tokens, force=force, report=report)
+        if prior is None and prior_window is not None:
+            raise SelectionError("prior_window is of the film `prior`, which was not sent")
         film = await reading.film(bytes_of(image), window=window, force=force)
+        earlier = None
+        if prior is not None:
+            earlier = await reading.prior(bytes_of(prior), window=prior_window, force=force)
         if media_type == negotiation.EVENTS:
-            return await reading.stream(film, task)
-        return await reading.answer(film, task, media_type)
+            return await reading.stream(film, task, prior=earlier)
+        return await reading.answer(film, task, media_type, prior=earlier)
 
     @router.get("/{report_id}", response_model=ExplanationModel, responses=_also(negotiation.MSGPACK))
     async def get_report(request: Request, report_id: ReportId) -> Response:
@@ -129,7 +152,7 @@ def report_routes(backend: Backend, reading: Reading, asking: Asking, store: Rep
 
         def answer(stored: StoredReport) -> bytes:
             explanation = unpack_record(stored.blob)
-            maps = maps_model(report_id, explanation, query.method, query.without_sinks, query.quantity)
+            maps = maps_model(report_id, explanation, query.method, query.without_sinks, query.quantity, query.image)
             return maps_npz(maps) if media_type == negotiation.NPZ else negotiation.encode(maps, media_type)
 
         return Response(await from_store(report_id, answer), media_type=media_type)
@@ -140,8 +163,9 @@ def report_routes(backend: Backend, reading: Reading, asking: Asking, store: Rep
     async def measure_maps(request: Request, report_id: ReportId, asked: MeasuringModel) -> Response:
         """Ask the model again: maps by a method that runs on it, kept with the report from then on."""
         media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.EVENTS)
-        options = asked.model_dump(exclude={"method"}, exclude_none=True)
-        return await asking.maps(_known(report_id), asking.measuring(asked.method, options), media_type)
+        options = asked.model_dump(exclude={"method", "image"}, exclude_none=True)
+        task = asking.measuring(asked.method, options)
+        return await asking.maps(_known(report_id), task, media_type, asked.image)
 
     @router.post(
         "/{report_id}/faithfulness",
@@ -151,7 +175,7 @@ def report_routes(backend: Backend, reading: Reading, asking: Asking, store: Rep
     async def judge_map(request: Request, report_id: ReportId, asked: JudgingModel) -> Response:
         """Do these words depend on the picture, and is the map of them better than chance?"""
         media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.EVENTS)
-        task = JudgingTask(parse_selection(asked.words, asked.finding), asked.method)
+        task = JudgingTask(parse_selection(asked.words, asked.finding), asked.method, asked.image)
         return await asking.faithfulness(_known(report_id), task, media_type)
 
     @router.post(
@@ -184,6 +208,16 @@ def report_routes(backend: Backend, reading: Reading, asking: Asking, store: Rep
         task = HeadsTask(parse_selection(asked.words, asked.finding), asked.image)
         return await asking.sources(_known(report_id), task, media_type)
 
+    @router.post(
+        "/{report_id}/reliance", response_model=RelianceModel, responses=_also(negotiation.MSGPACK, negotiation.EVENTS)
+    )
+    async def measure_reliance(
+        request: Request, report_id: ReportId, asked: RelianceAskingModel | None = None
+    ) -> Response:
+        """What does each word lose when the film is blank, or another one? Asked of the model once, then kept."""
+        media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.EVENTS)
+        return await asking.reliance(_known(report_id), media_type)
+
     @router.get("/{report_id}/words/{word}/overlay.png", response_class=Response, responses=PNG)
     async def get_word_overlay(
         report_id: ReportId,
@@ -203,17 +237,18 @@ def report_routes(backend: Backend, reading: Reading, asking: Asking, store: Rep
     @router.get("/{report_id}/film.png", response_class=Response, responses=PNG)
     async def get_film(report_id: ReportId, query: Annotated[FilmQuery, Query()]) -> Response:
         """The film as it was read, or as the model's processor gives it to the model (`view=model`)."""
-        return _png(await backend.film(_known(report_id), query.size, query.view))
+        return _png(await backend.film(_known(report_id), query.size, query.view, query.image))
 
     @router.get("/{report_id}/export", response_class=Response)
     async def get_export(report_id: ReportId, query: Annotated[ExportQuery, Query()]) -> Response:
-        """The report and its maps as one file."""
-        content = await backend.export(_known(report_id), query.format)
+        """The report and its maps as one file; a picture or a figure is of `words` or a `finding`."""
+        content = await backend.export(_known(report_id), query.export_task())
+        kind = FORMATS[query.format]
         return Response(
             content,
-            media_type=EXPORT_TYPES[query.format],
+            media_type=kind.media_type,
             headers={
-                "Content-Disposition": f'attachment; filename="report.{query.format}"',
+                "Content-Disposition": f'attachment; filename="{kind.file_name}"',
                 "Content-Security-Policy": "sandbox allow-scripts",
             },
         )

@@ -62,6 +62,9 @@ class WordModel(Model):
     image_mass: float = Field(description="Mean attention on image cells, 0 to 1.")
     section: str | None = None
     unlikely: bool = Field(description="The model gave one of its tokens less than 1 in 1,000 where it stands.")
+    reliance: float | None = Field(
+        default=None, description="The largest loss with another film, nats, once `POST .../reliance` was asked."
+    )
 
 
 class SectionModel(Model):
@@ -214,6 +217,8 @@ class ExplanationModel(Model):
     columns: int
     provenance: ProvenanceModel
     maps: dict[str, MapPackModel] | None = None
+    prior: FilmModel | None = Field(default=None, description="The prior film that was read beside it.")
+    prior_maps: dict[str, MapPackModel] | None = Field(default=None, description="As `maps`, on the prior film.")
 
 
 class MapsModel(Model):
@@ -245,6 +250,7 @@ class MeasuringModel(Model):
     method: str
     block: Literal[1, 2, 4] | None = Field(default=None, description="Of occlusion: cells hidden at once, a side.")
     coarse_to_fine: bool | None = Field(default=None, description="Of occlusion: large blocks, then the strongest.")
+    image: int = Field(default=0, ge=0, le=1, description="Whose maps are answered; those on both films are kept.")
 
 
 class JudgingModel(Model):
@@ -253,6 +259,7 @@ class JudgingModel(Model):
     words: str | None = Field(default=None, description="FIRST-LAST, both included, e.g. 3-7.")
     finding: int | None = Field(default=None, ge=0, description="The index of a finding.")
     method: str | None = Field(default=None, description="A method of the report; its first by default.")
+    image: int = Field(default=0, ge=0, le=1, description="0 the film, 1 the prior film.")
 
 
 class IntervalModel(Model):

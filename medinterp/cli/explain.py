@@ -31,6 +31,9 @@ def add(commands: Commands) -> None:
     explain.add_argument(
         "--report", metavar="FILE", help="explain this report of the film and write none: UTF-8 text, - for stdin"
     )
+    explain.add_argument(
+        "--prior", type=Path, metavar="FILE", help="an earlier film of the same patient, read beside the film"
+    )
     explain.add_argument("--max-new-tokens", type=positive, default=None, help="of a report (default: 512)")
     explain.add_argument("--window", default=None, help="of a DICOM: window-1, lut-1, full or CENTER,WIDTH")
     explain.add_argument(
@@ -42,6 +45,8 @@ def add(commands: Commands) -> None:
 def _explain(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
+    from medinterp.api.store.record import pack_record
+    from medinterp.cli.export import KEPT, write_private
     from medinterp.cli.films import find_films, tell
     from medinterp.cli.given import tell_unlikely
     from medinterp.explainer import DEFAULT_METHODS, Explainer
@@ -56,6 +61,8 @@ def _explain(options: argparse.Namespace) -> int:
     if others:
         print(f"medinterp: {others} other files in these folders are no films", file=sys.stderr)
     report = None if options.report is None else _given(options, len(films))
+    if options.prior is not None and len(films) > 1:
+        raise SelectionError(f"--prior is the earlier film of one film; these are {len(films)}")
     explainer: Explainer | None = None
     failed: list[tuple[Path, str]] = []
     for film in tqdm(films, desc="films", unit="film", disable=len(films) == 1):
@@ -68,6 +75,7 @@ def _explain(options: argparse.Namespace) -> int:
                 explainer = Explainer.from_pretrained(options.model, calibration=options.calibration)
             explanation = explainer.explain(
                 opened,
+                prior=options.prior,
                 force=options.force,
                 prompt=options.prompt,
                 methods=methods,
@@ -76,18 +84,23 @@ def _explain(options: argparse.Namespace) -> int:
                 max_new_tokens=options.max_new_tokens or 512,
             )
         except FilmWithheldError as error:
-            told = " ".join(warning.text for warning in error.warnings)
+            whose = "prior: " if error.film == "prior" else ""
+            told = whose + " ".join(warning.text for warning in error.warnings)
             failed.append((film.path, f"{told} {WITHHELD if report is None else GIVEN_WITHHELD}"))
             continue
         except FilmError as error:
             failed.append((film.path, str(error)))
             continue
         tell(film.path, explanation.film)
+        if explanation.prior is not None:
+            tell(options.prior, explanation.prior)
         if report is not None:
             tell_unlikely(film.path, explanation.report)
         folder = options.out / film.result if len(films) > 1 else options.out
         for written in write_folder(explanation, folder):
             print(written)
+        write_private(folder / KEPT, pack_record(explanation))
+        print(folder / KEPT)
     for path, reason in failed:
         print(f"medinterp: {path}: {reason}", file=sys.stderr)
     if failed and len(films) > 1:

@@ -17,11 +17,11 @@ import torch
 from medinterp.errors import SelectionError
 from medinterp.evaluation.fills import fill_films
 from medinterp.evaluation.localisation import centre_prior
+from medinterp.evaluation.reliance import FilmSwaps, largest_loss
 from medinterp.model.loading import LoadedModel
 from medinterp.model.memory import storage_bytes
 from medinterp.model.pieces import Pieces
-from medinterp.model.prompt import build_prompt
-from medinterp.model.replay import MEMORY_BYTES, Replay, encode_images
+from medinterp.model.replay import MEMORY_BYTES
 from medinterp.types import Faithfulness, Film, Float32Array, Interval, OrderScores, Report
 
 RELIANCE_NATS = float(np.log(2.0))
@@ -82,34 +82,27 @@ class Judge:
         progress gets the number of passes done; GenerationCancelled is raised between batches. Raises
         SelectionError for a selection that the report has not.
         """
-        if swaps is not None and not swaps:
-            raise SelectionError("at least one other film is needed to take this one's place")
+        fills = fill_films(films[image], swaps)
         if not selection or min(selection) < 0 or max(selection) >= len(token_ids):
             raise SelectionError(f"the report has {len(token_ids)} tokens; nothing of it is selected")
         self._selection = sorted(set(selection))
-        inputs = build_prompt(loaded, films, prompt)
-        self._replay = Replay(loaded, inputs, token_ids[: self._selection[-1] + 1])
         self._image = image
         self._pieces = Pieces(loaded, memory_bytes, "passes", None, progress, cancelled)
-        fills = fill_films(films[image], swaps)
+        written = token_ids[: self._selection[-1] + 1]
+        swapped = FilmSwaps(loaded, films, prompt, written, self._pieces, image=image)
+        self._replay = swapped.replay
         self.cells = int(self._replay.features.shape[1])
         steps = [2**k for k in range(self.cells.bit_length()) if 2**k < self.cells]
         self._steps = sorted({0, *steps, 3 * self.cells // 4, self.cells})
         self.fractions = np.array(self._steps) / self.cells
         self._rng = np.random.default_rng(seed)
-        encoded = []
-        for fill in fills:
-            self._pieces.give_way()
-            encoded.append(encode_images(loaded, build_prompt(loaded, [fill], prompt).pixel_values))
-        self._fills = torch.cat(encoded)
+        self._fills = torch.cat([swapped.cells(fill) for fill in fills])
         self._batch = self._replay.batch_size(
             self._pieces, len(self._steps) - 2, self._fills[0][None], storage_bytes([self._fills])
         )
-        whole = np.array([self.cells])
-        ends = np.arange(self.cells)
-        self.logprob = float(self._probabilities(ends, np.array([0]), 0)[0])
+        self.logprob = float(swapped.logprobs()[self._selection].sum())
         self.drops = self.logprob - np.array(
-            [self._probabilities(ends, whole, fill)[0] for fill in range(len(fills))]
+            [swapped.logprobs(cells[None])[self._selection].sum() for cells in self._fills]
         )
 
     @property
@@ -120,7 +113,7 @@ class Judge:
     @property
     def reliance(self) -> float:
         """The most that the selection loses with another film in this one's place, nats; the blank one is none."""
-        return float(self.drops[1:].max())
+        return float(largest_loss(self.drops))
 
     @torch.no_grad()
     def curves(self, values: Float32Array | None) -> OrderCurves:

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from medinterp.errors import SelectionError
 from medinterp.types import Film
 
 _HEALTHY = (9_000_001, 9_000_002)
@@ -42,5 +43,10 @@ def swapped_films() -> tuple[Film, ...]:
 
 
 def fill_films(film: Film, swaps: Sequence[Film] | None = None) -> tuple[Film, ...]:
-    """The blank film first, then the swapped ones (those of `swapped_films` unless given)."""
+    """The blank film first, then the swapped ones (those of `swapped_films` unless given).
+
+    Raises SelectionError where none are given.
+    """
+    if swaps is not None and not swaps:
+        raise SelectionError("at least one other film is needed to take this one's place")
     return (blank_film(film), *(swapped_films() if swaps is None else swaps))

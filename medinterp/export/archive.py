@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from medinterp.export.facts import export_facts
 from medinterp.types import Explanation
 
 TRACE_ARRAYS = ("image_attention", "attention_mass")
@@ -19,6 +21,7 @@ def npz(explanation: Explanation) -> bytes:
 
     A consensus has its disagreement beside it, under consensus_disagreement. A
     prior film's maps are under NAME_prior; where there are sink cells, they are under sinks, bool [rows, columns].
+    `export` is the record of the file as JSON, a text of no dimension.
     With a trace also image_attention float16 [T, L, H, cells] and attention_mass float32 [T, L, H, 4].
     Raises ValueError when a method has the name of one of these.
     """
@@ -34,6 +37,9 @@ def npz(explanation: Explanation) -> bytes:
             if name in arrays:
                 raise ValueError(f"a method is called {name!r}, like an array of the trace")
             arrays[name] = getattr(explanation.trace, name)
+    if "export" in arrays:
+        raise ValueError("a method is called 'export', like the record of the file")
+    arrays["export"] = np.asarray(json.dumps(export_facts(explanation).document(), ensure_ascii=False))
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()

@@ -7,9 +7,11 @@ import re
 from pathlib import Path
 
 from medinterp.export import document, html, npz
-from medinterp.export.chips import tokens_of
-from medinterp.relevancy import select_map, word_maps
-from medinterp.render import RenderOptions, encode_png, overlay, report_range
+from medinterp.export.chips import finding_title, tokens_of
+from medinterp.export.facts import export_facts
+from medinterp.export.png_text import with_text
+from medinterp.export.view import map_view
+from medinterp.render import encode_png
 from medinterp.types import Explanation
 
 
@@ -29,10 +31,9 @@ def write_folder(explanation: Explanation, directory: Path) -> list[Path]:
         if finding.status == "absent" or not tokens:
             continue
         for method, pack in explanation.packs.items():
-            options = RenderOptions()
-            value_range = report_range(word_maps(pack, report.words), pack.signed)
-            picture = overlay(explanation.film, select_map(pack, tokens), options, value_range=value_range)
+            view = map_view(explanation, tokens, method)
+            facts = export_facts(explanation, [pack], scale=view.scale_title, selection=finding_title(finding))
             name = re.sub(r"\W+", "-", finding.name)
             written.append(directory / f"finding-{finding.index}-{name}-{method}.png")
-            written[-1].write_bytes(encode_png(picture))
+            written[-1].write_bytes(with_text(encode_png(view.picture()), facts.lines()))
     return written

@@ -16,6 +16,7 @@ from medinterp.imaging.dicom_frame import MONOCHROME, DicomFrame, read_frame_hea
 from medinterp.imaging.dicom_geometry import shut, squared
 from medinterp.imaging.dicom_open import open_dicom
 from medinterp.imaging.dicom_pixels import extra_rows, read_codes
+from medinterp.imaging.dicom_source import source_of
 from medinterp.imaging.dicom_tags import doubts_of_header
 from medinterp.imaging.dicom_values import decimals, finite, tag_name, term, terms
 from medinterp.imaging.gray import luma
@@ -25,7 +26,7 @@ from medinterp.imaging.orientation import PATIENT_ORIENTATION, upright
 from medinterp.imaging.picture import middle
 from medinterp.imaging.tear import torn
 from medinterp.imaging.window import read_voi, show
-from medinterp.types import FilmWarning, WindowChoice
+from medinterp.types import DicomSource, FilmWarning, WindowChoice
 
 MOST_PADDING = 0.98
 """Share of the pixels from which on a padding value is not one."""
@@ -42,6 +43,7 @@ class DicomFilm:
     pixels: npt.NDArray[Any]
     notes: tuple[str, ...]
     warnings: tuple[FilmWarning, ...]
+    source: DicomSource
     windows: tuple[WindowChoice, ...] = ()
     window: str | None = None
 
@@ -78,7 +80,8 @@ def read_dicom(data: bytes, limits: FilmLimits, window: str | None = None) -> Di
     if orientation != 1:
         pixels = upright(pixels, orientation)
         notes.append("turned: patient orientation " + "\\".join(directions))
-    return DicomFilm(pixels, tuple(notes), tuple(warnings), windows, chosen)
+    source = source_of(dataset, frame.rows, frame.columns, orientation)
+    return DicomFilm(pixels, tuple(notes), tuple(warnings), source, windows, chosen)
 
 
 def _gray(

@@ -19,6 +19,7 @@ from pydicom.uid import (
 
 from medinterp.errors import FilmTooLargeError, UnreadableFilmError
 from medinterp.imaging.broken import broken_is_unreadable
+from medinterp.imaging.dicom_source import SOURCE_KEYWORDS
 from medinterp.imaging.limits import FilmLimits
 from medinterp.types import FilmWarning
 
@@ -38,7 +39,7 @@ BEHIND_PIXELS = frozenset({0xFFFAFFFA, 0xFFFCFFFC})
 OVERLAYS = tuple(range(0x6000, 0x6020, 2))
 OVERLAY_BITS_ALLOCATED, OVERLAY_BIT_POSITION = 0x0100, 0x0102
 _TAGS: list[BaseTag | int] = [
-    *(tag_for_keyword(keyword) or 0 for keyword in _KEYWORDS),
+    *(tag_for_keyword(keyword) or 0 for keyword in {*_KEYWORDS, *SOURCE_KEYWORDS}),
     *(group << 16 | element for group in OVERLAYS for element in (OVERLAY_BITS_ALLOCATED, OVERLAY_BIT_POSITION)),
 ]
 
@@ -46,7 +47,7 @@ _TAGS: list[BaseTag | int] = [
 def open_dicom(
     data: bytes, limits: FilmLimits, notes: list[str], warnings: list[FilmWarning]
 ) -> tuple[FileDataset, UID]:
-    """Parse a DICOM file or a bare data set, and its transfer syntax; what names the patient is skipped, not read.
+    """Parse a DICOM file or a bare data set, and its transfer syntax; what is not needed is skipped, not read.
 
     Raises UnreadableFilmError, FilmTooLargeError (too many elements, or too much once inflated).
     """

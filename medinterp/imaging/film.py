@@ -14,7 +14,7 @@ from medinterp.imaging.gate import look
 from medinterp.imaging.limits import FilmLimits
 from medinterp.imaging.picture import check_picture
 from medinterp.imaging.raster import read_raster
-from medinterp.types import Film, FilmWarning, WindowChoice
+from medinterp.types import DicomSource, Film, FilmWarning, WindowChoice
 
 DICOM_PREFIX = b"DICM"
 DICOM_PREFIX_OFFSET = 128
@@ -52,7 +52,7 @@ def read_film(data: bytes, *, limits: FilmLimits | None = None, window: str | No
     The kind is told from the content, never from a file name. The film is one channel, upright
     (EXIF orientation, DICOM patient orientation), bright is dense, uint8 or uint16 over the full
     range of its dtype. Size is checked from the headers, before any pixel is decoded. Nothing that
-    names a patient is kept. What is doubtful about the file, its gray values or the look of the film
+    names a patient is kept but in Film.source. What is doubtful about the file, its gray values or the look of the film
     is in Film.warnings; what withholds a report there raises nothing here (imaging.withhold does).
 
     window: of a DICOM "window-1", "lut-1", "full" (its own range) or "CENTER,WIDTH"; None for its first that
@@ -69,6 +69,7 @@ def read_film(data: bytes, *, limits: FilmLimits | None = None, window: str | No
         )
     windows: tuple[WindowChoice, ...] = ()
     chosen: str | None = None
+    source: DicomSource | None = None
     warnings: tuple[FilmWarning, ...]
     pixels: npt.NDArray[Any]
     raster = next(((kind, media) for signature, kind, media in RASTERS if data.startswith(signature)), None)
@@ -86,10 +87,10 @@ def read_film(data: bytes, *, limits: FilmLimits | None = None, window: str | No
         media_type = "application/dicom"
         film = read_dicom(data, limits, window)
         pixels, notes, warnings = film.pixels, film.notes, film.warnings
-        windows, chosen = film.windows, film.window
+        windows, chosen, source = film.windows, film.window, film.source
     pixels = np.ascontiguousarray(pixels)
     warnings = (*warnings, *check_picture(pixels), *look(pixels))
-    return Film(pixels, media_type, hashlib.sha256(data).hexdigest(), notes, warnings, windows, chosen)
+    return Film(pixels, media_type, hashlib.sha256(data).hexdigest(), notes, warnings, windows, chosen, source)
 
 
 def gray8(film: Film) -> npt.NDArray[np.uint8]:

@@ -41,3 +41,8 @@ def upright(pixels: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
         case 8:
             return np.swapaxes(pixels, 0, 1)[::-1]
     raise ValueError(f"orientation {orientation} is not in 1..8")
+
+
+def as_stored(pixels: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
+    """Undo `upright`: pixels [rows, columns, ...] of the upright picture as they lie in the file, a view."""
+    return upright(pixels, {6: 8, 8: 6}.get(orientation, orientation))  # the other six are their own inverse

@@ -9,6 +9,8 @@ The worker has run decoders over a stranger's bytes: nothing that it says is unp
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import re
 from dataclasses import asdict
@@ -20,13 +22,15 @@ import numpy.typing as npt
 from medinterp import errors
 from medinterp.errors import FilmError, FilmWithheldError, MedInterpError, SelectionError
 from medinterp.imaging.limits import FilmLimits
-from medinterp.types import Film, FilmWarning, WindowChoice
+from medinterp.types import DicomSource, Film, FilmWarning, WindowChoice
 
 LENGTH_BYTES = 4
 MAX_HEADER_BYTES = 2**20
 MAX_TEXTS, MAX_CHARACTERS = 100, 1000
 """Notes, warnings or windows of one film that come through, and characters of each text."""
 
+MAX_SOURCE_CHARACTERS = MAX_HEADER_BYTES // 4
+"""Of a DICOM's header in base64."""
 RAISED = (FilmError, SelectionError)
 DTYPES: dict[str, Any] = {"uint8": np.uint8, "uint16": np.uint16}
 _MEDIA_TYPE = re.compile(r"(image|application)/[a-z]{1,20}")
@@ -74,8 +78,14 @@ def film_header(film: Film) -> dict[str, Any]:
             "warnings": [[one.code, _cut(one.text), one.withholds] for one in film.warnings[:MAX_TEXTS]],
             "windows": [[_cut(one.name), _cut(one.label)] for one in film.windows[:MAX_TEXTS]],
             "window": None if film.window is None else _cut(film.window),
+            "source": None if film.source is None else _source_header(film.source),
         },
     }
+
+
+def _source_header(source: DicomSource) -> list[Any]:
+    header = base64.b64encode(source.header).decode("ascii")
+    return [header, source.rows, source.columns, source.orientation]
 
 
 def error_header(error: Exception) -> dict[str, Any]:
@@ -116,6 +126,7 @@ def film_of(header: dict[str, Any], pixels: npt.NDArray[np.uint8], limits: FilmL
         warnings=tuple(_warning(warning) for warning in _list(film.get("warnings"))),
         windows=tuple(_choice(choice) for choice in _list(film.get("windows"))),
         window=None if film.get("window") is None else _text(film["window"]),
+        source=None if film.get("source") is None else _source(film["source"], height, width),
     )
 
 
@@ -156,6 +167,20 @@ def _matching(pattern: re.Pattern[str], value: object) -> str:
     if not pattern.fullmatch(text):
         raise BrokenMessageError("a name is not written as it should be")
     return text
+
+
+def _source(value: object, height: int, width: int) -> DicomSource:
+    """Checked against the film: the pixels were made square by adding some, and then turned."""
+    match value:
+        case [str(text), int(rows), int(columns), int(orientation)] if len(text) <= MAX_SOURCE_CHARACTERS:
+            stored = (width, height) if orientation >= 5 else (height, width)
+            if not 1 <= orientation <= 8 or not 0 < rows <= stored[0] or not 0 < columns <= stored[1]:
+                raise BrokenMessageError("a source does not fit its film")
+            try:
+                return DicomSource(base64.b64decode(text, validate=True), rows, columns, orientation)
+            except binascii.Error:
+                raise BrokenMessageError("a source's header is not base64") from None
+    raise BrokenMessageError("a source is none, or too long")
 
 
 def _warning(value: object) -> FilmWarning:

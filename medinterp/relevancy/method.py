@@ -41,7 +41,9 @@ class Method:
     equation; needs: the fields of AttentionTrace that must be there; compute: trace and options in, values
     of all tokens out; combine, in place of compute: other methods' maps of one image in, one of each family;
     on_model, in place of both: the model is asked again (model/measuring.py), which only its own replica can;
-    signed, additive: as in MapPack; settings: ways to run it, the one without options first.
+    signed, additive: as in MapPack; settings: ways to run it, the one without options first. unit: of the maps' values;
+    layers: what of the network they are taken from, unless its options say otherwise; learned: whether that is weighted
+    by what `medinterp calibrate` learned.
     """
 
     name: str
@@ -56,6 +58,9 @@ class Method:
     signed: bool = False
     additive: bool = False
     settings: tuple[Setting, ...] = ()
+    unit: str = "attention weight"
+    layers: str = "all layers"
+    learned: bool = False
 
     def __post_init__(self) -> None:
         if [self.compute is not None, self.combine is not None, self.on_model].count(True) != 1:

@@ -98,4 +98,5 @@ def rank_words(
 def _overlaps(low: float, high: float, count: int) -> npt.NDArray[np.float64]:
     """How much of each of `count` equal parts of 0..1 lies between low and high, 0..1."""
     first = np.arange(count)
-    return np.maximum(0.0, np.minimum(high * count, first + 1) - np.maximum(low * count, first))
+    overlaps = np.minimum(high * count, first + 1) - np.maximum(low * count, first)
+    return np.asarray(np.maximum(0.0, overlaps), dtype=np.float64)

@@ -39,7 +39,7 @@ def draw_contours(
     within = gradient * reach
     lined = picture.copy()
     # Most pixels are on no line; those that may be are looked at alone.
-    near = [cv2.absdiff(strength, level) < within for level in CONTOUR_LEVELS]
+    near = [np.abs(strength - np.float32(level)) < within for level in CONTOUR_LEVELS]
     places = np.flatnonzero(np.logical_or.reduce(near))
     slope, height = gradient.reshape(-1)[places], strength.reshape(-1)[places]
     drawn = lined.reshape(-1, 3)[places].astype(np.float32)

@@ -64,6 +64,11 @@ def report_range(word_maps: Float32Array, signed: bool) -> tuple[float, float]:
     return (-top, top) if signed else (0.0, top)
 
 
+def own_range(map: RelevancyMap) -> tuple[float, float]:
+    """The range of this map alone: its own maximum is the top of the scale."""
+    return _range(map.values, map.signed)
+
+
 def _range(values: Float32Array, signed: bool) -> tuple[float, float]:
     top = float(np.max(np.abs(values) if signed else values, initial=0.0))
     return (-top, top) if signed else (0.0, top)
@@ -116,8 +121,8 @@ def overlay(
     """
     gray = canvas(film, options.size) if base is None else base
     height, width = gray.shape
-    shares = upsample(scaled(map, value_range or _range(map.values, map.signed)), height, width)
-    strength = np.asarray(cv2.absdiff(shares * np.float32(2), 1.0), np.float32) if map.signed else shares
+    shares = upsample(scaled(map, value_range or own_range(map)), height, width)
+    strength = np.abs(shares * np.float32(2) - np.float32(1)) if map.signed else shares
     table = colormap(options.colormap or default_colormap(map.signed))
     # OpenCV's own loops: numpy's take ten times as long for the same.
     colours = cv2.applyColorMap(cv2.convertScaleAbs(shares, alpha=255.0), table[:, None, :])

@@ -39,7 +39,8 @@ def create_app(*, api_root: str = "/v1") -> FastAPI:
     @app.get("/")
     def room(request: Request) -> Response:
         """The page: one document, compressed once."""
-        headers = {"ETag": tag, "Content-Security-Policy": f"{page.policy}; frame-ancestors 'self'", "Vary": "Accept-Encoding"}
+        policy = f"{page.policy}; frame-ancestors 'self'"
+        headers = {"ETag": tag, "Content-Security-Policy": policy, "Vary": "Accept-Encoding"}
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
         encoding, content = packed.best(request.headers.get("accept-encoding", ""))
@@ -85,6 +86,8 @@ def thumbnail(k: int) -> str:
     import numpy as np
 
     film = cv2.imdecode(np.frombuffer(example_pngs()[k][2], np.uint8), cv2.IMREAD_GRAYSCALE)
+    if film is None:
+        raise ValueError(f"example film {k} is no picture")
     factor = min(1.0, THUMBNAIL / max(film.shape))
     small = cv2.resize(film, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, THUMBNAIL_QUALITY])

@@ -17,6 +17,8 @@ from medinterp.view.bundle import script, source
 STYLES = ("base", "source", "stage", "report", "drawer", "compare", "narrow")
 """Style sheets in the order in which they overrule each other."""
 TITLE = "medinterp"
+DATA = "medinterp-data"
+"""The id of the element that holds a report's own data."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,9 @@ def document(api_root: str | None = None, *, title: str = TITLE, data: Mapping[s
     if (api_root is None) == (data is None):
         raise ValueError("the page stands over an API or over a report's own data, one of the two")
     code, style = script("app"), "\n".join(source(f"{name}.css") for name in STYLES)
-    connect = "connect-src 'self'; " if data is None else ""
+    own = "connect-src 'self'; img-src 'self' blob: data:" if data is None else "img-src blob: data:"
     policy = (
-        f"default-src 'none'; {connect}img-src {'' if api_root is None else chr(39) + 'self' + chr(39) + ' '}blob: data:; "
+        f"default-src 'none'; {own}; "
         f"script-src {_digest(code)}; style-src {_digest(style)}; base-uri 'none'; form-action 'none'"
     )
     settings = {
@@ -51,7 +53,7 @@ def document(api_root: str | None = None, *, title: str = TITLE, data: Mapping[s
         policy=f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">' if api_root is None else "",
         style=style,
         settings=script_json(settings),
-        data="" if data is None else f'<script type="application/json" id="medinterp-data">{script_json(data)}</script>',
+        data="" if data is None else f'<script type="application/json" id="{DATA}">{script_json(data)}</script>',
         script=code,
     )
     return Document(html, policy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 
@@ -25,6 +26,11 @@ class StoredStamp:
 
     version: int
     expires_at: float
+
+
+def made_at(expires_at: float, lifetime_s: float) -> datetime:
+    """When a report was put, to the minute (Redis tells the time left, not to the second), as local time."""
+    return datetime.fromtimestamp(round((expires_at - lifetime_s) / 60) * 60)
 
 
 class ReportStore(Protocol):

@@ -44,10 +44,11 @@ def served_lines(client: httpx.Client, tokens: int, label: str) -> list[BenchLin
     words = len(made.json()["report"]["words"])
     paths = [f"/v1/reports/{made.json()['id']}/words/{k % words}/overlay.png" for k in range(PICTURES)]
 
-    def fetch(path: str) -> None:
+    def fetch(path: str) -> int:
         answer = client.get(path)
         if answer.status_code != 200:
             raise ServiceError(f"the service answered {answer.status_code}")
+        return len(answer.content)
 
     with ThreadPoolExecutor(4) as pool:
         seconds = interleaved(

@@ -41,4 +41,6 @@ METHOD = Method(
     citation="Li et al., Token Activation Map, ICCV 2025, sec. 3",
     needs=frozenset({"image_state", "unembedding"}),
     compute=compute,
+    unit="inner product of states",
+    layers="the final states",
 )

@@ -52,4 +52,6 @@ METHOD = Method(
     citation="mean rank, Borda 1781; members of one family count once (this library)",
     needs=frozenset({"image_attention", "layer_attention"}),
     combine=combine,
+    unit="mean rank, 0 to 1",
+    layers="those of its members",
 )

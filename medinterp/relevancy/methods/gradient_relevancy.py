@@ -14,4 +14,5 @@ METHOD = Method(
     on_model=True,
     signed=False,
     additive=False,
+    unit="relevancy, no unit",
 )

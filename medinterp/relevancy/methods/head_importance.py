@@ -101,4 +101,5 @@ METHOD = Method(
     citation="Kang et al., Your Large Vision-Language Model Only Needs a Few Attention Heads, CVPR 2025, sec. 4",
     needs=frozenset({"image_attention", "attention_mass"}),
     compute=compute,
+    layers="chosen heads of all layers",
 )

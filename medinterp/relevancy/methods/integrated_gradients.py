@@ -14,4 +14,5 @@ METHOD = Method(
     on_model=True,
     signed=True,
     additive=True,
+    unit="nats of log-probability",
 )

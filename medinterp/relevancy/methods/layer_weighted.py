@@ -33,4 +33,6 @@ METHOD = Method(
     citation="weights by EM for mixture proportions, Dempster et al., JRSS B 1977, against occlusion maps",
     needs=frozenset({"image_attention"}),
     compute=compute,
+    layers="all layers, weighted",
+    learned=True,
 )

@@ -20,4 +20,6 @@ METHOD = Method(
         Setting("2 x 2 blocks", "A block's cells share what it is worth.", {"block": 2}),
         Setting("4 x 4 blocks", "A block's cells share what it is worth.", {"block": 4}),
     ),
+    unit="nats of log-probability",
+    layers="the whole model",
 )

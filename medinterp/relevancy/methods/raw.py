@@ -44,4 +44,5 @@ METHOD = Method(
     citation="Vaswani et al., Attention Is All You Need, NeurIPS 2017, eq. 1",
     needs=frozenset({"image_attention"}),
     compute=compute,
+    layers="the last layer, mean over heads",
 )

@@ -34,4 +34,5 @@ METHOD = Method(
     citation="Kobayashi et al., Attention Is Not Only a Weight, EMNLP 2020, eq. 5",
     needs=frozenset({"image_attention", "value_norm"}),
     compute=compute,
+    unit="attention weight x value norm",
 )

@@ -38,7 +38,11 @@
 //   #medinterp-export, #medinterp-save  downloads; #medinterp-forget  DELETE; #medinterp-link  the view as an address
 // #medinterp carries data-state: "empty", "chosen", "reading" or "read"; data-standalone where it is a file of its own.
 
-import { Api, Problem } from "./api.js";
+/** @import { AskedMethod, ChosenFilm, Explanation, FileData, GuestTint, Limits, Models, Progress, ReadFilm, Selection, ViewState } from "./types" */
+/** @import { Made } from "./methods.js" */
+/** @import { Pack } from "./packs.js" */
+
+import { Api, Problem, isAbort } from "./api.js";
 import { Beside } from "./beside.js";
 import { Comparing } from "./comparing.js";
 import { Details } from "./details.js";
@@ -76,23 +80,39 @@ const RETRY = 2000; // ms between two questions whether the model is ready
 const SETTLED = 800; // ms after which another selection is a step of its own for "back"
 
 class Page {
+  /** @param {HTMLElement} root */
   constructor(root) {
     this.root = root;
     this.data = fileData();
-    this.api = this.data === null ? new Api(API_ROOT) : new FileApi(this.data);
+    this.file = this.data === null ? null : new FileApi(this.data);
+    this.api = this.file ?? new Api(API_ROOT ?? "");
+    /** @type {ChosenFilm | null} */
     this.film = null;
+    /** @type {string | null} */
     this.window = null; // the one that this film was read by on request
+    /** @type {Made | null} */
     this.explanation = null;
+    /** @type {Packs | null} */
     this.packs = null; // of the report
+    /** @type {Selection | null} */
     this.selection = null;
+    /** @type {object | null} */
     this.loading = null; // stands for the maps that were asked for last
+    /** @type {Limits | null} */
     this.limits = null;
     this.ready = false; // the model and the methods are known
     this.defaultPrompt = "";
-    this.reading = null; // the AbortController of the report being written
+    /** @type {AbortController | null} */
+    this.reading = null; // of the report being written
     this.stepped = -Infinity; // when the last step for "back" was made
 
-    const problem = (error) => showProblem(error);
+    /** @type {GuestTint | null} */
+    this.textTint = null; // by what the text gave the selection
+    this.restoring = false; // a view is taken from the address
+    /** @type {{ step: boolean } | null} */
+    this.remembering = null; // how the view is to be kept in the address next
+
+    const problem = (/** @type {unknown} */ error) => showProblem(error);
     this.given = new Given(problem);
     this.source = new Source((film) => this.choose(film), (file) => this.given.take(file), problem);
     this.viewer = new Viewer(() => this.lookChanged());
@@ -122,7 +142,7 @@ class Page {
     byId("stop").addEventListener("click", () => this.reading?.abort());
     byId("forget").addEventListener("click", () => this.forget());
     byId("link").addEventListener("click", () => this.copyLink());
-    byId("ask-toggle").addEventListener("click", () => this.openAsk(byId("ask").hidden));
+    byId("ask-toggle").addEventListener("click", () => this.openAsk(byId("ask").hidden !== false));
     for (const image of [0, 1]) byId(`image-${image}`).addEventListener("click", () => this.showImage(image));
     byId("prompt").addEventListener("input", () => this.showPromptState());
     byId("prompt-reset").addEventListener("click", () => {
@@ -132,14 +152,14 @@ class Page {
     this.viewer.zoom.onChange(() => this.remember());
     addEventListener("popstate", () => this.restore(readLink(location.hash)));
     startTheme(root);
-    startKeys();
+    startKeys(root);
     this.setState("empty");
     this.status("");
   }
 
   async start() {
-    if (this.data !== null) {
-      await this.standAlone();
+    if (this.data !== null && this.file !== null) {
+      await this.standAlone(this.data, this.file);
       return;
     }
     this.loadExamples().catch((error) => showProblem(error));
@@ -147,16 +167,19 @@ class Page {
     await this.restore(readLink(location.hash));
   }
 
-  /** A file holds one report with its films and maps. */
-  async standAlone() {
+  /**
+   * A file holds one report with its films and maps.
+   * @param {FileData} data
+   * @param {FileApi} file
+   */
+  async standAlone({ explanation, methods, films }, file) {
     this.root.dataset.standalone = "";
     byId("tab-compare").hidden = true;
-    const { explanation, methods, films } = this.data;
     byId("notice").textContent = explanation.provenance.notice || "";
     byId("model").textContent = explanation.provenance.model_id;
     this.methods.load(methods);
     this.ready = true;
-    this.viewer.showFilms(await Promise.all(films.map((film) => this.api.picture(film))), filmsOf(explanation));
+    this.viewer.showFilms(await Promise.all(films.map((film) => file.picture(film))), filmsOf(explanation));
     this.explanation = explanation;
     this.showReport(false);
   }
@@ -168,7 +191,7 @@ class Page {
         await Promise.all([this.loadModel(), this.loadMethods()]);
         this.ready = true;
         this.status("");
-        this.setState(this.root.dataset.state);
+        this.setState(this.root.dataset.state ?? "empty");
       } catch (error) {
         if (!(error instanceof Problem)) throw error;
         this.status(`Waiting for the model. ${error.title}`);
@@ -178,11 +201,12 @@ class Page {
   }
 
   async loadModel() {
+    /** @type {Models} */
     const { models, limits } = await this.api.json("/models");
     const model = models[0];
     this.limits = limits;
-    byId("max-tokens").max = limits.max_new_tokens;
-    byId("max-tokens").value = limits.default_max_new_tokens;
+    byId("max-tokens").max = String(limits.max_new_tokens);
+    byId("max-tokens").value = String(limits.default_max_new_tokens);
     this.given.useLimit(limits.max_report_characters);
     byId("prompt").maxLength = byId("question").maxLength = limits.max_prompt_characters;
     byId("notice").textContent = model.notice || "";
@@ -206,10 +230,13 @@ class Page {
 
   // Maps
 
-  /** Another method's maps are to be seen; a judgement of the former one's is no longer waited for. */
+  /**
+   * Another method's maps are to be seen; a judgement of the former one's is no longer waited for.
+   * @param {AskedMethod} method
+   */
   showMethod(method, doubted = false) {
     this.comparing.follow(method);
-    if (this.selection) this.judging.show(this.explanation, this.selection, method);
+    if (this.explanation && this.selection) this.judging.show(this.explanation, this.selection, method);
     this.loadMaps(doubted);
     this.beside.use(this.explanation, this.computed);
     this.remember(true);
@@ -217,28 +244,32 @@ class Page {
 
   /** The methods that the report has maps of. */
   get computed() {
-    return this.explanation.methods.map((name) => this.methods.kept(name));
+    return this.explanation === null ? [] : this.explanation.methods.map((name) => this.methods.kept(name));
   }
 
+  /**
+   * @param {string} method
+   * @param {number} image
+   */
   async packFor(method, image) {
-    const options = this.explanation.madeWith[method] ?? {};
+    const options = this.explanation?.madeWith?.[method] ?? {};
+    if (this.packs === null) return null;
     return this.packs.ready(method, options, image) ?? this.packs.fetch(method, image);
   }
 
   /** The maps of the shown method on the shown film: at once where they are here. doubted: they are asked for again. */
   async loadMaps(doubted = false) {
-    if (this.explanation === null) return;
-    const { shown } = this.methods;
-    const { image } = this.viewer;
+    const { packs, methods: { shown }, viewer: { image } } = this;
+    if (this.explanation === null || packs === null || shown === null) return;
     const loading = {};
     this.loading = loading;
-    const pack = this.packs.ready(shown.name, shown.options, image);
+    const pack = packs.ready(shown.name, shown.options, image);
     if (pack !== null) {
       this.usePack(pack, shown);
       if (!doubted) return;
     } else this.viewer.usePack(null, shown);
     try {
-      const fetched = await this.packs.fetch(shown.name, image);
+      const fetched = await packs.fetch(shown.name, image);
       if (this.loading !== loading) return; // another report's, method's or film's maps are wanted by now
       if (!this.methods.confirm(fetched)) return;
       this.usePack(fetched, shown);
@@ -247,6 +278,10 @@ class Page {
     }
   }
 
+  /**
+   * @param {Pack} pack
+   * @param {AskedMethod} method
+   */
   usePack(pack, method) {
     this.viewer.usePack(pack, method);
     this.methods.describeMembers(pack.members, this.viewer.quantity);
@@ -266,6 +301,7 @@ class Page {
     this.remember();
   }
 
+  /** @param {number} image */
   showImage(image) {
     if (image === this.viewer.image || !this.viewer.films[image]) return;
     this.modelView.leave();
@@ -283,6 +319,7 @@ class Page {
     byId("prompt-reset").hidden = byId("prompt").value === this.defaultPrompt;
   }
 
+  /** @param {string} state */
   setState(state) {
     this.root.dataset.state = state;
     byId("read").disabled = !this.ready || this.film === null || state === "reading";
@@ -290,18 +327,25 @@ class Page {
     byId("files").hidden = byId("link").hidden = state !== "read";
   }
 
-  /** Film and prompt fold away while a report is read, and come back when the reader wants another. */
+  /**
+   * Film and prompt fold away while a report is read, and come back when the reader wants another.
+   * @param {boolean} open
+   */
   openAsk(open) {
     byId("ask").hidden = !open;
     byId("ask-toggle").setAttribute("aria-expanded", String(open));
     if (open) byId("column").scrollTop = 0;
   }
 
+  /** @param {string} text */
   status(text) {
     if (byId("status").textContent !== text) byId("status").textContent = text; // not to be read out with each word
   }
 
-  /** Another film: the old report speaks of the old film and must not stand beside the new one. */
+  /**
+   * Another film: the old report speaks of the old film and must not stand beside the new one.
+   * @param {ChosenFilm} film
+   */
   choose(film) {
     const limit = this.limits?.max_upload_bytes ?? Infinity;
     if (film.blob.size > limit) {
@@ -356,7 +400,8 @@ class Page {
    * film; force: though a report would mean nothing.
    */
   async read({ window = this.window, force = false } = {}) {
-    const film = this.film;
+    const { film } = this;
+    if (film === null) return;
     const given = this.given.text;
     const previous = this.explanation; // of the same film: it comes back if nothing takes its place
     const reading = new AbortController();
@@ -382,14 +427,14 @@ class Page {
 
     const write = this.report.stream(given !== null);
     let pieces = 0;
-    const onText = (text) => {
+    const onText = (/** @type {string} */ text) => {
       pieces += 1;
       const part = write(text);
       if (given !== null) this.status("Explaining the report …");
       else if (part.thought) this.status("Thinking before the report …");
       else if (part.text) this.status("Writing the report …");
     };
-    const onProgress = (progress) => this.status(this.methods.progressText(progress));
+    const onProgress = (/** @type {Progress} */ progress) => this.status(this.methods.progressText(progress));
     try {
       const explanation = await this.api.read(form, { signal: reading.signal, onText, onProgress });
       await this.showFilms(explanation, reading.signal);
@@ -407,7 +452,7 @@ class Page {
         this.explanation = previous;
         this.showReport(false);
       } else this.openAsk(pieces === 0);
-      if (error.name === "AbortError") {
+      if (isAbort(error)) {
         this.status(stopped(pieces, given));
       } else {
         this.status("");
@@ -421,8 +466,13 @@ class Page {
     }
   }
 
-  /** The films of a report as they were read. */
-  async showFilms({ id, ...explanation }, signal) {
+  /**
+   * The films of a report as they were read.
+   * @param {Explanation} explanation
+   * @param {AbortSignal} [signal]
+   */
+  async showFilms(explanation, signal) {
+    const { id } = explanation;
     const films = filmsOf(explanation);
     const pictures = await Promise.all(films.map(async (_, image) => {
       const picture = await decoded(await this.api.blob(`/reports/${id}/film.png${image ? `?image=${image}` : ""}`, signal));
@@ -432,12 +482,17 @@ class Page {
     this.viewer.showFilms(pictures, films);
   }
 
-  /** `asking`: a chosen method that was not computed with it is asked of the model now. */
+  /**
+   * asking: a chosen method that was not computed with it is asked of the model now.
+   * @param {boolean} asking
+   */
   showReport(asking) {
-    const { id, film, prior, report, provenance } = this.explanation;
+    const { explanation } = this;
+    if (explanation === null) return;
+    const { id, film, prior, report, provenance } = explanation;
     const { given } = provenance;
     const warnings = [...film.warnings, ...(prior ? prior.warnings.map((one) => ({ ...one, text: `Prior film: ${one.text}` })) : [])];
-    this.packs = new Packs(this.api, this.explanation);
+    this.packs = new Packs(this.api, explanation);
     this.report.show(report, provenance);
     this.tint.open(report.words);
     this.region.open(report);
@@ -448,31 +503,35 @@ class Page {
     this.openAsk(false);
     this.status(`${summary(report, given)}${warnings.length ? " Mind the warnings about the film." : ""}`);
     this.details.invite();
-    const until = new Date(this.explanation.expires_at);
+    const until = new Date(explanation.expires_at ?? 0);
     byId("kept").textContent = `Kept until ${until.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}.`;
     byId("cut").hidden = report.complete;
     byId("cut").textContent = report.complete ? ""
       : `Cut off after ${report.tokens.length} tokens. Allow a longer report and read again.`;
-    showMade(this.explanation);
-    this.comparing.open(this.explanation);
+    showMade(explanation, this.data?.file);
+    this.comparing.open(explanation);
     this.saving.check();
-    this.methods.open(this.explanation, asking);
+    this.methods.open(explanation, asking);
   }
 
   // What is selected
 
   /** The tokens that wrote the selection. */
   get tokens() {
+    if (this.explanation === null) return [];
     const { report } = this.explanation;
     return selectedWords(this.selection, report).flatMap((index) => report.words[index].token_indices);
   }
 
   get subject() {
-    const { selection, explanation: { report } } = this;
+    const { selection, explanation } = this;
+    if (selection === null || explanation === null) return "";
+    const { report } = explanation;
     if (selection.kind === "finding") return statementOf(report, selection.index).subject;
     return unmarked(slicer(report.text)(report.words[selection.first].start, report.words[selection.last].end));
   }
 
+  /** @param {Selection | null} selection */
   select(selection) {
     if (!this.explanation) return;
     this.modelView.leave();
@@ -493,7 +552,10 @@ class Page {
     this.remember(true);
   }
 
-  /** Choose a word that a list names. */
+  /**
+   * Choose a word that a list names.
+   * @param {number} index
+   */
   goTo(index) {
     this.report.focus(index);
     this.select({ kind: "words", first: index, last: index });
@@ -504,12 +566,15 @@ class Page {
     const { selection } = this;
     if (!selection || !this.explanation) return;
     this.details.show(selection, this.explanation.report, this.viewer.pack?.notes ?? []);
-    this.judging.show(this.explanation, selection, this.methods.shown);
+    if (this.methods.shown !== null) this.judging.show(this.explanation, selection, this.methods.shown);
     // A map can be true, a disagreement cannot; and a file has nobody to ask.
     this.judging.node.hidden = this.viewer.quantity === "disagreement" || this.data !== null;
   }
 
-  /** A view of the drawer is seen (null: none). */
+  /**
+   * A view of the drawer is seen (null: none).
+   * @param {string | null} tab
+   */
   showTab(tab) {
     const selection = this.explanation ? this.selection : null;
     if (tab !== "heads") this.heads.leave();
@@ -520,9 +585,10 @@ class Page {
     this.remember();
   }
 
+  /** @param {GuestTint | null} tint */
   sourcesTinted(tint) {
     this.textTint = tint;
-    this.lendTint?.();
+    this.lendTint();
   }
 
   regionChanged() {
@@ -539,26 +605,33 @@ class Page {
     if (tints !== null) {
       const strengths = this.explanation.report.words.map(({ index }) => tints.get(index) ?? 0);
       this.tint.lend({ title: "Driven by the region", strengths, legend: ["not", "most"] });
-    } else this.tint.lend(this.drawer.seen === "text" ? this.textTint ?? null : null);
+    } else this.tint.lend(this.drawer.seen === "text" ? this.textTint : null);
   }
 
-  /** What each word loses without the film, in nats; null when it cannot be had. */
+  /**
+   * Have every word told what it loses without the film, in nats; false when it cannot be had.
+   * @returns {Promise<boolean>}
+   */
   async reliance() {
     const { explanation } = this;
+    if (explanation === null) return false;
     this.status("Asking the model again: what each word loses without the film …");
     try {
       const { words } = await this.api.reliance(explanation.id);
       this.status("");
-      return words.map(({ reliance }) => reliance);
+      for (const { index, reliance } of words) explanation.report.words[index].reliance = reliance;
+      this.showSelectionFacts();
+      return true;
     } catch (error) {
       this.status("");
       showProblem(error);
-      return null;
+      return false;
     }
   }
 
   // The address
 
+  /** @returns {ViewState} */
   get state() {
     const { selection, viewer } = this;
     const { zoom } = viewer;
@@ -578,9 +651,22 @@ class Page {
     };
   }
 
-  /** Keep the view in the address. step: as one that "back" leads to. */
+  /**
+   * Have the view kept in the address, once it is on the screen: the browser takes 5 ms for it, a third of a frame.
+   * step: as one that "back" leads to.
+   */
   remember(step = false) {
     if (this.restoring || this.data !== null || !this.saving) return;
+    const waiting = this.remembering !== null;
+    this.remembering = { step: step || this.remembering?.step === true };
+    if (!waiting) requestAnimationFrame(() => setTimeout(() => this.keepAddress()));
+  }
+
+  /** The address tells the view from now on. */
+  keepAddress() {
+    if (this.remembering === null) return;
+    const { step } = this.remembering;
+    this.remembering = null;
     const address = `${location.pathname}${location.search}${writtenLink(this.state)}`;
     if (address === `${location.pathname}${location.search}${location.hash}`) return;
     const now = performance.now();
@@ -590,13 +676,17 @@ class Page {
     } else history.replaceState(null, "", address);
   }
 
-  /** Show what an address tells. */
+  /**
+   * Show what an address tells.
+   * @param {ViewState} state
+   */
   async restore(state) {
     if (state.report === null) {
       if (this.explanation !== null && this.root.dataset.state === "read") this.leaveReport();
       return;
     }
     this.restoring = true;
+    this.remembering = null; // what was seen before is not to come back over it
     try {
       if (this.explanation?.id !== state.report) await this.openReport(state.report);
       if (this.explanation?.id === state.report) this.restoreView(state);
@@ -608,7 +698,10 @@ class Page {
     }
   }
 
-  /** A report that is kept on the server. */
+  /**
+   * A report that is kept on the server.
+   * @param {string} id
+   */
   async openReport(id) {
     this.reading?.abort();
     this.dropReport();
@@ -633,28 +726,30 @@ class Page {
     }
   }
 
+  /** @param {ViewState} state */
   restoreView(state) {
+    if (this.explanation === null) return;
     const { report } = this.explanation;
     if (state.image !== this.viewer.image) this.showImage(state.image);
-    byId(`scale-${state.scale}`).checked = true;
-    if (state.method !== null && this.methods.isComputed(state.method) && state.method !== this.methods.shown.name) {
+    byId(/** @type {const} */ (`scale-${state.scale}`)).checked = true;
+    if (state.method !== null && this.methods.isComputed(state.method) && state.method !== this.methods.shown?.name) {
       this.methods.show(this.methods.kept(state.method));
     }
-    byId(`quantity-${state.quantity}`).checked = true;
+    byId(/** @type {const} */ (`quantity-${state.quantity}`)).checked = true;
     this.viewer.lookChanged();
     if (state.words && state.words[0] <= state.words[1] && state.words[1] < report.words.length) {
       this.select({ kind: "words", first: state.words[0], last: state.words[1] });
     } else if (state.finding !== null && state.finding < report.findings.length) {
       this.select({ kind: "finding", index: state.finding });
     } else this.select(null);
-    if (state.zoom) this.viewer.zoom.set(...state.zoom);
+    if (state.zoom) this.viewer.zoom.set(state.zoom[0], state.zoom[1], state.zoom[2]);
     else this.viewer.zoom.fit();
     if (state.window) this.tools.setWindow({ level: state.window[0], width: state.window[1], inverted: state.window[2] === 1 });
     if (state.box) {
       const [left, top, right, bottom] = state.box;
       this.region.setBox({ left, top, right, bottom });
     }
-    if (["word", "text", "heads", "region"].includes(state.tab)) this.drawer.open(state.tab);
+    if (state.tab !== null && ["word", "text", "heads", "region"].includes(state.tab)) this.drawer.open(state.tab);
   }
 
   leaveReport() {
@@ -668,6 +763,7 @@ class Page {
 
   async copyLink() {
     this.remember();
+    this.keepAddress();
     try {
       await navigator.clipboard.writeText(location.href);
       this.status("The link is copied. Whoever has it can see this report until it is forgotten.");
@@ -677,8 +773,9 @@ class Page {
   }
 
   async forget() {
+    if (this.explanation === null) return;
+    const { id } = this.explanation;
     try {
-      const { id } = this.explanation;
       await this.api.forget(id);
       this.beside.unpin(id);
       this.dropReport();
@@ -694,14 +791,24 @@ class Page {
   }
 }
 
-/** What is known of a report's films, the current one first. */
+/**
+ * What is known of a report's films, the current one first.
+ * @param {Pick<Explanation, "film" | "prior">} explanation
+ * @returns {ReadFilm[]}
+ */
 function filmsOf({ film, prior }) {
   return prior ? [film, prior] : [film];
 }
 
+/**
+ * @param {number} pieces of text that had come
+ * @param {string | null} given
+ */
 function stopped(pieces, given) {
   if (!pieces) return "Stopped.";
   return given === null ? "Stopped. What was written so far has no maps." : "Stopped. The report was not explained.";
 }
 
-new Page(document.getElementById("medinterp")).start().catch(showProblem);
+const root = document.getElementById("medinterp");
+if (root === null) throw new Error("The document has no #medinterp.");
+new Page(root).start().catch(showProblem);

@@ -1,13 +1,25 @@
 // A second view beside the first, zoomed and moved with it: another method, the other film, or what was pinned (another
 // word, or another report); and the difference of both.
 
+/** @import { AskedMethod, Drawn, Explanation, PageMap } from "./types" */
+/** @import { Pack } from "./packs.js" */
+/** @import { Viewer } from "./viewer.js" */
+/**
+ * What can stand there; film: a picture of the report's, or one of its own.
+ * @typedef {{ pack: Pack | null, tokens: number[], subject: string, title: string, options: Drawn, film: ImageBitmap }} Source
+ */
+
 import { byId, make, typing } from "./dom.js";
 import { FilmView } from "./film.js";
 import { mapOf } from "./packs.js";
 import { colours } from "./settings.js";
 
 export class Beside {
-  /** viewer: the first view; packFor(method name, image) resolves with a pack of the report, or null. */
+  /**
+   * @param {Viewer} viewer the first view
+   * @param {(method: string, image: number) => Promise<Pack | null>} packFor resolves with a pack of the report
+   * @param {(error: unknown) => void} onProblem
+   */
   constructor(viewer, packFor, onProblem) {
     this.viewer = viewer;
     this.packFor = packFor;
@@ -15,10 +27,14 @@ export class Beside {
     this.view = new FilmView(byId("second-stage"), byId("second-film"), byId("second-overlay"), viewer.zoom);
     this.select = byId("second-what");
     this.button = byId("beside");
-    this.pinned = null; // { pack, tokens, subject, title, options, film, key }
+    /** @type {(Source & { report: string }) | null} */
+    this.pinned = null;
+    /** @type {AskedMethod[]} */
     this.methods = [];
+    /** @type {Explanation | null} */
     this.explanation = null;
-    this.drawing = null;
+    /** @type {object | null} */
+    this.drawing = null; // stands for what is to be drawn next
     this.button.addEventListener("click", () => this.toggle());
     this.select.addEventListener("change", () => this.draw());
     byId("difference").addEventListener("change", () => this.draw());
@@ -40,7 +56,11 @@ export class Beside {
     if (this.open) this.fill();
   }
 
-  /** A report with these methods (computed: [{ name, title }]) is there, or none. */
+  /**
+   * A report with these methods (computed: [{ name, title }]) is there, or none.
+   * @param {Explanation | null} explanation
+   * @param {AskedMethod[]} methods
+   */
   use(explanation, methods) {
     this.explanation = explanation;
     this.methods = methods;
@@ -68,7 +88,7 @@ export class Beside {
   /** Keep what is selected now, with its film: it stays when another word, method or report comes. */
   async pin() {
     const { viewer } = this;
-    if (viewer.map === null) return;
+    if (viewer.map === null || this.explanation === null) return;
     const film = await createImageBitmap(viewer.films[viewer.image]);
     this.pinned?.film.close();
     this.pinned = { pack: viewer.pack, tokens: viewer.tokens, subject: viewer.subject, title: viewer.title,
@@ -78,7 +98,10 @@ export class Beside {
     this.draw();
   }
 
-  /** Forget what was pinned of a report (it was deleted), or of any. */
+  /**
+   * Forget what was pinned of a report (it was deleted), or of any.
+   * @param {string | null} id
+   */
   unpin(id = null) {
     if (this.pinned === null || (id !== null && this.pinned.report !== id)) return;
     this.pinned.film.close();
@@ -88,7 +111,10 @@ export class Beside {
     if (this.open) this.fill();
   }
 
-  /** What stands beside, as { pack, tokens, subject, title, options, film }; null for nothing. */
+  /**
+   * What stands beside, as { pack, tokens, subject, title, options, film }; null for nothing.
+   * @returns {Promise<Source | null>}
+   */
   async source() {
     const { viewer } = this;
     const what = this.select.value;
@@ -97,6 +123,7 @@ export class Beside {
     if (this.explanation === null) return null;
     if (what === "image") {
       const image = 1 - viewer.image;
+      if (viewer.method === null) return null;
       const pack = await this.packFor(viewer.method.name, image);
       return { pack, tokens, subject, title: viewer.title, options, film: viewer.films[image] };
     }
@@ -120,11 +147,12 @@ export class Beside {
     }
   }
 
+  /** @param {Source | null} source */
   show(source) {
     const { viewer } = this;
     this.drawing = null;
     const empty = byId("second-empty");
-    const map = source?.pack ? mapOf(source.pack, source.tokens, { ...source.options, scale: viewer.scale }) : null;
+    const map = source !== null && source.pack !== null ? mapOf(source.pack, source.tokens, { ...source.options, scale: viewer.scale }) : null;
     const wanted = byId("difference").checked;
     const difference = wanted && map !== null && viewer.map !== null ? differenceOf(viewer.map, map) : null;
     empty.hidden = source !== null;
@@ -135,18 +163,24 @@ export class Beside {
     this.view.shown = byId("show").checked;
     this.view.setWindow(viewer.view.window);
     this.view.setMap(drawn);
-    byId("second-subject").textContent = map === null ? "" : source.subject;
-    byId("second-method").textContent = map === null ? "" : difference ? `left less right: ${viewer.title} − ${source.title}` : source.title;
+    const told = map === null ? null : source;
+    byId("second-subject").textContent = told === null ? "" : told.subject;
+    byId("second-method").textContent = told === null ? "" : difference ? `left less right: ${viewer.title} − ${told.title}` : told.title;
     byId("second-facts").textContent = !wanted ? "" : difference
       ? "Each as a share of its own range: red where the left map is stronger, blue where this one is."
       : "No difference: maps of different grids or films cannot be subtracted.";
   }
 }
 
-/** The first map less the second, each as a share of its range's top, as a signed map; null where the grids differ. */
+/**
+ * The first map less the second, each as a share of its range's top, as a signed map; null where the grids differ.
+ * @param {PageMap} one
+ * @param {PageMap} other
+ * @returns {PageMap | null}
+ */
 export function differenceOf(one, other) {
   if (one.rows !== other.rows || one.columns !== other.columns) return null;
-  const share = ({ values, range }, cell) => (range[1] > 0 ? Math.max(-1, Math.min(1, values[cell] / range[1])) : 0);
+  const share = (/** @type {PageMap} */ { values, range }, /** @type {number} */ cell) => (range[1] > 0 ? Math.max(-1, Math.min(1, values[cell] / range[1])) : 0);
   const values = Float32Array.from(one.values, (_, cell) => share(one, cell) - share(other, cell));
   return { values, rows: one.rows, columns: one.columns, signed: true, range: [-1, 1] };
 }

@@ -3,6 +3,12 @@
 
 import { make, makeSvg } from "./dom.js";
 
+/**
+ * One order of the cells, and the probabilities while they are replaced or shown.
+ * @typedef {{ label: string, deletion_curve: number[], insertion_curve: number[] }} Told
+ * @typedef {Told & { name: string }} Curve
+ */
+
 const WIDTH = 360;
 const HEIGHT = 158;
 const TOP = 22;
@@ -12,30 +18,41 @@ const GAP = 22;
 const PANEL = (WIDTH - LEFT - GAP - 8) / 2;
 const TOLD = 1 / 8; // the share of the cells of the middle point that is told
 
+/** @type {{ curve: "deletion_curve" | "insertion_curve", title: string, axis: string, first: string }[]} */
 const PANELS = [
   { curve: "deletion_curve", title: "Deletion", axis: "share of cells replaced", first: "replaced" },
   { curve: "insertion_curve", title: "Insertion", axis: "share of cells shown", first: "shown" },
 ];
 
-/** The least of 1, 2, 5 times a power of ten that is not below `value`; probabilities end at 1. */
+/**
+ * The least of 1, 2, 5 times a power of ten that is not below `value`; probabilities end at 1.
+ * @param {number} value
+ */
 function ceiling(value) {
   if (!(value > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
-  return Math.min(1, [1, 2, 5, 10].map((step) => step * power).find((top) => top >= value * 0.999));
+  return Math.min(1, [1, 2, 5, 10].map((step) => step * power).find((top) => top >= value * 0.999) ?? 1);
 }
 
-/** A probability of any size on an axis. */
+/**
+ * A probability of any size on an axis.
+ * @param {number} value
+ */
 function tick(value) {
   if (value === 0) return "0";
   return value >= 0.001 ? `${Number((100 * value).toPrecision(2))} %` : value.toExponential(0);
 }
 
-/** The curves in words, for those who cannot see them. */
+/**
+ * The curves in words, for those who cannot see them.
+ * @param {number[]} fractions
+ * @param {Told[]} curves
+ */
 export function curvesText(fractions, curves) {
   const middle = fractions.reduce((best, fraction, at) =>
     (Math.abs(fraction - TOLD) < Math.abs(fractions[best] - TOLD) ? at : best), 0);
   const share = `${Math.round(100 * fractions[middle])} %`;
-  const told = ({ curve, title, first }) => `${title}, most relevant cells ${first} first: ` + curves.map((one) => {
+  const told = (/** @type {(typeof PANELS)[number]} */ { curve, title, first }) => `${title}, most relevant cells ${first} first: ` + curves.map((one) => {
     const values = one[curve];
     return `${one.label} from ${tick(values[0])} to ${tick(values[middle])} after ${share} of the cells, `
       + `${tick(values[values.length - 1])} after all`;
@@ -43,13 +60,20 @@ export function curvesText(fractions, curves) {
   return `${PANELS.map(told).join(". ")}.`;
 }
 
+/**
+ * @param {(typeof PANELS)[number]} shown
+ * @param {number} left
+ * @param {number[]} fractions
+ * @param {Curve[]} curves
+ * @param {number} top
+ */
 function panel({ curve, title, axis }, left, fractions, curves, top) {
-  const x = (fraction) => left + fraction * PANEL;
-  const y = (value) => HEIGHT - BOTTOM - (value / top) * (HEIGHT - TOP - BOTTOM);
+  const x = (/** @type {number} */ fraction) => left + fraction * PANEL;
+  const y = (/** @type {number} */ value) => HEIGHT - BOTTOM - (value / top) * (HEIGHT - TOP - BOTTOM);
   const lines = [0, top / 2, top].map((value) =>
     makeSvg("line", { class: "mi-chart-grid", x1: left, x2: left + PANEL, y1: y(value), y2: y(value) }));
-  const label = (text, attributes) => makeSvg("text", attributes, text);
-  const ticks = [[0, "start", "0"], [0.5, "middle", "50 %"], [1, "end", "100 %"]].map(([at, anchor, text]) =>
+  const label = (/** @type {string} */ text, /** @type {Record<string, string | number>} */ attributes) => makeSvg("text", attributes, text);
+  const ticks = /** @type {[number, string, string][]} */ ([[0, "start", "0"], [0.5, "middle", "50 %"], [1, "end", "100 %"]]).map(([at, anchor, text]) =>
     label(text, { x: x(at), y: HEIGHT - BOTTOM + 13, "text-anchor": anchor }));
   // The map's own line lies on top of the others.
   const paths = [...curves].reverse().map((one) => makeSvg("polyline", {
@@ -63,10 +87,15 @@ function panel({ curve, title, axis }, left, fractions, curves, top) {
   ];
 }
 
-/** A figure with both panels and the legend. curves: [{ name, label, deletion_curve, insertion_curve }]. */
+/**
+ * A figure with both panels and the legend. curves: [{ name, label, deletion_curve, insertion_curve }].
+ * @param {number[]} fractions
+ * @param {Curve[]} curves
+ * @param {string} text
+ */
 export function curvesChart(fractions, curves, text) {
   const top = ceiling(Math.max(...curves.flatMap((one) => [...one.deletion_curve, ...one.insertion_curve])));
-  const height = (value) => HEIGHT - BOTTOM - (value / top) * (HEIGHT - TOP - BOTTOM) + 4;
+  const height = (/** @type {number} */ value) => HEIGHT - BOTTOM - (value / top) * (HEIGHT - TOP - BOTTOM) + 4;
   const chart = makeSvg("svg", {
     class: "mi-chart", id: "medinterp-curves", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img",
     "aria-labelledby": "medinterp-curves-title medinterp-curves-text",

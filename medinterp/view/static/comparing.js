@@ -1,22 +1,41 @@
 // "Compare": the model is asked the same in other words, and of the film slightly changed. What came of it belongs to
 // the report, and vanishes with it.
 
+/** @import { AskedMethod, Explanation, Method, Perturbation } from "./types" */
+/** @import { Api } from "./api.js" */
+
 import { byId, make, words } from "./dom.js";
 import { comparison } from "./comparison.js";
 import { Question } from "./question.js";
 
 const WRITTEN_ONLY = "This report was given: as a whole, only one that the model wrote is compared.";
 
+/**
+ * @param {string} group
+ * @param {string} value
+ * @param {string} title
+ * @param {string} [note]
+ */
 function pick(group, value, title, note) {
   return make("label", {}, make("input", { type: "checkbox", name: `medinterp-${group}`, value }),
     make("span", {}, title, note ? make("span", { class: "mi-quiet" }, ` ${note}`) : null));
 }
 
 export class Comparing {
+  /**
+   * @param {Pick<Api, "compare">} api
+   * @param {(error: unknown) => void} onProblem
+   */
   constructor(api, onProblem) {
     this.api = api;
     this.onProblem = onProblem;
+    /** @type {Explanation | null} */
     this.explanation = null;
+    /** @type {Method[]} */
+    this.methods = [];
+    /** @type {Perturbation[]} */
+    this.perturbations = [];
+    /** @type {AskedMethod | null} */
     this.method = null; // whose maps are on the film
     this.picked = false; // the reader has chosen other maps than that one's
     this.form = byId("compare-form");
@@ -31,7 +50,11 @@ export class Comparing {
     byId("compare-maps").addEventListener("change", () => { this.picked = true; });
   }
 
-  /** Fill the lists with what the service offers. */
+  /**
+   * Fill the lists with what the service offers.
+   * @param {Method[]} methods
+   * @param {Perturbation[]} perturbations
+   */
   load(methods, perturbations) {
     this.methods = methods;
     this.perturbations = perturbations;
@@ -43,7 +66,10 @@ export class Comparing {
     this.check();
   }
 
-  /** A report is there. */
+  /**
+   * A report is there.
+   * @param {Explanation} explanation
+   */
   open(explanation) {
     this.explanation = explanation;
     this.check();
@@ -57,7 +83,10 @@ export class Comparing {
     this.check();
   }
 
-  /** The method whose maps are on the film: until the reader picks others, its maps are compared. */
+  /**
+   * The method whose maps are on the film: until the reader picks others, its maps are compared.
+   * @param {AskedMethod} method
+   */
   follow(method) {
     this.method = method;
     if (this.picked) return;
@@ -65,10 +94,15 @@ export class Comparing {
     this.check();
   }
 
+  /**
+   * @param {string} group
+   * @returns {HTMLInputElement[]}
+   */
   boxes(group) {
-    return [...this.form.querySelectorAll(`input[name="medinterp-${group}"]`)];
+    return [...this.form.querySelectorAll(`input[name="medinterp-${group}"]`)].filter((box) => box instanceof HTMLInputElement);
   }
 
+  /** @param {string} group */
   chosen(group) {
     return this.boxes(group).filter((box) => box.checked).map((box) => box.value);
   }
@@ -91,7 +125,7 @@ export class Comparing {
   check() {
     const { ofReport, asked } = this;
     byId("compare-questions").hidden = ofReport;
-    const again = this.methods?.some((method) => method.on_model && asked.methods.includes(method.name));
+    const again = this.methods.some((method) => method.on_model && asked.methods.includes(method.name));
     const count = Math.max(asked.questions.length, 1) + asked.perturbations.length;
     let missing = "";
     if (this.explanation === null) missing = "Read a film first: it is asked about the film of a report.";
@@ -105,6 +139,7 @@ export class Comparing {
 
   async compare() {
     const { explanation, asked } = this;
+    if (explanation === null) return;
     const unit = asked.questions.length ? "answers" : "reports";
     const asking = this.question.ask({ what: "Comparing", unit }, (options) =>
       this.api.compare(explanation.id, asked, options));

@@ -1,21 +1,36 @@
 // What is known of the selected word: probability, the tokens that wrote it, what else could have
 // stood there, and how much of the attention was on the film.
 
-import { byId, make, percent, slicer } from "./dom.js";
-import { entries, statementOf } from "./findings.js";
+/** @import { Report, Selection, Slicer, Token } from "./types" */
+
+import { byId, make, nats, percent, slicer } from "./dom.js";
+import { entries, findingTitle, statementOf } from "./findings.js";
 import { selectedWords } from "./report.js";
 import { isThought, unmarked } from "./thinking.js";
 import { RARE } from "./unlikely.js";
 
-/** A token's text with its white space made visible. */
+/**
+ * A token's text with its white space made visible.
+ * @param {string} text
+ */
 function shown(text) {
   return text.replaceAll("\n", "⏎").replaceAll(" ", "␣") || "(no text)";
 }
 
+/**
+ * @param {string} name
+ * @param {string} value
+ * @param {string} title
+ */
 function fact(name, value, title) {
   return [make("dt", { title }, name), make("dd", {}, value)];
 }
 
+/**
+ * @param {number} probability
+ * @param {string} text
+ * @param {boolean} chosen
+ */
 function bar(probability, text, chosen) {
   const row = make("li", { class: chosen ? "mi-chosen" : false },
     make("code", {}, shown(text)), make("span", { class: "mi-bar-value" }, percent(probability)));
@@ -23,7 +38,11 @@ function bar(probability, text, chosen) {
   return row;
 }
 
-/** The likeliest tokens, the written one marked; it stands apart when it was none of them. */
+/**
+ * The likeliest tokens, the written one marked; it stands apart when it was none of them.
+ * @param {Token} token
+ * @param {Slicer} slice
+ */
 function tokenNode(token, slice) {
   const written = slice(token.start, token.end);
   const rows = token.alternatives.map((other) =>
@@ -36,7 +55,7 @@ function tokenNode(token, slice) {
 }
 
 export class Details {
-  /** `judging`: the node of "Is this map true?"; it stays in its place, so that the focus in it is kept. */
+  /** @param {HTMLElement} judging the node of "Is this map true?"; it stays in its place, so that the focus in it is kept */
   constructor(judging) {
     this.host = byId("details");
     this.head = make("div");
@@ -46,6 +65,7 @@ export class Details {
     this.clear();
   }
 
+  /** @param {string} text */
   hint(text) {
     this.clear();
     this.head.replaceChildren(make("p", { class: "mi-hint" }, text));
@@ -62,7 +82,12 @@ export class Details {
       + "double-click for a sentence; with the keyboard, arrow keys go from word to word.");
   }
 
-  /** Show a selection of a report; `notes` are the method's. */
+  /**
+   * Show a selection of a report; `notes` are the method's.
+   * @param {Selection} selection
+   * @param {Report} report
+   * @param {string[]} notes
+   */
   show(selection, report, notes) {
     const words = selectedWords(selection, report).map((index) => report.words[index]);
     const indices = [...new Set(words.flatMap((word) => word.token_indices))].sort((a, b) => a - b);
@@ -86,6 +111,7 @@ export class Details {
     const more = [section ? `in ${section}` : "", again.length ? `said again in ${again.join(" and ")}` : "", told?.hedge]
       .filter(Boolean).join(", ");
 
+    const stated = told ? [] : report.findings.filter((finding) => finding.word_indices.some((index) => words.some((word) => word.index === index)));
     this.judging.hidden = false;
     this.head.replaceChildren(
       make("h2", { id: "medinterp-word" }, title,
@@ -93,7 +119,11 @@ export class Details {
       make("dl", { class: "mi-facts" },
         ...fact("Probability", percent(Math.exp(logprob)),
           `log p = ${logprob.toFixed(3)} nats, the sum over ${tokens.length} token(s)`),
+        ...(stated.length ? fact("States", [...new Set(stated.map(findingTitle))].join("; "),
+          "The finding whose name the selection is a part of") : []),
         ...(unlikely ? fact("Unlikely", which + RARE, "A token of the word had less, at its place") : []),
+        ...(words.length === 1 && first.reliance != null ? fact("Reliance on the film", `${nats(-first.reliance)} nats with another film`,
+          "The largest change of its log-probability when another film stands in this one's place") : []),
         ...fact("Attention on the film", percent(mass),
           "Mean over the word's tokens, all layers and all heads")),
     );

@@ -1,20 +1,30 @@
 // What is doubtful about the film that was read, in words: above the report in full, on the viewer in one line.
 
+/** @import { FilmWarning } from "./types" */
+
 import { byId, make, makeSvg } from "./dom.js";
 
 // Not told by colour alone: a triangle for a doubt, an octagon for what makes a report meaningless.
 const SIGNS = { doubt: "M12 3L22.5 21H1.5z", withholds: "M8 2h8l6 6v8l-6 6H8l-6-6V8z" };
 
+/** @param {keyof typeof SIGNS} kind */
 function sign(kind) {
   return makeSvg("svg", { class: "mi-sign", viewBox: "0 0 24 24", "aria-hidden": "true" },
     makeSvg("path", { d: SIGNS[kind] }), makeSvg("path", { class: "mi-sign-mark", d: "M12 9v5M12 17.5v.5" }));
 }
 
-/** Warnings, those that make a report meaningless first. */
+/**
+ * Warnings, those that make a report meaningless first.
+ * @param {FilmWarning[]} warnings
+ */
 function ordered(warnings) {
-  return [...warnings].sort((one, other) => other.withholds - one.withholds);
+  return [...warnings].sort((one, other) => Number(other.withholds) - Number(one.withholds));
 }
 
+/**
+ * @param {FilmWarning[]} warnings
+ * @param {boolean} given
+ */
 function title(warnings, given) {
   if (warnings.some((warning) => warning.withholds)) {
     return given ? "Explained all the same: what the model makes of this film means nothing"
@@ -23,7 +33,11 @@ function title(warnings, given) {
   return warnings.length === 1 ? "Warning about this film" : `${warnings.length} warnings about this film`;
 }
 
-/** Show the warnings of a film, none to take them away. given: its report was. */
+/**
+ * Show the warnings of a film, none to take them away. given: its report was.
+ * @param {FilmWarning[]} warnings
+ * @param {boolean} given
+ */
 export function showWarnings(warnings, given = false) {
   const told = ordered(warnings);
   const kind = told[0]?.withholds ? "withholds" : "doubt";

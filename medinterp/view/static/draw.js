@@ -1,6 +1,8 @@
 // A map's colours, pixel by pixel: what medinterp.render.overlay draws, for a canvas that lies on the film. Pure
 // functions of numbers, the same on every page.
 
+/** @import { Contour, GrayWindow, Grid, Place, Range } from "./types" */
+
 const LEVELS = 1275; // steps of the scale: five to each of the 256 colours, so that opacity is finer than they are; an odd
 // number, so that a colour ends between two steps, where the server's ends
 
@@ -8,7 +10,7 @@ const LEVELS = 1275; // steps of the scale: five to each of the 256 colours, so 
  * Where a map's values stand on the colour scale, 0..1 (all 0 on an empty range): the square root of their share of the
  * range, for signed maps on both sides of 0.5. As medinterp.render.scaled.
  * @param {Float32Array} values
- * @param {[number, number]} range
+ * @param {Range} range
  * @param {boolean} signed
  */
 export function scaled(values, [low, high], signed) {
@@ -22,7 +24,11 @@ export function scaled(values, [low, high], signed) {
   return shares;
 }
 
-/** How strongly a place of the scale is drawn, 0..1: for signed maps its distance from the middle. */
+/**
+ * How strongly a place of the scale is drawn, 0..1: for signed maps its distance from the middle.
+ * @param {number} share
+ * @param {boolean} signed
+ */
 export function strengthOf(share, signed) {
   return signed ? Math.abs(share - 0.5) * 2 : share;
 }
@@ -46,7 +52,11 @@ export function pixelTable(colours, { signed, opacity, threshold }) {
 
 /**
  * For each pixel of a line: the cell before it, and how far it is on its way to the next (bilinear between cell
- * centres; outside the outermost ones their values hold). `start`, `size`: where the film begins, and how long it is.
+ * centres; outside the outermost ones their values hold).
+ * @param {number} pixels how many
+ * @param {number} cells how many
+ * @param {number} start where the film begins
+ * @param {number} size how long it is
  */
 function places(pixels, cells, start, size) {
   const first = new Int32Array(pixels);
@@ -59,12 +69,24 @@ function places(pixels, cells, start, size) {
   return { first, share };
 }
 
-/** The first pixel whose centre is on the film, and the first behind it. */
+/**
+ * The first pixel whose centre is on the film, and the first behind it.
+ * @param {number} pixels how many
+ * @param {number} start
+ * @param {number} size
+ */
 function extent(pixels, start, size) {
   return [Math.max(0, Math.ceil(start - 0.5)), Math.min(pixels, Math.ceil(start + size - 0.5))];
 }
 
-/** Calls line(y, cells): `cells` are the values of the grid's columns at the height of pixel line y. */
+/**
+ * Calls line(y, cells): `cells` are the values of the grid's columns at the height of pixel line y.
+ * @param {Float32Array} shares
+ * @param {Grid} grid
+ * @param {number} height
+ * @param {Place} place
+ * @param {(y: number, cells: Float32Array) => void} line
+ */
 function eachLine(shares, { rows, columns }, height, place, line) {
   const down = places(height, rows, place.top, place.height);
   const [from, to] = extent(height, place.top, place.height);
@@ -82,10 +104,13 @@ function eachLine(shares, { rows, columns }, height, place, line) {
 }
 
 /**
- * Paint a map into `pixels` (width x height RGBA words). place: where the film lies among them: { left, top, width,
- * height }, in pixels; around it nothing is drawn.
+ * Paint a map into `pixels`.
+ * @param {Uint32Array} pixels width x height words of RGBA
+ * @param {number} width
+ * @param {number} height
+ * @param {Place} place where the film lies among them, in pixels; around it nothing is drawn
  * @param {Float32Array} shares rows x columns, as `scaled` gives them
- * @param {{ rows: number, columns: number }} grid
+ * @param {Grid} grid
  * @param {Uint32Array} table of `pixelTable`
  */
 export function paint(pixels, width, height, place, shares, grid, table) {
@@ -102,7 +127,15 @@ export function paint(pixels, width, height, place, shares, grid, table) {
   });
 }
 
-/** The strength at each pixel, and NaN around the film. */
+/**
+ * The strength at each pixel, and NaN around the film.
+ * @param {number} width
+ * @param {number} height
+ * @param {Place} place
+ * @param {Float32Array} shares
+ * @param {Grid} grid
+ * @param {boolean} signed
+ */
 function strengths(width, height, place, shares, grid, signed) {
   const plane = new Float32Array(width * height).fill(NaN);
   const across = places(width, grid.columns, place.left, place.width);
@@ -116,7 +149,13 @@ function strengths(width, height, place, shares, grid, signed) {
   return plane;
 }
 
-/** The slope along a line of pixels: central differences, one-sided where the film ends. */
+/**
+ * The slope along a line of pixels: central differences, one-sided where the film ends.
+ * @param {Float32Array} plane
+ * @param {number} at
+ * @param {number} before
+ * @param {number} behind
+ */
 function slope(plane, at, before, behind) {
   const low = before >= 0 && !Number.isNaN(plane[before]) ? before : at;
   const high = behind >= 0 && !Number.isNaN(plane[behind]) ? behind : at;
@@ -127,7 +166,13 @@ function slope(plane, at, before, behind) {
 /**
  * Draw lines where the strength crosses each level, over what `paint` drew. The line's coverage of a pixel is
  * clip(thickness / 2 + 1 / 2 - |strength - level| / slope, 0, 1), as in medinterp.render.overlay.
- * @param {{ level: number, colour: number[] }[]} levels lower ones first
+ * @param {Uint32Array} pixels
+ * @param {number} width
+ * @param {number} height
+ * @param {Place} place
+ * @param {Float32Array} shares
+ * @param {Grid} grid
+ * @param {{ signed: boolean, levels: Contour[], thickness: number }} lines lower levels first
  */
 export function contour(pixels, width, height, place, shares, grid, { signed, levels, thickness }) {
   const plane = strengths(width, height, place, shares, grid, signed);
@@ -155,7 +200,12 @@ export function contour(pixels, width, height, place, shares, grid, { signed, le
   }
 }
 
-/** A bound of the slope of shares, in shares a pixel: between two cells it is steady along a line of pixels. */
+/**
+ * A bound of the slope of shares, in shares a pixel: between two cells it is steady along a line of pixels.
+ * @param {Float32Array} shares
+ * @param {Grid} grid
+ * @param {Place} place
+ */
 function steepest(shares, { rows, columns }, place) {
   let across = 0;
   let down = 0;
@@ -166,11 +216,16 @@ function steepest(shares, { rows, columns }, place) {
   return Math.hypot((across * columns) / place.width, (down * rows) / place.height);
 }
 
-/** A colour of some coverage laid over a pixel. */
+/**
+ * A colour of some coverage laid over a pixel.
+ * @param {number} pixel
+ * @param {number[]} colour
+ * @param {number} coverage
+ */
 function over(pixel, colour, coverage) {
   const under = (pixel >>> 24) / 255;
   const alpha = coverage + under * (1 - coverage);
-  const mix = (channel, shift) =>
+  const mix = (/** @type {number} */ channel, /** @type {number} */ shift) =>
     Math.round((colour[channel] * coverage + ((pixel >>> shift) & 255) * under * (1 - coverage)) / alpha);
   return ((Math.round(255 * alpha) << 24) | (mix(2, 16) << 16) | (mix(1, 8) << 8) | mix(0, 0)) >>> 0;
 }
@@ -178,6 +233,7 @@ function over(pixel, colour, coverage) {
 /**
  * The gray that each of 256 grays is shown as. level, width: middle and extent of the grays that are spread over the
  * whole scale, 0..1 of it; inverted: dense is dark.
+ * @param {GrayWindow} window
  */
 export function windowTable({ level, width, inverted }) {
   const table = new Uint8ClampedArray(256);

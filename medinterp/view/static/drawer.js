@@ -4,40 +4,25 @@
 import { byId, typing } from "./dom.js";
 import { Tabs } from "./tabs.js";
 
-const ROOM = 1280; // CSS pixels of the window from which on it opens by itself
+// It opens by itself where it has a column of its own, or its place below the report: not where it would lie over the film.
+const HAS_ROOM = "(min-width: 1280px), (max-width: 1080px)";
 
 export class Drawer {
-  /** onTab(name) when another of its views is seen, or it is opened. */
+  /** @param {(name: string | null) => void} onTab another of its views is seen, or it is opened, or shut (null) */
   constructor(onTab) {
     this.node = byId("drawer");
     this.touched = false; // the reader has opened or closed it
     this.onTab = onTab;
+    this.button = byId("drawer-open");
+    this.button.addEventListener("click", () => (this.node.hidden ? this.open(this.tabs.shown) : this.close()));
     this.tabs = new Tabs(this.node, ["word", "text", "heads", "region"], (name) => {
       if (!this.node.hidden) this.onTab(name);
     });
-    this.button = byId("drawer-open");
-    byId("drawer-close").addEventListener("click", () => {
-      this.close();
-      this.button.focus();
-    });
-    this.button.addEventListener("click", () => this.toggle());
+    byId("drawer-close").addEventListener("click", () => this.close());
     document.addEventListener("keydown", (event) => {
-      if (event.key === "d" && !typing(event)) this.toggle();
+      if (event.key !== "d" || typing(event)) return;
+      this.button.click();
     });
-  }
-
-  toggle() {
-    if (!this.node.hidden) {
-      this.close();
-      return;
-    }
-    this.open(this.tabs.shown);
-    if (matchMedia("(max-width: 1080px)").matches) this.node.scrollIntoView({ block: "nearest" }); // it stands under the report
-  }
-
-  show(on) {
-    this.node.hidden = !on;
-    this.button.setAttribute("aria-expanded", String(on));
   }
 
   /** The tab that is seen, null while the drawer is shut. */
@@ -45,27 +30,35 @@ export class Drawer {
     return this.node.hidden ? null : this.tabs.shown;
   }
 
+  /** @param {string} tab */
   open(tab) {
     this.touched = true;
-    this.show(true);
+    this.shown(true);
     this.tabs.show(tab);
   }
 
   close() {
     this.touched = true;
-    this.show(false);
-    this.onTab(null); // what a view of it lent to film and report is taken back
+    this.shown(false);
+    this.onTab(null);
+    if (this.node.contains(document.activeElement)) this.button.focus();
+  }
+
+  /** @param {boolean} on */
+  shown(on) {
+    this.node.hidden = !on;
+    this.button.setAttribute("aria-expanded", String(on));
   }
 
   /** Something was selected. */
   offer() {
-    if (this.node.hidden && !this.touched && innerWidth >= ROOM) this.show(true);
+    if (this.node.hidden && !this.touched && matchMedia(HAS_ROOM).matches) this.shown(true);
     if (!this.node.hidden) this.onTab(this.tabs.shown);
   }
 
   /** The report is gone. */
   leave() {
-    this.show(false);
+    this.shown(false);
     this.touched = false;
   }
 }

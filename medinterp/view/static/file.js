@@ -1,19 +1,39 @@
 // A report that stands in a file by itself: what the page asks of the HTTP API elsewhere is in the document here.
 
+/** @import { FileData, PackedMaps } from "./types" */
+
+import { Api, Problem } from "./api.js";
 import { decoded } from "./viewer.js";
 
-/** { explanation, packs, films, methods } of the document, null for a page over the API. */
+/**
+ * What the document holds, null for a page over the API.
+ * @returns {FileData | null}
+ */
 export function fileData() {
   const node = document.getElementById("medinterp-data");
   return node === null ? null : JSON.parse(node.textContent);
 }
 
-export class FileApi {
+export class FileApi extends Api {
+  /** @param {FileData} data */
   constructor(data) {
+    super("");
     this.data = data;
   }
 
-  /** Only a report's maps are asked for. */
+  /**
+   * Nothing else is.
+   * @returns {Promise<Response>}
+   */
+  async request() {
+    throw new Problem({ title: "This file holds one report, and asks nothing of any machine." });
+  }
+
+  /**
+   * Only a report's maps are asked for.
+   * @param {string} path
+   * @returns {Promise<PackedMaps>}
+   */
   async json(path) {
     const query = new URLSearchParams(path.split("?")[1]);
     const found = this.data.packs.find((pack) => pack.method === query.get("method") && pack.image === Number(query.get("image")));
@@ -21,9 +41,14 @@ export class FileApi {
     return found;
   }
 
-  /** The picture of a film of the file: PNG in base64. */
+  /**
+   * The picture of a film of the file: PNG in base64.
+   * @param {string} film
+   */
   async picture(film) {
     const bytes = Uint8Array.from(atob(film), (letter) => letter.charCodeAt(0));
-    return decoded(new Blob([bytes], { type: "image/png" }));
+    const picture = await decoded(new Blob([bytes], { type: "image/png" }));
+    if (picture === null) throw new Error("A film of this file is not a picture.");
+    return picture;
   }
 }

@@ -1,6 +1,9 @@
 // A film on a stage with a map over it: two canvases, as large as the stage and as sharp as the screen. The film is
 // drawn again when it is moved or windowed, the map when another is chosen; nothing is asked of a server for either.
 
+/** @import { GrayWindow, Look, PageMap, Place, Size } from "./types" */
+/** @import { Zoom } from "./zoom.js" */
+
 import { contour, paint, pixelTable, scaled, windowTable } from "./draw.js";
 
 const SHARPEST = 2; // device pixels a CSS pixel, at most: a map has no finer detail
@@ -14,27 +17,41 @@ export class FilmView {
    * @param {HTMLElement} stage
    * @param {HTMLCanvasElement} film
    * @param {HTMLCanvasElement} overlay
-   * @param {import("./zoom.js").Zoom} zoom
+   * @param {Zoom} zoom
    */
   constructor(stage, film, overlay, zoom) {
     this.stage = stage;
     this.filmCanvas = film;
     this.overlayCanvas = overlay;
     this.zoom = zoom;
-    this.picture = null; // what is drawn: an ImageBitmap
-    this.size = null; // the film's own { width, height }
+    /** @type {ImageBitmap | null} */
+    this.picture = null; // what is drawn
+    /** @type {Size | null} */
+    this.size = null; // the film's own
     this.smooth = true;
+    /** @type {GrayWindow} */
     this.window = AS_READ;
-    this.map = null; // { values, rows, columns, signed, range }
-    this.look = null; // { colours, opacity, threshold, contours: [{ level, colour }] or [] }
+    /** @type {PageMap | null} */
+    this.map = null;
+    /** @type {Look | null} */
+    this.look = null;
+    /** @type {HTMLCanvasElement | undefined} */
+    this.beside = undefined; // see readable
+    /** @type {ImageData | null} */
+    this.buffer = null; // of the map's pixels
     this.shown = true; // whether the map is to be seen
+    /** @type {(place: Place) => void} */
     this.onPlace = () => {};
     this.drawn = 0;
     zoom.onChange(() => this.draw());
     new ResizeObserver(() => this.draw()).observe(stage);
   }
 
-  /** Show a film. size: its own, where the picture's is another (the model's view of it). */
+  /**
+   * Show a film. size: its own, where the picture's is another (the model's view of it).
+   * @param {ImageBitmap | null} picture
+   * @param {{ smooth?: boolean, size?: Size | null }} options
+   */
   setFilm(picture, { smooth = true, size = picture } = {}) {
     this.picture = picture;
     this.size = size === null ? null : { width: size.width, height: size.height };
@@ -44,23 +61,31 @@ export class FilmView {
     this.draw();
   }
 
-  /** Show a map over it, or none. */
+  /**
+   * Show a map over it, or none.
+   * @param {PageMap | null} map
+   */
   setMap(map) {
     this.map = map;
     this.drawMap();
   }
 
-  /** How maps are drawn from now on. */
+  /**
+   * How maps are drawn from now on.
+   * @param {Look} look
+   */
   setLook(look) {
     this.look = look;
     this.drawMap();
   }
 
+  /** @param {GrayWindow} window */
   setWindow(window) {
     this.window = window;
     this.drawFilm();
   }
 
+  /** @param {boolean} shown */
   setShown(shown) {
     this.shown = shown;
     this.overlayCanvas.hidden = !shown || this.map === null || this.picture === null;
@@ -81,10 +106,14 @@ export class FilmView {
     return this.size === null ? null : this.zoom.place(this.size, this.room);
   }
 
-  /** The point of the film under a point of the window, in shares of its width and height; it may lie outside 0..1. */
+  /**
+   * The point of the film under a point of the window, in shares of its width and height; it may lie outside 0..1.
+   * @param {{ clientX: number, clientY: number }} point
+   */
   at({ clientX, clientY }) {
     const box = this.stage.getBoundingClientRect();
     const place = this.place;
+    if (place === null) throw new Error("Where there is no film there is no point of it.");
     return {
       x: (clientX - box.left - this.stage.clientLeft - place.left) / place.width,
       y: (clientY - box.top - this.stage.clientTop - place.top) / place.height,
@@ -94,14 +123,17 @@ export class FilmView {
   draw() {
     this.drawFilm();
     this.drawMap();
-    if (this.size !== null) this.onPlace(this.place);
+    if (this.place !== null) this.onPlace(this.place);
   }
 
-  /** Where the film lies in pixels of a canvas of the stage's size; null where there is nothing to draw on. */
+  /**
+   * Where the film lies in pixels of a canvas of the stage's size; null where there is nothing to draw on.
+   * @param {HTMLCanvasElement} canvas
+   */
   prepared(canvas) {
     const width = Math.round(this.stage.clientWidth * this.density);
     const height = Math.round(this.stage.clientHeight * this.density);
-    if (this.picture === null || width === 0 || height === 0) return null;
+    if (this.size === null || width === 0 || height === 0) return null;
     if (canvas.width !== width) canvas.width = width;
     if (canvas.height !== height) canvas.height = height;
     return this.zoom.place(this.size, { width, height });
@@ -109,11 +141,11 @@ export class FilmView {
 
   drawFilm() {
     const place = this.prepared(this.filmCanvas);
-    if (place === null) return;
+    if (place === null || this.picture === null) return;
     const { width, height } = this.filmCanvas;
     const { level, width: extent, inverted } = this.window;
     const plain = level === AS_READ.level && extent === AS_READ.width && !inverted;
-    const shown = this.filmCanvas.getContext("2d");
+    const shown = contextOf(this.filmCanvas);
     const context = plain ? shown : this.readable(width, height);
     context.clearRect(0, 0, width, height);
     context.imageSmoothingEnabled = this.smooth;
@@ -130,23 +162,26 @@ export class FilmView {
     shown.putImageData(picture, 0, 0);
   }
 
-  /** A canvas beside the one that is seen, whose pixels are read with each step of a window: it stays out of the GPU. */
+  /**
+   * A canvas beside the one that is seen, whose pixels are read with each step of a window: it stays out of the GPU.
+   * @param {number} width
+   * @param {number} height
+   */
   readable(width, height) {
-    this.beside ??= new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-    const { canvas } = this.beside;
-    if (canvas.width !== width) canvas.width = width;
-    if (canvas.height !== height) canvas.height = height;
-    return this.beside;
+    this.beside ??= document.createElement("canvas");
+    if (this.beside.width !== width) this.beside.width = width;
+    if (this.beside.height !== height) this.beside.height = height;
+    return contextOf(this.beside, { willReadFrequently: true });
   }
 
   drawMap() {
     this.setShown(this.shown);
     if (this.map === null || this.look === null) return;
     const place = this.prepared(this.overlayCanvas);
-    if (place === null) return;
+    if (place === null || this.picture === null) return;
     const { width, height } = this.overlayCanvas;
-    const context = this.overlayCanvas.getContext("2d");
-    if (this.buffer?.width !== width || this.buffer?.height !== height) this.buffer = context.createImageData(width, height);
+    const context = contextOf(this.overlayCanvas);
+    if (this.buffer === null || this.buffer.width !== width || this.buffer.height !== height) this.buffer = context.createImageData(width, height);
     const pixels = new Uint32Array(this.buffer.data.buffer);
     const { values, range, signed } = this.map;
     const shares = scaled(values, range, signed);
@@ -160,4 +195,15 @@ export class FilmView {
     this.drawn += 1;
     this.overlayCanvas.dataset.drawn = String(this.drawn);
   }
+}
+
+/**
+ * What draws on a canvas. Throws where the browser has no memory for it.
+ * @param {HTMLCanvasElement} canvas
+ * @param {CanvasRenderingContext2DSettings} settings
+ */
+export function contextOf(canvas, settings = {}) {
+  const context = canvas.getContext("2d", settings);
+  if (context === null) throw new Error("The browser cannot draw here: it gives no canvas.");
+  return context;
 }

@@ -1,15 +1,29 @@
 // What the report states, a chip each: findings in three statuses, told apart by sign and line, not by colour alone.
 
+/** @import { Attributes, Finding, Mention, Placed, Report, Selection, Slicer, Span, Word, WordSelection } from "./types" */
+
+/**
+ * What is stated once: a finding, or all that one normal statement denies.
+ * @typedef {{ findings: Finding[], status: Finding["status"], section: string | null, hedge: string, title: string, subject: string }} Statement
+ * @typedef {{ title: string, status: Finding["status"], told: Statement[] }} Entry
+ */
+
 import { byId, make, slicer } from "./dom.js";
 
 const STATUSES = ["present", "uncertain", "absent"]; // what is there comes first: of the rest there is always more
 
-/** "left upper and mid", or nothing. */
+/**
+ * "left upper and mid", or nothing.
+ * @param {Pick<Finding, "side" | "zones">} finding
+ */
 export function placeOf({ side, zones }) {
   return [side, zones.join(" and ")].filter(Boolean).join(" ");
 }
 
-/** "nodule, left upper", "nodule?, left upper", "no pneumothorax", "pleural effusion, right (larger)". */
+/**
+ * "nodule, left upper", "nodule?, left upper", "no pneumothorax", "pleural effusion, right (larger)".
+ * @param {Pick<Finding, "name" | "status" | "change" | "side" | "zones">} finding
+ */
 export function findingTitle(finding) {
   const { name, status, change } = finding;
   const called = { present: name, uncertain: `${name}?`, absent: `no ${name}` }[status];
@@ -17,22 +31,37 @@ export function findingTitle(finding) {
   return `${called}${place ? `, ${place}` : ""}${change ? ` (${change})` : ""}`;
 }
 
-/** On one line. */
+/**
+ * On one line.
+ * @param {string} text
+ */
 function inline(text) {
   return text.trim().replaceAll(/\s+/g, " ");
 }
 
-/** The first letter small, unless an acronym begins with it. */
+/**
+ * The first letter small, unless an acronym begins with it.
+ * @param {string} text
+ */
 function lowered(text) {
   return /^\p{Lu}(?!\p{Lu})/u.test(text) ? text[0].toLowerCase() + text.slice(1) : text;
 }
 
-/** "hedged: may represent" of a finding that is uncertain, or "". */
+/**
+ * "hedged: may represent" of a finding that is uncertain, or "".
+ * @param {Pick<Finding, "status" | "hedge">} finding
+ * @param {Slicer} slice
+ */
 function hedging({ status, hedge }, slice) {
   if (status !== "uncertain") return "";
   return hedge === null ? "hedged" : `hedged: ${inline(slice(...hedge))}`;
 }
 
+/**
+ * @param {Finding[]} findings
+ * @param {Slicer} slice
+ * @returns {Statement}
+ */
 function statement(findings, slice) {
   const [first] = findings;
   const about = { findings, status: first.status, section: first.section, hedge: hedging(first, slice) };
@@ -40,7 +69,7 @@ function statement(findings, slice) {
   const told = lowered(inline(slice(first.start, first.end)));
   const sides = new Set(findings.map(({ side }) => side));
   const [side] = sides.size === 1 ? sides : [null];
-  const subject = ["left", "right"].includes(side) && !told.includes(side) ? `${told}, ${side}` : told; // of the heading
+  const subject = (side === "left" || side === "right") && !told.includes(side) ? `${told}, ${side}` : told; // of the heading
   const denied = findings.map(({ name }) => `no ${name}`).join(", ");
   return { ...about, title: `${subject}: ${denied}`, subject };
 }
@@ -48,9 +77,11 @@ function statement(findings, slice) {
 /**
  * [{ findings, status, section, hedge, title, subject }], present ones first. Absences that one normal statement tells
  * ("the lungs are clear") are one. hedge: "hedged: may represent" or "". subject: a title that is short.
+ * @param {Pick<Report, "findings" | "text">} report
  */
 export function statements({ findings, text }) {
   const slice = slicer(text);
+  /** @type {Map<string | number, Finding[]>} */
   const groups = new Map();
   for (const finding of findings) {
     const key = finding.status === "absent" ? `${finding.start}-${finding.end}` : finding.index;
@@ -60,7 +91,11 @@ export function statements({ findings, text }) {
     .sort((one, other) => STATUSES.indexOf(one.status) - STATUSES.indexOf(other.status));
 }
 
-/** Whether two statements say the same: the same name and status, and no place or change that the other contradicts. */
+/**
+ * Whether two statements say the same: the same name and status, and no place or change that the other contradicts.
+ * @param {Statement} one
+ * @param {Statement} other
+ */
 function echo(one, other) {
   if (one.status !== other.status || one.section === other.section) return false;
   if (one.findings.length > 1 || other.findings.length > 1) return one.title === other.title;
@@ -73,24 +108,38 @@ function echo(one, other) {
 /**
  * [{ title, status, told: [statement] }]: what is said again elsewhere (in the impression) is one entry, under the title
  * that tells most.
+ * @param {Pick<Report, "findings" | "text">} report
+ * @returns {Entry[]}
  */
 export function entries(report) {
+  /** @type {Omit<Entry, "title">[]} */
   const found = [];
   for (const one of statements(report)) {
     const same = found.find(({ told }) => told.every((other) => echo(one, other)));
     if (same) same.told.push(one);
     else found.push({ status: one.status, told: [one] });
   }
-  const fullest = (told) => told.reduce((best, { title }) => (title.length > best.length ? title : best), "");
+  const fullest = (/** @type {Statement[]} */ told) =>
+    told.reduce((best, { title }) => (title.length > best.length ? title : best), "");
   return found.map(({ status, told }) => ({ status, told, title: fullest(told) }));
 }
 
-/** The statement that finding `index` belongs to. */
+/**
+ * The statement that finding `index` belongs to.
+ * @param {Pick<Report, "findings" | "text">} report
+ * @param {number} index
+ */
 export function statementOf(report, index) {
-  return statements(report).find(({ findings }) => findings.some((finding) => finding.index === index));
+  const found = statements(report).find(({ findings }) => findings.some((finding) => finding.index === index));
+  if (found === undefined) throw new Error(`The report has no finding ${index}.`);
+  return found;
 }
 
-/** Mark the words (nodes by index) that name findings, each by the first of its statuses, and those that hedge. */
+/**
+ * Mark the words (nodes by index) that name findings, each by the first of its statuses, and those that hedge.
+ * @param {Report} report
+ * @param {HTMLElement[]} nodes
+ */
 export function markWords(report, nodes) {
   for (const { findings: [finding], status, hedge, title } of statements(report)) {
     for (const index of finding.word_indices) {
@@ -102,32 +151,44 @@ export function markWords(report, nodes) {
   }
 }
 
+/**
+ * @param {Pick<Report, "words">} report
+ * @param {Span | null} span
+ */
 function wordsWithin({ words }, span) {
   return span === null ? [] : words.filter((word) => word.start < span[1] && word.end > span[0]);
 }
 
-/** A selection of the words that a mention is made of. */
+/**
+ * A selection of the words that a mention is made of.
+ * @param {Pick<Mention, "word_indices">} mention
+ * @returns {WordSelection}
+ */
 function wordsOf({ word_indices: indices }) {
   return { kind: "words", first: Math.min(...indices), last: Math.max(...indices) };
 }
 
 /** Chips for what is stated, and under them, quietly, what is only named. onSelect takes a selection as in report.js. */
 export class Findings {
+  /** @param {(selection: Selection) => void} onSelect */
   constructor(onSelect) {
     this.onSelect = onSelect;
     this.host = byId("findings");
     this.named = byId("mentions");
+    /** @type {[HTMLElement, (selection: Selection | null) => boolean][]} */
+    this.marks = []; // a node, and whether a selection is its
     this.clear();
   }
 
   clear() {
-    this.marks = []; // [node, whether a selection is the node's]
+    this.marks = [];
     for (const host of [this.host, this.named]) {
       host.replaceChildren();
       host.hidden = true;
     }
   }
 
+  /** @param {Report} report */
   show(report) {
     this.clear();
     this.host.append(...entries(report).map((entry) => this.chip(entry)));
@@ -135,17 +196,21 @@ export class Findings {
     this.showMentions(report.mentions);
   }
 
-  /** A chip for an entry: a click chooses where it is said first, the next one where it is said again. */
+  /**
+   * A chip for an entry: a click chooses where it is said first, the next one where it is said again.
+   * @param {Entry} entry
+   */
   chip({ told, status, title }) {
-    const chosen = (selection) => (selection?.kind === "finding"
+    const chosen = (/** @type {Selection | null} */ selection) => (selection?.kind === "finding"
       ? told.findIndex(({ findings }) => findings.some(({ index }) => index === selection.index)) : -1);
-    const sections = told.map(({ section }) => section).filter(Boolean);
+    const sections = told.flatMap(({ section }) => section || []);
     const hedges = told.map(({ hedge }) => hedge).filter(Boolean);
     const chip = make("button", {
       type: "button", class: `mi-chip mi-${status}`, "aria-pressed": "false",
       "data-finding-index": told[0].findings[0].index,
       title: [...new Set([...hedges, sections.length ? `In ${new Intl.ListFormat("en").format(sections)}` : ""])].filter(Boolean).join("\n") || false,
     }, title, told.length > 1 ? make("span", { class: "mi-times", "aria-label": `, said ${told.length} times` }, `×${told.length}`) : null);
+    /** @type {Selection | null} */
     let now = null;
     chip.addEventListener("click", () => {
       const next = (chosen(now) + 1) % told.length;
@@ -158,11 +223,13 @@ export class Findings {
     return chip;
   }
 
+  /** @param {Mention[]} mentions */
   showMentions(mentions) {
     this.named.hidden = mentions.length === 0;
     this.named.append("Also named: ", ...mentions.flatMap((mention, at) => [at ? ", " : "", this.mention(mention)]));
   }
 
+  /** @param {Mention} mention */
   mention(mention) {
     const own = wordsOf(mention);
     const node = this.button(`${mention.name} (${mention.role})`, {
@@ -175,12 +242,18 @@ export class Findings {
     return node;
   }
 
+  /**
+   * @param {string} text
+   * @param {Attributes} attributes
+   * @param {Selection} selection
+   */
   button(text, attributes, selection) {
     const node = make("button", { type: "button", "aria-pressed": "false", ...attributes }, text);
     node.addEventListener("click", () => this.onSelect(selection));
     return node;
   }
 
+  /** @param {Selection | null} selection */
   mark(selection) {
     for (const [node, isOf] of this.marks) node.setAttribute("aria-pressed", String(isOf(selection)));
   }

@@ -6,12 +6,18 @@ import { Problem } from "./api.js";
 
 const BYTES = 4; // of a character in UTF-8, at most
 
-/** Whether a dropped or pasted file can be no film. */
+/**
+ * Whether a dropped or pasted file can be no film.
+ * @param {File} file
+ */
 export function isText(file) {
   return file.type === "text/plain" || /\.txt$/i.test(file.name);
 }
 
-/** A file's text. Rejects with a Problem where it is none. */
+/**
+ * A file's text. Rejects with a Problem where it is none.
+ * @param {File} file
+ */
 async function textOf(file) {
   try {
     const text = new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer());
@@ -23,11 +29,13 @@ async function textOf(file) {
 }
 
 export class Given {
+  /** @param {(error: unknown) => void} onProblem */
   constructor(onProblem) {
     this.onProblem = onProblem;
     this.box = byId("given");
     this.field = byId("given-text");
     this.limit = 20_000; // characters, until the service has told its own
+    /** @type {string | null} */
     this.explained = null; // the text that the report on the page was made of
     this.field.addEventListener("input", () => this.show());
     byId("given-clear").addEventListener("click", () => {
@@ -37,6 +45,7 @@ export class Given {
     this.show();
   }
 
+  /** @param {number} characters */
   useLimit(characters) {
     this.limit = characters;
     this.show();
@@ -63,12 +72,16 @@ export class Given {
       + (given ? "explained again." : "written again.");
   }
 
+  /** @param {string} text */
   put(text) {
     this.field.value = text;
     this.show();
   }
 
-  /** A text file takes the place of what is in the box. */
+  /**
+   * A text file takes the place of what is in the box.
+   * @param {File} file
+   */
   async take(file) {
     try {
       const text = file.size > BYTES * this.limit ? null : await textOf(file);

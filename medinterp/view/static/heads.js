@@ -1,16 +1,31 @@
 // "Heads": how much of each layer's and head's attention was on the film for the selection; one of them on the film.
 
+/** @import { Explanation, GuestMap, HeadMaps, Selection } from "./types" */
+/** @import { Api } from "./api.js" */
+
 import { Asked } from "./asked.js";
 import { byId, make, percent } from "./dom.js";
 import { numbers } from "./packs.js";
 
+/** @type {Record<string, [number, number]>} */
 const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 
 export class Heads {
-  /** onMap({ values, rows, columns, signed, range, title } or null): one head's map is to be drawn in the method's place. */
+  /**
+   * @param {Pick<Api, "heads">} api
+   * @param {{ onMap: (map: GuestMap | null) => void, onProblem: (error: unknown) => void }} does onMap: one head's map is
+   *   to be drawn in the method's place, or the method's again
+   */
   constructor(api, { onMap, onProblem }) {
     this.onMap = onMap;
-    this.chosen = null; // [layer, head]
+    /** @type {[number, number] | null} */
+    this.chosen = null; // layer and head
+    /** @type {HTMLButtonElement[]} */
+    this.cells = [];
+    this.maps = new Float32Array(0);
+    /** @type {(HeadMaps & { layers: number, heads: number }) | null} */
+    this.answer = null;
+    /** @type {Asked<HeadMaps>} */
     this.asked = new Asked(byId("heads"), {
       name: "heads", title: "Layers and heads", button: "Ask the model", unit: "steps",
       hint: "One more pass over the same report: what each head of each layer looked at for the selection.",
@@ -23,8 +38,13 @@ export class Heads {
     byId("heads").addEventListener("keydown", (event) => this.keyed(event));
   }
 
+  /**
+   * @param {Explanation | null} explanation
+   * @param {Selection | null} selection
+   * @param {number} image
+   */
   open(explanation, selection, image) {
-    this.asked.open(selection ? { explanation, selection, extra: image ? { image } : {} } : null);
+    this.asked.open(explanation && selection ? { explanation, selection, extra: image ? { image } : {} } : null);
   }
 
   /** The drawer's view is left: the method's map is drawn again. */
@@ -32,6 +52,7 @@ export class Heads {
     this.choose(null);
   }
 
+  /** @param {HeadMaps} answer */
   nodes(answer) {
     const [layers, heads] = answer.mass.shape;
     const mass = numbers(answer.mass);
@@ -39,7 +60,7 @@ export class Heads {
     const top = Math.max(1e-9, ...mass);
     this.answer = { ...answer, layers, heads };
     this.cells = [];
-    const cell = (layer, head) => {
+    const cell = (/** @type {number} */ layer, /** @type {number} */ head) => {
       const share = mass[layer * heads + head];
       const button = make("button", {
         type: "button", class: "mi-head", tabindex: "-1", "aria-pressed": "false", "data-head": `${layer},${head}`,
@@ -50,7 +71,7 @@ export class Heads {
       this.cells.push(button);
       return make("td", {}, button);
     };
-    const kind = (layer) => (answer.layer_types[layer] === "full_attention" ? "global" : "sliding");
+    const kind = (/** @type {number} */ layer) => (answer.layer_types[layer] === "full_attention" ? "global" : "sliding");
     const rows = Array.from({ length: layers }, (_, layer) => make("tr", { class: `mi-layer-${kind(layer)}` },
       make("th", { scope: "row" }, `${layer}`, make("span", { class: "mi-quiet" }, ` ${kind(layer)}`)),
       ...Array.from({ length: heads }, (_x, head) => cell(layer, head))));
@@ -68,11 +89,12 @@ export class Heads {
     ];
   }
 
+  /** @param {[number, number] | null} chosen */
   choose(chosen) {
     const had = this.chosen !== null;
     this.chosen = chosen;
-    for (const button of this.cells ?? []) button.setAttribute("aria-pressed", String(button.dataset.head === String(chosen)));
-    if (chosen === null) {
+    for (const button of this.cells) button.setAttribute("aria-pressed", String(button.dataset.head === String(chosen)));
+    if (chosen === null || this.answer === null) {
       if (had) this.onMap(null);
       return;
     }
@@ -85,10 +107,11 @@ export class Heads {
     byId("head-note").textContent = "Drawn on the film until another word or method is chosen; one colour range for all heads.";
   }
 
+  /** @param {KeyboardEvent} event */
   keyed(event) {
-    const at = this.cells?.indexOf(event.target) ?? -1;
+    const at = this.cells.findIndex((cell) => cell === event.target);
     const step = STEPS[event.key];
-    if (at < 0 || !step) return;
+    if (at < 0 || !step || this.answer === null) return;
     const { layers, heads } = this.answer;
     const [layer, head] = [Math.floor(at / heads) + step[0], (at % heads) + step[1]];
     event.preventDefault();

@@ -1,6 +1,9 @@
 // "Is this map true?": the model is asked again with parts of the film replaced. The judgement of a selection by a
 // method is remembered for as long as the report is on the page, and vanishes with it.
 
+/** @import { AskedMethod, Explanation, Judgement, Selection } from "./types" */
+/** @import { Api } from "./api.js" */
+
 import { wordsOf } from "./asked.js";
 import { byId, make } from "./dom.js";
 import { Question } from "./question.js";
@@ -8,12 +11,19 @@ import { selectedWords } from "./report.js";
 import { judgement } from "./verdict.js";
 
 export class Judging {
+  /**
+   * @param {Pick<Api, "judge">} api
+   * @param {(error: unknown) => void} onProblem
+   */
   constructor(api, onProblem) {
     this.api = api;
     this.onProblem = onProblem;
-    this.known = new WeakMap(); // report -> Map of key -> judgement; what the page forgets is forgotten here
-    this.explanation = null;
-    this.key = null; // of the selection and the method that are on the screen
+    /** @type {WeakMap<Explanation, Map<string, Judgement>>} */
+    this.known = new WeakMap(); // judgements by key; what the page forgets is forgotten here
+    /** @type {{ explanation: Explanation, selection: Selection, method: AskedMethod } | null} */
+    this.about = null; // what can be judged
+    this.key = ""; // of the selection and the method that are on the screen
+    /** @type {{ result: Judgement | undefined, sinksHidden: boolean } | null} */
     this.drawn = null; // what the nodes below show
     this.question = new Question("judging", () => this.stopped());
     this.button = make("button", { type: "button", class: "mi-button mi-small", id: "medinterp-judge" }, "Is this map true?");
@@ -26,14 +36,17 @@ export class Judging {
       this.idle, this.question.node, this.verdict, this.numbers);
   }
 
-  /** Show what is known of a selection by a method; another one ends the judgement that is being asked for. */
+  /**
+   * Show what is known of a selection by a method; another one ends the judgement that is being asked for.
+   * @param {Explanation} explanation
+   * @param {Selection} selection
+   * @param {AskedMethod} method
+   */
   show(explanation, selection, method) {
     const key = JSON.stringify([wordsOf(selection), method.name, method.options]);
-    if (key !== this.key || explanation !== this.explanation) {
+    if (key !== this.key || explanation !== this.about?.explanation) {
       this.question.abandon();
-      this.explanation = explanation;
-      this.selection = selection;
-      this.method = method;
+      this.about = { explanation, selection, method };
       this.key = key;
     }
     this.render();
@@ -42,21 +55,23 @@ export class Judging {
   /** Nothing is selected. */
   leave() {
     this.question.abandon();
-    this.explanation = this.key = this.drawn = null;
+    this.about = this.drawn = null;
+    this.key = "";
     this.verdict.replaceChildren();
     this.numbers.replaceChildren();
   }
 
   render() {
-    const result = this.known.get(this.explanation)?.get(this.key);
+    const { about } = this;
+    const result = about === null ? undefined : this.known.get(about.explanation)?.get(this.key);
     this.idle.hidden = result !== undefined || this.question.running !== null;
     this.verdict.hidden = this.numbers.hidden = result === undefined;
     const sinksHidden = byId("sinks").checked;
     if (result === this.drawn?.result && sinksHidden === this.drawn?.sinksHidden) return; // not to be read out twice
     this.drawn = { result, sinksHidden };
-    const { verdict, numbers } = result === undefined ? { verdict: [], numbers: [] } : judgement(result, {
-      one: selectedWords(this.selection, this.explanation.report).length === 1,
-      method: this.method.title,
+    const { verdict, numbers } = result === undefined || about === null ? { verdict: [], numbers: [] } : judgement(result, {
+      one: selectedWords(about.selection, about.explanation.report).length === 1,
+      method: about.method.title,
       sinksHidden,
     });
     this.verdict.replaceChildren(...verdict);
@@ -65,7 +80,9 @@ export class Judging {
   }
 
   async judge() {
-    const { explanation, key, selection, method } = this;
+    const { about, key } = this;
+    if (about === null) return;
+    const { explanation, selection, method } = about;
     const asking = this.question.ask({ what: "Judging this map", unit: "altered films" }, (options) =>
       this.api.judge(explanation.id, { ...wordsOf(selection), method: method.name }, options));
     this.render();
@@ -73,8 +90,7 @@ export class Judging {
     try {
       const result = await asking;
       if (result === null) return;
-      if (!this.known.has(explanation)) this.known.set(explanation, new Map());
-      this.known.get(explanation).set(key, result);
+      this.known.set(explanation, (this.known.get(explanation) ?? new Map()).set(key, result));
       this.render();
       if (this.question.hadFocus) this.verdict.focus();
     } catch (error) {

@@ -2,6 +2,7 @@
 
 import { byId, make, typing } from "./dom.js";
 
+/** @type {[string, [string, string][]][]} */
 const KEYS = [
   ["On the report", [
     ["← → ↑ ↓", "from word to word; each is drawn as it is reached"],
@@ -29,12 +30,18 @@ const KEYS = [
   ]],
 ];
 
-export function startKeys() {
+/** root: carries data-keys="off" while keys of one letter do nothing (speech input types letters). */
+/** @param {HTMLElement} root */
+export function startKeys(root) {
   const dialog = byId("keys-list");
   const close = make("button", { type: "button", class: "mi-button mi-small" }, "Close");
   close.addEventListener("click", () => dialog.close());
+  const letters = make("input", { type: "checkbox", id: "medinterp-letters" });
+  letters.checked = true;
+  letters.addEventListener("change", () => { root.dataset.keys = letters.checked ? "on" : "off"; });
+  const choice = make("label", { class: "mi-check" }, letters, "Keys of one letter, and / and ?");
   dialog.append(make("h2", {}, "Keys"), ...KEYS.map(([title, keys]) => make("section", {}, make("h3", {}, title),
-    make("dl", {}, ...keys.flatMap(([key, what]) => [make("dt", {}, key), make("dd", {}, what)])))), close);
+    make("dl", {}, ...keys.flatMap(([key, what]) => [make("dt", {}, key), make("dd", {}, what)])))), choice, make("p", {}, close));
   byId("keys").addEventListener("click", () => dialog.showModal());
   document.addEventListener("keydown", (event) => {
     if (event.key === "?" && !typing(event)) dialog.showModal();

@@ -1,11 +1,14 @@
 // The view as an address: report and view stand behind the "#", which no browser sends to a server. The report's id is
 // what lets one read it, so the link works for as long as the report is kept, and for whoever has it.
 
+/** @import { ViewState } from "./types" */
+
 const ID = /^[\w-]{16,64}$/;
+const NUMBER = /^-?\d{1,9}(\.\d{1,9})?$/;
 
 /**
  * { report, words: [first, last] or null, finding, method, image, box, ... } as text behind "#", without what is not set.
- * @param {{ report: string | null }} state
+ * @param {ViewState} state
  */
 export function written(state) {
   if (state.report === null) return "";
@@ -23,14 +26,19 @@ export function written(state) {
   return `#${parts}`;
 }
 
-/** The same from an address; what is not understood is left out. */
+/**
+ * The same from an address; what is not understood is left out.
+ * @param {string} hash
+ * @returns {ViewState}
+ */
 export function read(hash) {
   const parts = new URLSearchParams(hash.replace(/^#/, ""));
-  const whole = (text) => (text !== null && /^\d{1,6}$/.test(text) ? Number(text) : null);
-  const list = (name, count) => {
-    const found = (parts.get(name) ?? "").split(",").map(Number);
-    return parts.has(name) && found.length === count && found.every(Number.isFinite) ? found : null;
+  const whole = (/** @type {string | null} */ text) => (text !== null && /^\d{1,6}$/.test(text) ? Number(text) : null);
+  const list = (/** @type {string} */ name, /** @type {number} */ count) => {
+    const found = (parts.get(name) ?? "").split(",");
+    return found.length === count && found.every((text) => NUMBER.test(text)) ? found.map(Number) : null;
   };
+  const box = list("box", 4);
   const report = parts.get("report");
   const words = /^(\d{1,6})-(\d{1,6})$/.exec(parts.get("words") ?? "");
   return {
@@ -41,9 +49,17 @@ export function read(hash) {
     image: whole(parts.get("image")) ?? 0,
     scale: parts.get("scale") === "map" ? "map" : "report",
     quantity: parts.get("quantity") === "disagreement" ? "disagreement" : "relevancy",
-    box: list("box", 4),
+    box: box !== null && isBox(box) ? box : null,
     zoom: list("zoom", 3),
     window: list("window", 3),
     tab: parts.get("tab"),
   };
+}
+
+/**
+ * Whether numbers are a part of the film.
+ * @param {number[]} box
+ */
+function isBox([left, top, right, bottom]) {
+  return left >= 0 && left < right && right <= 1 && top >= 0 && top < bottom && bottom <= 1;
 }

@@ -2,14 +2,27 @@
 // chosen: until their maps are there, the method shown before stays on the film, under its own name. Of a method with
 // settings the report keeps one at a time.
 
+/** @import { AskedMethod, Explanation, Method, Options, Progress, Quantity } from "./types" */
+/** @import { Api } from "./api.js" */
+/** @typedef {Explanation & { madeWith?: Record<string, Options> }} Made */
+
 import { byId, make } from "./dom.js";
 import { Question } from "./question.js";
 
+/**
+ * @param {Options} options
+ * @param {Options} others
+ */
 function same(options, others) {
   return JSON.stringify(options) === JSON.stringify(others);
 }
 
-/** A method as it is run with these options: title and meaning say which setting that is. */
+/**
+ * A method as it is run with these options: title and meaning say which setting that is.
+ * @param {Method} method
+ * @param {Options} options
+ * @returns {AskedMethod}
+ */
 function withOptions(method, options) {
   const setting = method.settings.find((one) => same(one.options, options));
   if (!setting) return { ...method, options };
@@ -18,17 +31,23 @@ function withOptions(method, options) {
 
 export class Methods {
   /**
-   * onShow(method, doubted) when another method is to be drawn, doubted: the server may keep other maps of it by now;
-   * onStatus(text), onProblem(error) for the reader.
+   * @param {Pick<Api, "measure">} api
+   * @param {{ onShow: (method: AskedMethod, doubted?: boolean) => void, onStatus: (text: string) => void,
+   *   onProblem: (error: unknown) => void }} does onShow: another method is to be drawn, doubted: the server may keep
+   *   other maps of it by now; onStatus, onProblem: for the reader
    */
   constructor(api, { onShow, onStatus, onProblem }) {
     this.api = api;
     this.onShow = onShow;
     this.onStatus = onStatus;
     this.onProblem = onProblem;
+    /** @type {Method[]} */
     this.list = [];
+    /** @type {Record<string, Options>} */
     this.picked = {}; // method -> options of the setting that the reader picked last
+    /** @type {Made | null} */
     this.explanation = null;
+    /** @type {AskedMethod | null} */
     this.shown = null; // the setting of a method whose maps are on the film; null without a report
     this.select = byId("method");
     this.settings = byId("setting");
@@ -39,23 +58,32 @@ export class Methods {
     byId("method-note").after(this.question.node);
   }
 
-  /** Fill the list with what the service offers. */
+  /**
+   * Fill the list with what the service offers.
+   * @param {Method[]} list
+   */
   load(list) {
     this.list = list;
-    const group = (label, methods) => (methods.length === 0 ? null : make("optgroup", { label },
+    const group = (/** @type {string} */ label, /** @type {Method[]} */ methods) => (methods.length === 0 ? null : make("optgroup", { label },
       ...methods.map((method) => make("option", { value: method.name }, method.title))));
-    const asks = (method) => method.on_model && !method.default;
+    const asks = (/** @type {Method} */ method) => method.on_model && !method.default;
     this.select.replaceChildren(...[
       group("Computed with the report", list.filter((method) => !asks(method))),
       group("Asks the model again", list.filter(asks)),
-    ].filter(Boolean));
+    ].filter((node) => node !== null));
     this.select.disabled = false;
     this.choose(withOptions(list.find((method) => method.default) ?? list[0], {}));
     this.describe(this.asked);
   }
 
+  /**
+   * Throws where the service has no such method.
+   * @param {string} name
+   */
   named(name) {
-    return this.list.find((method) => method.name === name);
+    const found = this.list.find((method) => method.name === name);
+    if (found === undefined) throw new Error(`The service has no method ${name}.`);
+    return found;
   }
 
   /** The method in the field. */
@@ -66,10 +94,13 @@ export class Methods {
   /** The same in the setting that is chosen. */
   get asked() {
     const { chosen } = this;
-    return withOptions(chosen, chosen.settings[this.settings.value]?.options ?? {});
+    return withOptions(chosen, chosen.settings[this.settings.selectedIndex]?.options ?? {});
   }
 
-  /** Put a setting of a method into the fields. `members`: of a consensus, once its maps are there. */
+  /**
+   * Put a setting of a method into the fields. `members`: of a consensus, once its maps are there.
+   * @param {AskedMethod} method
+   */
   choose({ name, settings, options, members = [] }) {
     this.select.value = name;
     byId("settings").hidden = settings.length === 0;
@@ -85,13 +116,20 @@ export class Methods {
       .map((method) => method.name);
   }
 
-  /** "Occlusion: 96 of 256 cells" for an event `progress` of a method. */
+  /**
+   * "Occlusion: 96 of 256 cells" for an event `progress` of a method.
+   * @param {Progress} progress
+   */
   progressText({ what, done, of }) {
-    const method = this.named(what);
+    const method = this.list.find(({ name }) => name === what);
     return `${method ? method.title : what}: ${done} of ${of} ${unitOf(method)}`;
   }
 
-  /** A report is there. `asking`: the chosen method may be asked of the model, if it was not computed. */
+  /**
+   * A report is there. `asking`: the chosen method may be asked of the model, if it was not computed.
+   * @param {Made} explanation
+   * @param {boolean} asking
+   */
   open(explanation, asking) {
     this.explanation = explanation;
     explanation.madeWith ??= {}; // method -> options; a report is made without any
@@ -113,18 +151,22 @@ export class Methods {
     this.explanation = null;
     this.shown = null;
     for (const option of this.select.options) option.disabled = false;
-    if (!this.chosen) return;
+    if (this.list.length === 0) return; // not loaded yet
     this.choose(this.asked);
     this.describe(this.asked);
   }
 
+  /** @param {string} name */
   isComputed(name) {
-    return this.explanation.methods.includes(name);
+    return this.explanation !== null && this.explanation.methods.includes(name);
   }
 
-  /** The setting whose maps the report keeps. */
+  /**
+   * The setting whose maps the report keeps.
+   * @param {string} name
+   */
   kept(name) {
-    return withOptions(this.named(name), this.explanation.madeWith[name] ?? {});
+    return withOptions(this.named(name), this.explanation?.madeWith?.[name] ?? {});
   }
 
   /** Another method: in the setting that is there, or else in the one that was picked last. */
@@ -155,7 +197,10 @@ export class Methods {
     else this.measure(asked);
   }
 
-  /** Have a setting of a method drawn. */
+  /**
+   * Have a setting of a method drawn.
+   * @param {AskedMethod} method
+   */
   show(method) {
     this.shown = method;
     this.choose(method);
@@ -163,18 +208,25 @@ export class Methods {
     this.onShow(method);
   }
 
-  /** Whether maps that came are those shown: a question that was ended too late has put its own in their place. */
+  /**
+   * Whether maps that came are those shown: a question that was ended too late has put its own in their place.
+   * @param {{ options: Options }} maps
+   */
   confirm({ options }) {
-    const { name } = this.shown;
-    if (same(options, this.shown.options)) return true;
-    this.explanation.madeWith[name] = options;
-    this.show(this.kept(name));
+    const { explanation, shown } = this;
+    if (explanation === null || shown === null || same(options, shown.options)) return true;
+    explanation.madeWith = { ...explanation.madeWith, [shown.name]: options };
+    this.show(this.kept(shown.name));
     return false;
   }
 
-  /** Ask the model again for the maps of a method, which are kept with the report. */
+  /**
+   * Ask the model again for the maps of a method, which are kept with the report.
+   * @param {AskedMethod} method
+   */
   async measure(method) {
     const { explanation, shown } = this;
+    if (explanation === null || shown === null) return;
     this.choose(method);
     byId("method-note").hidden = true;
     this.onStatus(`Asking the model again: ${method.title}.`);
@@ -186,7 +238,7 @@ export class Methods {
       if (maps === null) return;
       if (this.question.hadFocus) this.field.focus();
       explanation.methods = [...new Set([...explanation.methods, method.name])];
-      explanation.madeWith[method.name] = maps.options;
+      explanation.madeWith = { ...explanation.madeWith, [method.name]: maps.options };
       this.onStatus(`Kept with the report: ${method.title}.`);
       this.show(method);
     } catch (error) {
@@ -205,12 +257,15 @@ export class Methods {
 
   /** To the method whose maps are on the film. */
   goBack() {
-    const again = this.chosen.name === this.shown.name; // other maps of it may have been kept all the same
-    this.choose(this.shown);
-    this.describe(this.shown);
-    if (again) this.onShow(this.shown, true);
+    const { shown } = this;
+    if (shown === null) return;
+    const again = this.chosen.name === shown.name; // other maps of it may have been kept all the same
+    this.choose(shown);
+    this.describe(shown);
+    if (again) this.onShow(shown, true);
   }
 
+  /** @param {AskedMethod} method */
   describe({ meaning, citation, on_model: onModel, default: always }) {
     const later = onModel && !always && this.explanation === null ? " It is computed once the report is there." : "";
     byId("method-note").replaceChildren(`${meaning}${later} `, make("cite", {}, citation));
@@ -218,21 +273,29 @@ export class Methods {
     byId("method-note").hidden = false;
   }
 
-  /** Say of a method that joins others which they are, and what is seen of them. */
+  /**
+   * Say of a method that joins others which they are, and what is seen of them.
+   * @param {string[]} members
+   * @param {Quantity} quantity
+   */
   describeMembers(members, quantity) {
-    if (members.length === 0) return;
-    this.shown.members = members;
+    const { shown } = this;
+    if (members.length === 0 || shown === null) return;
+    shown.members = members;
     const names = new Intl.ListFormat("en").format(members.map((name) => this.named(name).title));
-    this.shown.meaning = quantity === "disagreement"
+    shown.meaning = quantity === "disagreement"
       ? `Bright where ${names} rank a cell far apart.`
       : `Bright where ${names} rank a cell high alike.`;
     if (this.question.running !== null) return;
-    this.choose(this.shown);
-    this.describe(this.shown);
+    this.choose(shown);
+    this.describe(shown);
   }
 }
 
-/** What a method counts while it runs: occlusion hides cells, the others go from token to token. */
+/**
+ * What a method counts while it runs: occlusion hides cells, the others go from token to token.
+ * @param {Method | undefined} method
+ */
 function unitOf(method) {
   return method?.family === "perturbation" ? "cells" : "tokens";
 }

@@ -1,20 +1,32 @@
 // The film as the model saw it: at its resolution and in its grays, in the film's place.
 
+/** @import { Api } from "./api.js" */
+/** @import { Viewer } from "./viewer.js" */
+
+import { isAbort } from "./api.js";
 import { byId, typing } from "./dom.js";
 import { decoded } from "./viewer.js";
 
 export class ModelView {
+  /**
+   * @param {Pick<Api, "blob">} api
+   * @param {Viewer} viewer
+   * @param {(error: unknown) => void} onProblem
+   */
   constructor(api, viewer, onProblem) {
     this.api = api;
     this.viewer = viewer;
     this.onProblem = onProblem;
     this.stage = byId("stage");
+    /** @type {ImageBitmap[]} */
     this.pictures = []; // by image
     this.shown = false;
     this.caption = byId("model-caption");
     this.button = byId("model-view");
+    /** @type {string | null} */
     this.id = null; // of the report whose film can be shown
-    this.fetching = null; // the AbortController of the picture that is on its way
+    /** @type {AbortController | null} */
+    this.fetching = null; // of the picture that is on its way
     this.button.addEventListener("click", () => this.toggle());
     document.addEventListener("keydown", (event) => {
       if (typing(event)) return;
@@ -25,7 +37,10 @@ export class ModelView {
     for (const name of ["input", "change"]) byId("controls").addEventListener(name, () => this.leave());
   }
 
-  /** A report's film can be looked at from now on. */
+  /**
+   * A report's film can be looked at from now on.
+   * @param {string} id
+   */
   open(id) {
     this.close();
     this.id = id;
@@ -48,6 +63,7 @@ export class ModelView {
     if (this.shown) this.show(null);
   }
 
+  /** @param {ImageBitmap | null} picture */
   show(picture) {
     this.shown = picture !== null;
     this.viewer.showInstead(picture);
@@ -68,16 +84,17 @@ export class ModelView {
       this.pictures[image] ??= await this.fetch(image);
       this.show(this.pictures[image]);
     } catch (error) {
-      if (error.name === "AbortError") return; // another film, or the key again
+      if (isAbort(error)) return; // another film, or the key again
       this.fetching = null;
       this.onProblem(error);
     }
   }
 
+  /** @param {number} image */
   async fetch(image) {
     const fetching = new AbortController();
     this.fetching = fetching;
-    const query = new URLSearchParams({ view: "model", ...(image ? { image } : {}) });
+    const query = new URLSearchParams({ view: "model", ...(image ? { image: String(image) } : {}) });
     const picture = await decoded(await this.api.blob(`/reports/${this.id}/film.png?${query}`, fetching.signal));
     if (picture === null) throw new Error("What the server sent as the model's view is not a picture.");
     if (fetching.signal.aborted) picture.close();

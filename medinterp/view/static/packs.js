@@ -1,7 +1,12 @@
 // The maps of one report by one method, for every token: they come once, and any selection's map is joined from them
 // here, as medinterp.relevancy.select_map joins it.
 
-/** Numbers of { dtype, shape, data }: float16, float32 or bool, little-endian, data in base64. */
+/** @import { Drawn, Explanation, Numbers, Options, PackedMaps, PageMap, Quantity, Range, Word } from "./types" */
+
+/**
+ * Numbers of { dtype, shape, data }: float16, float32 or bool, little-endian, data in base64.
+ * @param {Pick<Numbers, "dtype" | "data">} array
+ */
 export function numbers({ dtype, data }) {
   const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
   if (dtype === "bool") return Float32Array.from(bytes);
@@ -11,7 +16,10 @@ export function numbers({ dtype, data }) {
   return Float32Array.from({ length: bytes.length / 2 }, (_, at) => half(view.getUint16(2 * at, true)));
 }
 
-/** The number that 16 bits stand for (IEEE 754 binary16). */
+/**
+ * The number that 16 bits stand for (IEEE 754 binary16).
+ * @param {number} bits
+ */
 function half(bits) {
   const exponent = (bits >> 10) & 31;
   const fraction = bits & 1023;
@@ -22,7 +30,10 @@ function half(bits) {
 
 /** Answer of /reports/{id}/maps/packed. */
 export class Pack {
-  /** words: the report's. */
+  /**
+   * @param {PackedMaps} answer
+   * @param {Pick<Word, "token_indices">[]} words the report's
+   */
   constructor(answer, words) {
     this.method = answer.method;
     this.image = answer.image;
@@ -37,87 +48,127 @@ export class Pack {
     this.ranges = answer.ranges;
     this.sinks = answer.sinks === null ? null : numbers(answer.sinks);
     this.hasSinks = this.sinks !== null && this.sinks.includes(1);
-    const times = (array, scale) => numbers(array).map((value) => value * scale);
+    const times = (/** @type {Numbers} */ array, /** @type {number | null} */ scale) =>
+      numbers(array).map((value) => value * (scale ?? 1));
+    /** @type {Record<Quantity, Float32Array | null>} */
     this.values = { relevancy: times(answer.tokens, answer.scale),
       disagreement: answer.disagreement === null ? null : times(answer.disagreement, answer.disagreement_scale) };
     this.words = words;
+    /** @type {Map<string, boolean>} */
     this.kept = new Map(); // quantity and sinks -> whether a word is above the range
   }
 
   /**
-   * The map of some tokens: their sum where maps add, else their mean. Null for none.
+   * The map of some tokens: their sum where maps add, else their mean (of disagreements always). Null for none.
    * @param {number[]} tokens
-   * @param {{ quantity: "relevancy" | "disagreement", withoutSinks: boolean }} options
+   * @param {Omit<Drawn, "scale">} options
    */
   map(tokens, { quantity, withoutSinks }) {
     const chosen = [...new Set(tokens)];
     const values = this.values[quantity];
     if (chosen.length === 0 || values === null) return null;
     const map = new Float32Array(this.cells);
-    const weight = this.additive ? 1 : 1 / chosen.length;
+    const weight = this.additive && quantity === "relevancy" ? 1 : 1 / chosen.length;
     for (const token of chosen) {
       const from = token * this.cells;
       for (let cell = 0; cell < this.cells; cell += 1) map[cell] += weight * values[from + cell];
     }
-    if (withoutSinks && this.hasSinks) {
+    if (withoutSinks && this.sinks !== null) {
       for (let cell = 0; cell < this.cells; cell += 1) if (this.sinks[cell]) map[cell] = 0;
     }
     return map;
   }
 
-  /** The range that the whole report shares. */
+  /**
+   * The range that the whole report shares.
+   * @param {Omit<Drawn, "scale">} options
+   */
   range({ quantity, withoutSinks }) {
-    return this.ranges[withoutSinks ? `${quantity}_without_sinks` : quantity];
+    const range = this.ranges[withoutSinks ? /** @type {const} */ (`${quantity}_without_sinks`) : quantity];
+    if (range === null) throw new Error(`Maps by ${this.method} have no ${quantity}.`);
+    return range;
   }
 
-  /** Whether a word of the report is above its range. */
+  /**
+   * Whether a word of the report is above its range.
+   * @param {Omit<Drawn, "scale">} options
+   */
   exceeded(options) {
     const key = `${options.quantity} ${options.withoutSinks}`;
-    if (!this.kept.has(key)) {
+    let exceeded = this.kept.get(key);
+    if (exceeded === undefined) {
       const [, high] = this.range(options);
-      this.kept.set(key, this.words.some(({ token_indices: tokens }) =>
-        this.map(tokens, options)?.some((value) => Math.abs(value) > high * 1.002))); // of what 16 bits round
+      exceeded = this.words.some(({ token_indices: tokens }) =>
+        this.map(tokens, options)?.some((value) => Math.abs(value) > high * 1.002)); // of what 16 bits round
+      this.kept.set(key, exceeded);
     }
-    return this.kept.get(key);
+    return exceeded;
   }
 }
 
-/** The largest value of a map; of a signed one the largest distance from 0. */
+/**
+ * The largest value of a map; of a signed one the largest distance from 0.
+ * @param {Float32Array} values
+ * @param {boolean} signed
+ */
 export function peak(values, signed) {
   return values.reduce((most, value) => Math.max(most, signed ? Math.abs(value) : value), 0);
 }
 
 /**
  * A map as a FilmView takes it, of some tokens of a pack; null where there is none.
- * @param {{ quantity: "relevancy" | "disagreement", withoutSinks: boolean, scale: "report" | "map" }} options
+ * @param {Pack} pack
+ * @param {number[]} tokens
+ * @param {Drawn} options
+ * @returns {PageMap | null}
  */
 export function mapOf(pack, tokens, options) {
   const values = pack.map(tokens, options);
   if (values === null) return null;
   const { rows, columns, signed } = pack;
   const top = peak(values, signed);
+  /** @type {Range} */
   const range = options.scale === "map" ? [signed ? -top : 0, top] : pack.range(options);
   return { values, rows, columns, signed, range };
 }
 
 /** The packs of one report, fetched once each. */
 export class Packs {
+  /**
+   * @param {{ json: (path: string) => Promise<PackedMaps> }} api
+   * @param {Explanation} explanation
+   */
   constructor(api, explanation) {
     this.api = api;
     this.explanation = explanation;
+    /** @type {Map<string, Pack>} */
     this.known = new Map();
   }
 
+  /**
+   * @param {string} method
+   * @param {Options} options
+   * @param {number} image
+   */
   static key(method, options, image) {
     return JSON.stringify([method, options, image]);
   }
 
-  /** The pack, where it is here. */
+  /**
+   * The pack, where it is here.
+   * @param {string} method
+   * @param {Options} options
+   * @param {number} image
+   */
   ready(method, options, image) {
     return this.known.get(Packs.key(method, options, image)) ?? null;
   }
 
-  /** The pack that the report keeps by a method: it may be of other options than were asked for last. */
+  /**
+   * The pack that the report keeps by a method: it may be of other options than were asked for last.
+   * @param {string} method
+   * @param {number} image
+   */
   async fetch(method, image) {
     const { id, report } = this.explanation;
     const query = new URLSearchParams({ method, image: String(image) });

@@ -1,47 +1,73 @@
 // A region of the film, a box or painted cells, and the words that it drove: ranked in the drawer, tinted in the report.
 
-import { byId, compact, make, makeSvg, percent } from "./dom.js";
+/** @import { Box, Drawn, Place, Point, Report } from "./types" */
+/** @import { Viewer } from "./viewer.js" */
+
+import { byId, closest, compact, make, makeSvg, percent } from "./dom.js";
 import { coverageOf, drivenWords } from "./driven.js";
 
 const LISTED = 40;
+/** @type {Record<string, [number, number]>} */
 const KEYS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 
 export class Region {
-  /** onRegion() when the region is another; onWord(index) when one of the words is chosen. */
+  /**
+   * @param {Viewer} viewer
+   * @param {{ onRegion: () => void, onWord: (index: number) => void }} does onRegion: the region is another; onWord: one
+   *   of the words is chosen
+   */
   constructor(viewer, { onRegion, onWord }) {
     this.viewer = viewer;
     this.onRegion = onRegion;
     this.onWord = onWord;
     this.host = byId("region");
     this.marks = byId("marks");
+    /** @type {string | null} */
     this.tool = null;
     this.dragging = false; // with the pointer: nothing may move under it
+    /** @type {Report | null} */
     this.report = null;
+    /** @type {ReturnType<typeof drivenWords>} */
     this.ranked = [];
+    /** @type {Box | null} */
+    this.box = null;
+    /** @type {Set<number>} */
+    this.cells = new Set(); // painted ones
+    /** @type {[number, number] | null} */
+    this.cursor = null; // row and column of the keyboard's cell
+    /** @type {[number, number] | null} */
+    this.anchor = null; // where Shift began
+    /** @type {Point} */
+    this.start = { x: 0, y: 0 }; // where a drag began
+    this.erasing = false;
     this.clear();
     viewer.view.onPlace = (place) => this.follow(place);
     viewer.stage.addEventListener("keydown", (event) => this.keyed(event));
     this.host.addEventListener("click", (event) => {
-      const row = event.target.closest("[data-driven]");
+      const row = closest(event, "[data-driven]");
       if (row) this.onWord(Number(row.dataset.driven));
     });
   }
 
+  /** @param {string | null} tool */
   useTool(tool) {
     this.tool = tool;
     if (tool !== null) this.render();
   }
 
-  /** Of which report's words it is asked; null when it is gone. */
+  /**
+   * Of which report's words it is asked; null when it is gone.
+   * @param {Report | null} report
+   */
   open(report) {
     this.report = report;
     this.clear();
   }
 
   clear() {
-    this.box = null; // { left, top, right, bottom }
-    this.cells = new Set(); // painted ones
-    this.cursor = null; // [row, column] of the keyboard
+    this.box = null;
+    this.cells = new Set();
+    this.cursor = this.anchor = null;
     this.changed();
   }
 
@@ -49,7 +75,10 @@ export class Region {
     return this.box === null && this.cells.size === 0;
   }
 
-  /** Set a box from elsewhere (a link). */
+  /**
+   * Set a box from elsewhere (a link).
+   * @param {Box} box
+   */
   setBox(box) {
     this.box = box;
     this.cells = new Set();
@@ -58,12 +87,17 @@ export class Region {
 
   // With the pointer: points in shares of the film
 
+  /**
+   * @param {Point} point
+   * @param {boolean} extend
+   */
   begin({ x, y }, extend) {
     this.start = { x, y };
     this.dragging = true;
     if (this.tool === "paint") {
       this.box = null;
-      if (!extend && !this.painting) this.erasing = this.cells.has(this.cellAt({ x, y }));
+      const cell = this.cellAt({ x, y });
+      if (!extend) this.erasing = cell !== null && this.cells.has(cell);
       this.drag({ x, y });
     } else {
       this.cells = new Set();
@@ -71,8 +105,9 @@ export class Region {
     }
   }
 
+  /** @param {Point} point */
   drag({ x, y }) {
-    const kept = (share) => Math.min(1, Math.max(0, share));
+    const kept = (/** @type {number} */ share) => Math.min(1, Math.max(0, share));
     if (this.tool === "paint") {
       const cell = this.cellAt({ x, y });
       if (cell === null) return;
@@ -91,24 +126,31 @@ export class Region {
     this.changed();
   }
 
+  /** @param {Point} point */
   cellAt({ x, y }) {
     const pack = this.viewer.pack;
     if (pack === null || x < 0 || y < 0 || x >= 1 || y >= 1) return null;
     return Math.floor(y * pack.rows) * pack.columns + Math.floor(x * pack.columns);
   }
 
-  /** With the keys, on the film: arrows move over cells, Shift extends the box, Enter paints. */
+  /**
+   * With the keys, on the film: arrows move over cells, Shift extends the box, Enter paints.
+   * @param {KeyboardEvent} event
+   */
   keyed(event) {
     const { pack } = this.viewer;
     if (this.tool === null || pack === null || event.target !== this.viewer.stage || event.ctrlKey || event.metaKey || event.altKey) return;
     const step = KEYS[event.key];
     if (step) {
       const [row, column] = this.cursor ?? [Math.floor(pack.rows / 2), Math.floor(pack.columns / 2)];
-      const inside = (at, count) => Math.min(count - 1, Math.max(0, at));
-      this.cursor = this.cursor === null ? [row, column] : [inside(row + step[0], pack.rows), inside(column + step[1], pack.columns)];
+      const inside = (/** @type {number} */ at, /** @type {number} */ count) => Math.min(count - 1, Math.max(0, at));
+      /** @type {[number, number]} */
+      const cursor = this.cursor === null ? [row, column] : [inside(row + step[0], pack.rows), inside(column + step[1], pack.columns)];
+      this.cursor = cursor;
       if (this.tool === "region") {
-        if (!event.shiftKey || !this.anchor) this.anchor = this.cursor;
-        const [[r0, r1], [c0, c1]] = [0, 1].map((k) => [this.anchor[k], this.cursor[k]].sort((a, b) => a - b));
+        const anchor = event.shiftKey && this.anchor !== null ? this.anchor : cursor;
+        this.anchor = anchor;
+        const [[r0, r1], [c0, c1]] = [0, 1].map((k) => [anchor[k], cursor[k]].sort((a, b) => a - b));
         this.cells = new Set();
         this.box = { left: c0 / pack.columns, top: r0 / pack.rows, right: (c1 + 1) / pack.columns, bottom: (r1 + 1) / pack.rows };
       }
@@ -124,9 +166,11 @@ export class Region {
     this.changed();
   }
 
-  /** The share of each cell that is in the region. */
-  get coverage() {
-    const { rows, columns } = this.viewer.pack;
+  /**
+   * The share of each cell that is in the region.
+   * @param {{ rows: number, columns: number }} grid
+   */
+  coverage({ rows, columns }) {
     if (this.box !== null) return coverageOf(this.box, rows, columns);
     return Float32Array.from({ length: rows * columns }, (_, cell) => Number(this.cells.has(cell)));
   }
@@ -134,7 +178,7 @@ export class Region {
   changed() {
     const { pack } = this.viewer;
     this.ranked = this.report === null || pack === null || this.empty ? []
-      : drivenWords(pack, this.report.words, this.coverage, this.viewer.options);
+      : drivenWords(pack, this.report.words, this.coverage(pack), this.viewer.options);
     this.drawMarks();
     this.render();
     this.onRegion();
@@ -142,15 +186,17 @@ export class Region {
 
   /** index -> 0..1: how strongly the region drove each word, against the report's own range. */
   get tints() {
-    if (this.ranked.length === 0) return null;
     const { pack, options } = this.viewer;
+    if (this.ranked.length === 0 || pack === null) return null;
     const [, high] = pack.range(options);
     const top = Math.max(high, this.ranked[0].value);
     return new Map(this.ranked.map(({ index, value }) => [index, top > 0 ? Math.sqrt(Math.max(0, value) / top) : 0]));
   }
 
   drawMarks() {
+    /** @type {SVGElement[]} */
     const shapes = [];
+    /** @type {(x: number, y: number, width: number, height: number, kind: string) => SVGElement} */
     const rectangle = (x, y, width, height, kind) => makeSvg("rect", { x, y, width, height, class: kind });
     if (this.box) {
       const { left, top, right, bottom } = this.box;
@@ -158,7 +204,7 @@ export class Region {
     }
     const { pack } = this.viewer;
     if (pack !== null) {
-      const cell = (at, kind) =>
+      const cell = (/** @type {number} */ at, /** @type {string} */ kind) =>
         rectangle((at % pack.columns) / pack.columns, Math.floor(at / pack.columns) / pack.rows, 1 / pack.columns, 1 / pack.rows, kind);
       shapes.push(...[...this.cells].map((at) => cell(at, "mi-region mi-painted")));
       if (this.cursor && this.tool === "paint") shapes.push(cell(this.cursor[0] * pack.columns + this.cursor[1], "mi-cursor"));
@@ -167,13 +213,17 @@ export class Region {
     this.marks.toggleAttribute("hidden", shapes.length === 0);
   }
 
-  /** The marks lie on the film. */
+  /**
+   * The marks lie on the film.
+   * @param {Place} place
+   */
   follow({ left, top, width, height }) {
     Object.assign(this.marks.style, { left: `${left}px`, top: `${top}px`, width: `${width}px`, height: `${height}px` });
   }
 
   render() {
-    if (this.report === null) {
+    const { report } = this;
+    if (report === null) {
       this.host.replaceChildren(make("p", { class: "mi-hint" }, "Read a film first."));
       return;
     }
@@ -188,7 +238,7 @@ export class Region {
     const rows = this.ranked.filter(({ value }) => value > 0).slice(0, LISTED);
     const top = rows[0]?.value ?? 0;
     const list = make("ol", { class: "mi-bars mi-driven", id: "medinterp-driven" }, ...rows.map(({ index, value, share }) => {
-      const row = make("li", {}, make("button", { type: "button", class: "mi-link", "data-driven": index }, this.report.words[index].text),
+      const row = make("li", {}, make("button", { type: "button", class: "mi-link", "data-driven": index }, report.words[index].text),
         make("span", { class: "mi-bar-value", title: "The map's mean over the region; the share of the map's sum that lies there" },
           `${compact(value)} · ${percent(share)}`));
       row.style.setProperty("--mi-share", (value / top).toFixed(4));

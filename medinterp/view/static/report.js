@@ -1,16 +1,24 @@
 // The report: sections and clickable words. A selection is
 //   { kind: "words", first, last } (word indices, inclusive) or { kind: "finding", index }.
 
-import { byId, make, percent, slicer, typing } from "./dom.js";
+/** @import { Placed, Provenance, Report, Section, Selection, Slicer, Span, Word, WordSelection } from "./types" */
+
+import { byId, closest, make, percent, slicer, typing } from "./dom.js";
 import { Findings, markWords } from "./findings.js";
 import { showReading, underlined } from "./sentences.js";
 import { folded, outside, parted } from "./thinking.js";
 import { showUnlikely, unlikelihood, wavy } from "./unlikely.js";
 import { sourceOf } from "./written.js";
 
+/** @type {Record<string, 1 | -1>} */
+const SENTENCE_STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
 const STRONGEST = 0.36; // opacity of the tint of strength 1
 
-/** The word indices that a selection speaks of. */
+/**
+ * The word indices that a selection speaks of.
+ * @param {Selection | null} selection
+ * @param {Report} report
+ */
 export function selectedWords(selection, report) {
   if (!selection) return [];
   if (selection.kind === "finding") return report.findings[selection.index].word_indices;
@@ -19,20 +27,36 @@ export function selectedWords(selection, report) {
   return indices;
 }
 
-/** A selection of the words whose span lies in [start, end), or null. */
+/**
+ * A selection of the words whose span lies in [start, end), or null.
+ * @param {Pick<Report, "words">} report
+ * @param {number} start
+ * @param {number} end
+ * @returns {WordSelection | null}
+ */
 function wordsBetween({ words }, start, end) {
   const inside = words.filter((word) => word.token_indices.length && word.start >= start && word.start < end);
   return inside.length ? { kind: "words", first: inside[0].index, last: inside[inside.length - 1].index } : null;
 }
 
 export class ReportView {
-  /** onSelect(selection or null) is called when the reader chooses. */
+  /** @param {(selection: Selection | null) => void} onSelect the reader chooses */
   constructor(onSelect) {
     this.onSelect = onSelect;
     this.host = byId("report");
     this.column = byId("column");
     this.search = byId("search");
     this.findings = new Findings(onSelect);
+    /** @type {Report | null} */
+    this.report = null;
+    /** @type {HTMLElement[]} */
+    this.words = []; // their nodes
+    /** @type {number | null} */
+    this.anchor = null; // the word where a phrase began
+    /** @type {number[]} */
+    this.hits = []; // words that hold what is sought
+    /** @type {number | undefined} */
+    this.found = undefined; // the hit that was gone to last
     this.clear();
     this.host.addEventListener("click", (event) => this.clicked(event));
     this.host.addEventListener("dblclick", (event) => this.doubled(event));
@@ -58,31 +82,34 @@ export class ReportView {
     this.hits = [];
     this.search.value = "";
     this.search.hidden = true;
-    for (const name of ["legend", "given-note", "sentences", "unlikely", "cut", "made"]) byId(name).hidden = true;
+    for (const name of ["legend", "given-note", "sentences", "unlikely", "cut", "made", "how"]) byId(name).hidden = true;
   }
 
   /**
    * Begin a stream of words; returns the function that takes each piece of text, and says what is being written.
    * given: somebody else wrote it, and it comes as it is.
+   * @param {boolean} given
    */
   stream(given) {
     this.clear();
     this.noteSource({ given });
     let whole = "";
-    const raw = make("p", { class: "mi-raw" }, make("span", { class: "mi-caret" }));
+    const caret = make("span", { class: "mi-caret" });
+    const raw = make("p", { class: "mi-raw" }, caret);
     this.host.replaceChildren(raw);
     this.host.classList.toggle("mi-streaming", !given);
-    return (delta) => {
+    return (/** @type {string} */ delta) => {
       const atEnd = this.column.scrollHeight - this.column.scrollTop - this.column.clientHeight < 40;
       whole += delta;
       const parts = parted(whole);
       raw.replaceChildren(...parts.filter(({ text }) => text).map(({ text, thought }) =>
-        (thought ? make("span", { class: "mi-thought" }, text) : text)), raw.lastChild);
+        (thought ? make("span", { class: "mi-thought" }, text) : text)), caret);
       if (atEnd) this.column.scrollTop = this.column.scrollHeight;
-      return parts.at(-1);
+      return parts.at(-1) ?? { text: "", thought: false };
     };
   }
 
+  /** @param {Pick<Provenance, "given"> & Partial<Provenance>} provenance */
   noteSource(provenance) {
     const note = byId("given-note");
     note.textContent = sourceOf(provenance);
@@ -95,21 +122,26 @@ export class ReportView {
     if (!this.host.textContent) this.clear();
   }
 
+  /**
+   * @param {Report} report
+   * @param {Provenance} provenance
+   */
   show(report, provenance) {
     this.clear();
     this.noteSource(provenance);
     this.report = report;
     this.words = report.words.map((word) => this.wordNode(word));
     markWords(report, this.words);
-    this.host.replaceChildren(...this.blocks());
+    this.host.replaceChildren(...this.blocks(report));
     this.host.querySelector("details")?.addEventListener("toggle", () => this.enterAtStart());
     this.enterAtStart();
     this.findings.show(report);
-    this.search.hidden = this.words.length === 0;
+    this.search.hidden = byId("how").hidden = this.words.length === 0;
     showReading(report.sentences);
     showUnlikely(report);
   }
 
+  /** @param {Word} word */
   wordNode(word) {
     return make("span", {
       class: "medinterp-word",
@@ -121,19 +153,26 @@ export class ReportView {
     }, wavy(word));
   }
 
-  /** Tint the words: a strength of 0 to 1 for each, none for none. */
+  /**
+   * Tint the words: a strength of 0 to 1 for each, none for none.
+   * @param {number[]} strengths
+   */
   tint(strengths) {
     for (const [index, node] of this.words.entries()) {
       node.style.setProperty("--mi-tint", (STRONGEST * (strengths[index] ?? 0)).toFixed(3));
     }
   }
 
-  /** The thoughts, then sections with their headings; what stands outside a section keeps its place. */
-  blocks() {
-    const { sections, text } = this.report;
+  /**
+   * The thoughts, then sections with their headings; what stands outside a section keeps its place.
+   * @param {Report} report
+   */
+  blocks(report) {
+    const { sections, text } = report;
     const slice = slicer(text);
     const size = Array.from(text).length;
-    const blocks = folded(this.report, (start, end) => this.run(slice, start, end));
+    /** @type {HTMLElement[]} */
+    const blocks = folded(report, (start, end) => this.run(slice, start, end));
     let at = 0;
     for (const section of sections) {
       const before = this.written(at, section.start);
@@ -148,37 +187,57 @@ export class ReportView {
       at = section.end;
     }
     blocks.push(...this.paragraphs(slice, this.written(at, size)));
-    if (this.report.thinking.length && !this.written(0, size).some((range) => slice(...range).trim())) {
+    if (report.thinking.length && !this.written(0, size).some((range) => slice(...range).trim())) {
       blocks.push(make("p", { class: "mi-hint" }, "The model thought, and wrote no report."));
     }
     return blocks;
   }
 
-  /** What of text[start:end] is the report, not thought. */
+  /**
+   * What of text[start:end] is the report, not thought.
+   * @param {number} start
+   * @param {number} end
+   */
   written(start, end) {
-    return outside(this.report.thinking, start, end);
+    return outside(this.report?.thinking ?? [], start, end);
   }
 
+  /**
+   * @param {Slicer} slice
+   * @param {Span[]} ranges
+   */
   paragraphs(slice, ranges) {
     return ranges.filter((range) => slice(...range).trim()).map((range) => make("p", {}, ...this.run(slice, ...range)));
   }
 
-  /** Words and the text between them in text[start:end], trimmed; a heading loses its markdown signs. */
+  /**
+   * Words and the text between them in text[start:end], trimmed; a heading loses its markdown signs.
+   * @param {Slicer} slice
+   * @param {number} start
+   * @param {number} end
+   */
   run(slice, start, end, heading = false) {
     const text = slice(start, end);
     const first = start + text.length - text.trimStart().length; // white space has one UTF-16 unit each
     const last = Math.max(first, end - (text.length - text.trimEnd().length));
-    return underlined(this.report.sentences, first, last, (from, to) => this.piece(slice, from, to, heading));
+    return underlined(this.report?.sentences ?? [], first, last, (from, to) => this.piece(slice, from, to, heading));
   }
 
+  /**
+   * @param {Slicer} slice
+   * @param {number} start
+   * @param {number} end
+   * @param {boolean} heading
+   */
   piece(slice, start, end, heading) {
+    /** @type {Node[]} */
     const nodes = [];
-    const plain = (from, to) => {
+    const plain = (/** @type {number} */ from, /** @type {number} */ to) => {
       const text = heading ? slice(from, to).replace(/[*#:]/g, "") : slice(from, to);
       if (text) nodes.push(document.createTextNode(text));
     };
     let at = start;
-    for (const word of this.report.words) {
+    for (const word of this.report?.words ?? []) {
       if (word.end <= start || word.start >= end) continue;
       if (word.start > at) plain(at, word.start);
       nodes.push(this.words[word.index]);
@@ -188,16 +247,22 @@ export class ReportView {
     return nodes;
   }
 
-  /** The whole section as one selection; nothing where no token wrote any of it. */
+  /**
+   * The whole section as one selection; nothing where no token wrote any of it.
+   * @param {Section} section
+   */
   sectionButton({ name, start, end }) {
-    const selection = wordsBetween(this.report, start, end);
+    const selection = this.report && wordsBetween(this.report, start, end);
     if (selection === null) return null;
     const button = make("button", { type: "button", class: "mi-link mi-whole", "aria-label": `Select the section ${name}` }, "section");
     button.addEventListener("click", () => this.onSelect(selection));
     return button;
   }
 
-  /** Mark what is selected. */
+  /**
+   * Mark what is selected.
+   * @param {Selection | null} selection
+   */
   mark(selection) {
     const chosen = new Set(this.report ? selectedWords(selection, this.report) : []);
     for (const node of this.words) {
@@ -219,7 +284,11 @@ export class ReportView {
     else if (word.top < host.top) this.column.scrollTop -= host.top - word.top + 2 * word.height;
   }
 
-  /** Choose a word, or with `extend` everything from the anchor to it. */
+  /**
+   * Choose a word, or with `extend` everything from the anchor to it.
+   * @param {number} index
+   * @param {boolean} extend
+   */
   choose(index, extend) {
     if (!extend || this.anchor === null) this.anchor = index;
     const first = Math.min(this.anchor, index);
@@ -227,7 +296,10 @@ export class ReportView {
     this.onSelect({ kind: "words", first, last });
   }
 
-  /** Tab leads to this word. */
+  /**
+   * Tab leads to this word.
+   * @param {HTMLElement | undefined} node
+   */
   enterAt(node) {
     for (const other of this.words) other.tabIndex = -1;
     if (node) node.tabIndex = 0;
@@ -238,78 +310,95 @@ export class ReportView {
     this.enterAt(this.words.find((node) => node.checkVisibility()));
   }
 
+  /** @param {number} index */
   focus(index) {
     this.enterAt(this.words[index]);
     this.words[index].focus();
   }
 
+  /** @param {MouseEvent} event */
   clicked(event) {
-    const node = event.target.closest(".medinterp-word");
+    const node = closest(event, ".medinterp-word");
     if (!node || event.detail > 1) return;
     const index = Number(node.dataset.wordIndex);
-    if (event.shiftKey) getSelection().removeAllRanges(); // the browser's own text selection
+    if (event.shiftKey) getSelection()?.removeAllRanges(); // the browser's own text selection
     this.focus(index);
     this.choose(index, event.shiftKey);
   }
 
-  /** A double click chooses the sentence; in a heading the section. */
+  /**
+   * A double click chooses the sentence; in a heading the section.
+   * @param {MouseEvent} event
+   */
   doubled(event) {
-    const node = event.target.closest(".medinterp-word");
+    const node = closest(event, ".medinterp-word");
     if (!node) return;
-    getSelection().removeAllRanges();
+    getSelection()?.removeAllRanges();
     const section = node.closest(".mi-heading")?.querySelector(".mi-whole");
-    if (section) section.click();
+    if (section instanceof HTMLElement) section.click();
     else this.onSelect(this.sentenceAt(Number(node.dataset.wordIndex)));
   }
 
-  /** Dragging from word to word chooses a phrase. */
+  /**
+   * Dragging from word to word chooses a phrase.
+   * @param {PointerEvent} event
+   */
   pressed(event) {
-    const node = event.target.closest(".medinterp-word");
+    const node = closest(event, ".medinterp-word");
     if (!node || event.button !== 0 || event.shiftKey || event.pointerType !== "mouse") return;
     const from = Number(node.dataset.wordIndex);
     let at = from;
     const ended = new AbortController();
-    const follow = ({ target }) => {
-      const over = target.closest?.(".medinterp-word");
+    const follow = (/** @type {PointerEvent} */ moved) => {
+      const over = closest(moved, ".medinterp-word");
       if (!over || Number(over.dataset.wordIndex) === at) return;
       at = Number(over.dataset.wordIndex);
-      getSelection().removeAllRanges();
+      getSelection()?.removeAllRanges();
       this.anchor = from;
       this.choose(at, true);
     };
     const release = () => {
       ended.abort();
       if (at === from) return;
-      getSelection().removeAllRanges();
+      getSelection()?.removeAllRanges();
       this.focus(at);
     };
     this.host.addEventListener("pointerover", follow, { signal: ended.signal });
     for (const name of ["pointerup", "pointercancel"]) document.addEventListener(name, release, { signal: ended.signal });
   }
 
-  /** The sentence that a word stands in, or the word where it stands in none. */
+  /**
+   * The sentence that a word stands in, or the word where it stands in none.
+   * @param {number} index
+   * @returns {WordSelection}
+   */
   sentenceAt(index) {
-    const word = this.report.words[index];
-    const sentence = this.report.sentences.find(({ start, end }) => word.start >= start && word.start < end);
-    return (sentence && wordsBetween(this.report, sentence.start, sentence.end)) ?? { kind: "words", first: index, last: index };
+    const { report } = this;
+    const at = report?.words[index].start ?? 0;
+    const sentence = report?.sentences.find(({ start, end }) => at >= start && at < end);
+    return (report && sentence && wordsBetween(report, sentence.start, sentence.end)) ?? { kind: "words", first: index, last: index };
   }
 
-  /** Choose the sentence before (-1) or behind (1) that of a word, and go there. */
+  /**
+   * Choose the sentence before (-1) or behind (1) that of a word, and go there.
+   * @param {number} index
+   * @param {1 | -1} step
+   */
   stepSentence(index, step) {
     const here = this.sentenceAt(index);
-    let at = step > 0 ? here.last + 1 : here.first - 1;
-    at = this.seen(at, step);
+    const at = this.seen(step > 0 ? here.last + 1 : here.first - 1, step);
     if (at === null) return;
     const there = this.sentenceAt(at);
     this.focus(there.first);
     this.onSelect(there);
   }
 
+  /** @param {KeyboardEvent} event */
   keyed(event) {
-    const node = event.target.closest(".medinterp-word");
+    const node = closest(event, ".medinterp-word");
     if (!node || event.ctrlKey || event.metaKey || event.altKey) return;
     const index = Number(node.dataset.wordIndex);
-    const sentence = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    const sentence = SENTENCE_STEPS[event.key];
     if (event.key === "Enter" || event.key === " ") {
       this.choose(index, event.shiftKey);
     } else if (event.key === "Escape") {
@@ -331,12 +420,17 @@ export class ReportView {
     event.preventDefault();
   }
 
-  /** Mark the words that hold what is sought, and go to the first from `from` on. */
+  /**
+   * Mark the words that hold what is sought, and go to the first from `from` on.
+   * @param {number} from
+   * @returns {WordSelection | null}
+   */
   seek(from) {
+    const words = this.report?.words ?? [];
     const sought = this.search.value.trim().toLowerCase();
     const parts = sought.split(/\s+/);
-    this.hits = sought === "" ? [] : this.report.words.filter((word) =>
-      parts.every((part, at) => this.report.words[word.index + at]?.text.toLowerCase().includes(part)))
+    this.hits = sought === "" ? [] : words.filter((word) =>
+      parts.every((part, at) => words[word.index + at]?.text.toLowerCase().includes(part)))
       .map(({ index }) => index);
     const marked = new Set(this.hits.flatMap((index) => parts.map((_, at) => index + at)));
     for (const [index, node] of this.words.entries()) node.classList.toggle("mi-hit", marked.has(index));
@@ -346,6 +440,7 @@ export class ReportView {
     return hit === undefined ? null : { kind: "words", first: hit, last: hit + parts.length - 1 };
   }
 
+  /** @param {KeyboardEvent} event */
   searchKeyed(event) {
     if (event.key === "Enter") {
       const found = this.seek(this.found === undefined ? 0 : this.found + 1);
@@ -361,7 +456,11 @@ export class ReportView {
     } else this.found = undefined;
   }
 
-  /** The word that a key leads to: the next, the previous, the one above or below, first, last; none that is folded away. */
+  /**
+   * The word that a key leads to: the next, the previous, the one above or below, first, last; none that is folded away.
+   * @param {number} index
+   * @param {string} key
+   */
   neighbour(index, key) {
     const last = this.words.length - 1;
     if (key === "ArrowRight") return this.seen(index + 1, 1) ?? index;
@@ -372,6 +471,7 @@ export class ReportView {
     const step = key === "ArrowDown" ? 1 : -1;
     const here = this.words[index].getBoundingClientRect();
     const middle = (here.left + here.right) / 2;
+    /** @type {number | null} */
     let line = null;
     let best = index;
     let nearest = Infinity;
@@ -386,7 +486,11 @@ export class ReportView {
     return best;
   }
 
-  /** The first word from `index` on, in steps of 1 or -1, that is not folded away. */
+  /**
+   * The first word from `index` on, in steps of 1 or -1, that is not folded away.
+   * @param {number} index
+   * @param {1 | -1} step
+   */
   seen(index, step) {
     for (let at = index; at >= 0 && at < this.words.length; at += step) {
       if (this.words[at].checkVisibility()) return at;

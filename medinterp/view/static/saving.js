@@ -1,5 +1,9 @@
 // What can be saved of a report, and of what is selected in it.
 
+/** @import { Selection } from "./types" */
+/** @import { Api } from "./api.js" */
+/** @import { Viewer } from "./viewer.js" */
+
 import { byId, make } from "./dom.js";
 import { wordsOf } from "./asked.js";
 
@@ -20,16 +24,25 @@ const FORMATS = [
 ];
 
 export class Saving {
-  /** viewer: what is drawn; asked() gives { id, selection, method }; onProblem(error). */
+  /**
+   * @param {Pick<Api, "blob">} api
+   * @param {Viewer} viewer what is drawn
+   * @param {() => { id?: string, selection: Selection | null, method?: string }} asked
+   * @param {(error: unknown) => void} onProblem
+   */
   constructor(api, viewer, asked, onProblem) {
-    Object.assign(this, { api, viewer, asked, onProblem });
+    this.api = api;
+    this.viewer = viewer;
+    this.asked = asked;
+    this.onProblem = onProblem;
     byId("export").append(...FORMATS.map(({ name, title }) => make("option", { value: name }, title)));
     byId("save").addEventListener("click", () => this.save());
     byId("export").addEventListener("change", () => this.check());
   }
 
   get format() {
-    return FORMATS.find(({ name }) => name === byId("export").value);
+    const chosen = byId("export").value;
+    return FORMATS.find(({ name }) => name === chosen) ?? FORMATS[0];
   }
 
   /** What needs a selection cannot be had without one. */
@@ -44,7 +57,7 @@ export class Saving {
     const { format } = this;
     const { selection, method } = this.asked();
     const query = new URLSearchParams({ format: format.name });
-    if (format.of === "report") return query;
+    if (format.of === "report" || selection === null) return query;
     const { viewer } = this;
     const { quantity, withoutSinks, scale } = viewer.options;
     const asked = { ...wordsOf(selection), method, scale, quantity, without_sinks: withoutSinks, opacity: byId("opacity").value,

@@ -1,21 +1,37 @@
 // What is to be read: a film chosen by click, drop or paste, or one of the synthetic examples.
 
-import { byId, make } from "./dom.js";
+/** @import { ChosenFilm, ExampleFilm } from "./types" */
+
+import { byId, closest, make } from "./dom.js";
 import { isText } from "./given.js";
 
+/** @param {number} bytes */
 function readableSize(bytes) {
   return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
-/** Text that is dragged into a field, which knows what to do with it. */
-function intoField({ dataTransfer, target }) {
-  return !dataTransfer.types.includes("Files") && target.closest?.("textarea, input");
+/**
+ * Text that is dragged into a field, which knows what to do with it.
+ * @param {DragEvent} event
+ */
+function intoField(event) {
+  return !event.dataTransfer?.types.includes("Files") && closest(event, "textarea, input") !== null;
+}
+
+/**
+ * Whether an event happened in a node.
+ * @param {Node} node
+ * @param {Event} event
+ */
+function isIn(node, { target }) {
+  return target instanceof Node && node.contains(target);
 }
 
 export class Source {
   /**
-   * onChoose({ blob, name }) when a film was chosen, true if it is taken; onText(file) when it is a report instead;
-   * onProblem(error) when an example cannot be had.
+   * @param {(film: ChosenFilm) => boolean} onChoose a film was chosen; true if it is taken
+   * @param {(file: File) => void} onText it is a report instead
+   * @param {(error: unknown) => void} onProblem an example cannot be had
    */
   constructor(onChoose, onText, onProblem) {
     this.onChoose = onChoose;
@@ -23,24 +39,26 @@ export class Source {
     this.onProblem = onProblem;
     this.input = byId("file");
     this.input.addEventListener("change", () => {
-      if (this.input.files.length) this.take(this.input.files[0]);
+      const file = this.input.files?.[0];
+      if (file) this.take(file);
       this.input.value = ""; // the same file can be chosen again
     });
-    this.prior = null; // the file of an earlier film
-    byId("prior").addEventListener("change", () => this.takePrior(byId("prior").files[0] ?? null));
+    /** @type {File | null} */
+    this.prior = null; // an earlier film
+    byId("prior").addEventListener("change", () => this.takePrior(byId("prior").files?.[0] ?? null));
     byId("prior-clear").addEventListener("click", () => {
       this.takePrior(null);
       byId("prior").focus();
     });
     const [drop, box] = [byId("drop"), byId("given")];
-    const light = (over) => {
+    const light = (/** @type {HTMLElement | null} */ over) => {
       for (const node of [drop, box]) node.classList.toggle("mi-over", node === over);
     };
     // Anywhere on the page: a film dropped beside the field must not navigate away.
     document.addEventListener("dragover", (event) => {
       if (intoField(event)) return;
       event.preventDefault();
-      const text = event.dataTransfer.items[0]?.type === "text/plain" || box.contains(event.target);
+      const text = event.dataTransfer?.items[0]?.type === "text/plain" || isIn(box, event);
       light(text ? box : drop);
     });
     document.addEventListener("dragleave", (event) => {
@@ -50,30 +68,38 @@ export class Source {
       light(null);
       if (intoField(event)) return;
       event.preventDefault();
-      const [file] = event.dataTransfer.files;
-      if (file) this.took(file, box.contains(event.target));
+      const file = event.dataTransfer?.files[0];
+      if (file) this.took(file, isIn(box, event));
     });
     document.addEventListener("paste", (event) => {
       const file = event.clipboardData?.files[0];
       // A word processor puts a picture of its text beside the text.
-      if (!file || (event.clipboardData.types.includes("text/plain") && event.target.closest?.("textarea"))) return;
+      if (!file || (event.clipboardData?.types.includes("text/plain") && closest(event, "textarea"))) return;
       event.preventDefault();
       this.took(file, false);
     });
   }
 
-  /** A file that was dropped or pasted: into the box for a report, or where it is text, or else a film. */
+  /**
+   * A file that was dropped or pasted: into the box for a report, or where it is text, or else a film.
+   * @param {File} file
+   * @param {boolean} intoBox
+   */
   took(file, intoBox) {
     if (intoBox || isText(file)) this.onText(file);
     else this.take(file);
   }
 
+  /** @param {File} file */
   take(file) {
     const title = `${file.name} (${readableSize(file.size)})`;
     if (this.onChoose({ blob: file, name: file.name })) this.chosen(title, null);
   }
 
-  /** An earlier film of the same patient, or none. */
+  /**
+   * An earlier film of the same patient, or none.
+   * @param {File | null} file
+   */
   takePrior(file) {
     this.prior = file;
     byId("prior").value = "";
@@ -82,6 +108,10 @@ export class Source {
     byId("prior-clear").hidden = file === null;
   }
 
+  /**
+   * @param {string} title
+   * @param {HTMLElement | null} example
+   */
   chosen(title, example) {
     byId("chosen").textContent = title;
     for (const button of byId("examples").children) {
@@ -89,7 +119,10 @@ export class Source {
     }
   }
 
-  /** Show the example films: [{ name, caption, url, thumbnail }]. */
+  /**
+   * Show the example films: [{ name, caption, url, thumbnail }].
+   * @param {ExampleFilm[]} examples
+   */
   showExamples(examples) {
     const caption = byId("example-caption");
     const buttons = examples.map((film, index) => {
@@ -109,6 +142,10 @@ export class Source {
     byId("examples").replaceChildren(...buttons);
   }
 
+  /**
+   * @param {ExampleFilm} film
+   * @param {HTMLElement} button
+   */
   async takeExample(film, button) {
     try {
       const response = await fetch(film.url);

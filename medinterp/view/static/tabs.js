@@ -4,8 +4,10 @@ import { byId } from "./dom.js";
 
 export class Tabs {
   /**
-   * names: of the tabs #medinterp-tab-NAME, in order; each shows the element that it controls. The first is shown.
-   * root: carries data-tab; onShow(name) when another is shown.
+   * The first tab is shown.
+   * @param {HTMLElement} root carries data-tab
+   * @param {string[]} names of the tabs #medinterp-tab-NAME, in order; each shows the element that it controls
+   * @param {(name: string) => void} onShow another is shown
    */
   constructor(root, names, onShow = () => {}) {
     this.root = root;
@@ -15,8 +17,8 @@ export class Tabs {
       const tab = byId(`tab-${name}`);
       tab.addEventListener("click", () => this.show(name));
       tab.addEventListener("keydown", ({ key }) => {
-        const step = { ArrowRight: 1, ArrowLeft: -1 }[key];
-        if (!step) return;
+        const step = key === "ArrowRight" ? 1 : key === "ArrowLeft" ? -1 : 0;
+        if (step === 0) return;
         const next = names[(at + step + names.length) % names.length];
         this.show(next);
         byId(`tab-${next}`).focus();
@@ -26,16 +28,19 @@ export class Tabs {
   }
 
   get shown() {
-    return this.root.dataset.tab;
+    return this.root.dataset.tab ?? this.names[0];
   }
 
+  /** @param {string} shown */
   show(shown) {
     this.root.dataset.tab = shown;
     for (const name of this.names) {
       const tab = byId(`tab-${name}`);
       tab.setAttribute("aria-selected", String(name === shown));
       tab.tabIndex = name === shown ? 0 : -1;
-      document.getElementById(tab.getAttribute("aria-controls")).hidden = name !== shown;
+      const view = document.getElementById(tab.getAttribute("aria-controls") ?? "");
+      if (view === null) throw new Error(`The tab ${name} controls nothing.`);
+      view.hidden = name !== shown;
     }
     this.onShow(shown);
   }

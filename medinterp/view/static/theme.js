@@ -13,6 +13,7 @@ function kept() {
   }
 }
 
+/** @param {string} theme */
 function keep(theme) {
   try {
     localStorage.setItem(KEY, theme);
@@ -21,9 +22,10 @@ function keep(theme) {
   }
 }
 
+/** @param {HTMLElement} root */
 export function startTheme(root) {
   const button = byId("theme");
-  const use = (theme) => {
+  const use = (/** @type {string} */ theme) => {
     root.dataset.theme = theme;
     document.documentElement.dataset.theme = theme;
     button.textContent = theme === "light" ? "Dark" : "Light";

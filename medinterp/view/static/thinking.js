@@ -1,5 +1,7 @@
 // What a model thinks before it answers, between marks of its own. It is not the report, and is not shown as if it was.
 
+/** @import { Placed, Report, Slicer, Span } from "./types" */
+
 import { make, slicer } from "./dom.js";
 
 const MARKS = [["<unused94>", "<unused95>"], ["<|channel>", "<channel|>"]]; // of MedGemma 1.5, and of Gemma 4
@@ -9,14 +11,20 @@ const [OPENING, CLOSING] = [0, 1].map((at) => MARKS.map((pair) => pair[at].repla
 const BEGIN = `(?:${OPENING})(?:${KIND}\\b)?`;
 const THOUGHT = new RegExp(`${BEGIN}([^]*?)(${CLOSING}|$)`, "g");
 
-/** The text without the start of a mark at its very end, whose rest may yet come. */
+/**
+ * The text without the start of a mark at its very end, whose rest may yet come.
+ * @param {string} text
+ */
 function withoutHalfMark(text) {
   const from = text.lastIndexOf("<");
   const rest = from < 0 ? "" : text.slice(from);
   return rest && MARKS.flat().some((mark) => mark.startsWith(rest) && mark !== rest) ? text.slice(0, from) : text;
 }
 
-/** Text that may end anywhere as [{ text, thought }], the marks left out; the last one is what is being written. */
+/**
+ * Text that may end anywhere as [{ text, thought }], the marks left out; the last one is what is being written.
+ * @param {string} text
+ */
 export function parted(text) {
   const whole = withoutHalfMark(text);
   const parts = [];
@@ -31,31 +39,52 @@ export function parted(text) {
   return [...parts, { text: at ? rest.trimStart() : rest, thought: false }];
 }
 
-/** What of a text is no thought. */
+/**
+ * What of a text is no thought.
+ * @param {string} text
+ */
 export function spoken(text) {
   return parted(text).filter(({ thought }) => !thought).map((part) => part.text).join("");
 }
 
-/** Text of the report with a dash for each mark that stands in it. */
+/**
+ * Text of the report with a dash for each mark that stands in it.
+ * @param {string} text
+ */
 export function unmarked(text) {
   return text.replaceAll(new RegExp(`\\s*(?:${BEGIN}|${CLOSING})\\s*`, "g"), " – ").replace(/^ – | – $/g, "");
 }
 
-/** [start, end] of what stands between the marks of a thought. */
+/**
+ * [start, end] of what stands between the marks of a thought.
+ * @param {Placed} thought
+ * @param {Slicer} slice
+ * @returns {Span}
+ */
 export function withinMarks({ start, end }, slice) {
   const text = slice(start, end);
-  const [opening] = new RegExp(`^(?:${BEGIN})?\\s*`).exec(text);
-  const [closing] = new RegExp(`\\s*(?:${CLOSING})?\\s*$`).exec(text);
-  return [start + opening.length, Math.max(start + opening.length, end - closing.length)];
+  const from = start + text.length - text.replace(new RegExp(`^(?:${BEGIN})?\\s*`), "").length;
+  const to = end - text.length + text.replace(new RegExp(`\\s*(?:${CLOSING})?\\s*$`), "").length;
+  return [from, Math.max(from, to)];
 }
 
-/** Whether a word stands in a thought. */
+/**
+ * Whether a word stands in a thought.
+ * @param {Pick<Report, "thinking">} report
+ * @param {Placed} word
+ */
 export function isThought(report, word) {
   return report.thinking.some(({ start, end }) => word.start < end && word.end > start);
 }
 
-/** [[start, end]]: what of text[start:end] is not thought. */
+/**
+ * [[start, end]]: what of text[start:end] is not thought.
+ * @param {Placed[]} thinking
+ * @param {number} start
+ * @param {number} end
+ */
 export function outside(thinking, start, end) {
+  /** @type {Span[]} */
   const ranges = [];
   let at = start;
   for (const thought of thinking) {
@@ -67,7 +96,11 @@ export function outside(thinking, start, end) {
   return ranges;
 }
 
-/** All thoughts folded away, or nothing. run(start, end) gives the nodes of text[start:end]. */
+/**
+ * All thoughts folded away, or nothing. run(start, end) gives the nodes of text[start:end].
+ * @param {Report} report
+ * @param {(start: number, end: number) => Node[]} run
+ */
 export function folded(report, run) {
   const slice = slicer(report.text);
   const ranges = report.thinking.map((thought) => withinMarks(thought, slice));

@@ -1,6 +1,9 @@
 // The tint of words: attention on the film, surprise, reliance on the film, what the region or the text says. Each has
 // a strength of 0 to 1 for each word, and a legend with its ends.
 
+/** @import { GuestTint, Word, WordTint } from "./types" */
+/** @import { ReportView } from "./report.js" */
+
 import { byId, make, percent } from "./dom.js";
 
 const SURPRISING = Math.log(1000); // nats: of a word that the model would have written once in 1,000 times
@@ -12,7 +15,12 @@ export const TINTS = [
   { name: "none", title: "None" },
 ];
 
-/** { strengths: number[], legend: [low, high] } by the report alone; null for what has to be asked or chosen first. */
+/**
+ * { strengths: number[], legend: [low, high] } by the report alone; null for what has to be asked first.
+ * @param {string} name
+ * @param {Pick<Word, "image_mass" | "logprob" | "reliance">[]} words
+ * @returns {WordTint | null}
+ */
 export function tintOf(name, words) {
   if (name === "attention") {
     const largest = Math.max(0, ...words.map((word) => word.image_mass));
@@ -21,23 +29,26 @@ export function tintOf(name, words) {
   if (name === "surprise") {
     return { strengths: words.map((word) => Math.min(1, -word.logprob / SURPRISING)), legend: ["certain", "1 in 1,000"] };
   }
-  return null;
-}
-
-/** Losses of log-probability without the film, in nats, as a tint. */
-export function relianceTint(drops) {
+  const drops = words.map((word) => word.reliance ?? 0);
+  if (name !== "reliance" || words.every((word) => word.reliance == null)) return null;
   const top = Math.max(1, ...drops);
   return { strengths: drops.map((drop) => Math.sqrt(Math.max(0, drop) / top)), legend: ["0", `${top.toFixed(1)} nats`] };
 }
 
 export class Tint {
-  /** report: the ReportView; ask() resolves with the words' reliance (or null when it was ended); onChange(name). */
+  /**
+   * @param {ReportView} report
+   * @param {() => Promise<boolean>} ask has the words' reliance put into them; false when it cannot be had
+   */
   constructor(report, ask) {
     this.report = report;
     this.ask = ask;
     this.select = byId("tint");
     this.select.append(...TINTS.map(({ name, title }) => make("option", { value: name }, title)));
     this.select.addEventListener("change", () => this.show());
+    /** @type {Word[] | null} */
+    this.words = null; // of the report that is open
+    /** @type {GuestTint | null} */
     this.guest = null; // a tint that stands for as long as its view is seen: a region's, the text's
   }
 
@@ -45,9 +56,9 @@ export class Tint {
     return this.select.value;
   }
 
+  /** @param {Word[]} words */
   open(words) {
     this.words = words;
-    this.drops = null;
     this.guest = null;
     byId("tint-label").hidden = words.length === 0;
     this.show();
@@ -59,27 +70,29 @@ export class Tint {
     byId("tint-label").hidden = true;
   }
 
-  /** { title, strengths, legend } that takes the chosen tint's place, or null to give it back. */
+  /**
+   * { title, strengths, legend } that takes the chosen tint's place, or null to give it back.
+   * @param {GuestTint | null} guest
+   */
   lend(guest) {
-    if (this.words === null || this.words === undefined) return;
+    if (this.words === null) return;
     this.guest = guest;
     this.draw();
   }
 
   async show() {
     this.draw();
-    if (this.name !== "reliance" || this.drops !== null) return;
     const { words } = this;
-    const drops = await this.ask();
+    if (this.name !== "reliance" || words === null || tintOf("reliance", words) !== null) return;
+    const there = await this.ask();
     if (words !== this.words) return;
-    if (drops === null) this.select.value = "attention";
-    else this.drops = drops;
+    if (!there && this.name === "reliance") this.select.value = "attention";
     this.draw();
   }
 
   draw() {
-    const own = this.name === "reliance" && this.drops !== null ? relianceTint(this.drops) : tintOf(this.name, this.words);
-    const tint = this.guest ?? own;
+    if (this.words === null) return;
+    const tint = this.guest ?? tintOf(this.name, this.words);
     this.report.tint(tint?.strengths ?? []);
     const legend = byId("legend");
     legend.hidden = tint === null;

@@ -1,10 +1,16 @@
 // What dragging on the film does: move it, window it, or choose a region. The right button windows it whatever is chosen.
 
-import { byId, make, typing } from "./dom.js";
+/** @import { GrayWindow } from "./types" */
+/** @import { Region } from "./region.js" */
+/** @import { Viewer } from "./viewer.js" */
+
+import { byId, closest, make, typing } from "./dom.js";
+import { contextOf } from "./film.js";
 
 const TOOLS = { move: "v", window: "w", region: "r", paint: "p" }; // and their keys
 const FULL = { level: 0.5, width: 1, inverted: false };
 const NARROWEST = 0.02;
+/** @type {{ name: string, from: number | null, to: number | null }[]} */
 const PRESETS = [
   // Shares of the film's own grays, darkest first, that are spread over the scale.
   { name: "As read", from: null, to: null },
@@ -14,10 +20,14 @@ const PRESETS = [
 ];
 
 export class Tools {
-  /** region: takes what is dragged with its tools; onChange() when the tool is another. */
+  /**
+   * @param {Viewer} viewer
+   * @param {Region} region takes what is dragged with its tools
+   */
   constructor(viewer, region) {
     this.viewer = viewer;
     this.region = region;
+    /** @type {GrayWindow} */
     this.window = FULL;
     this.tool = "move";
     for (const name of Object.keys(TOOLS)) byId(`tool-${name}`).addEventListener("click", () => this.use(name));
@@ -31,15 +41,16 @@ export class Tools {
     stage.addEventListener("pointerdown", (event) => this.grab(event));
     stage.addEventListener("contextmenu", (event) => event.preventDefault());
     stage.addEventListener("dblclick", (event) => this.doubled(event));
-    for (const name of ["level", "width"]) byId(name).addEventListener("input", () => this.fromSliders());
+    for (const field of [byId("level"), byId("width")]) field.addEventListener("input", () => this.fromSliders());
     byId("invert").addEventListener("change", () => this.fromSliders());
     byId("window-reset").addEventListener("click", () => this.setWindow(FULL));
     byId("preset").append(...PRESETS.map(({ name }, at) => make("option", { value: at }, name)));
-    byId("preset").addEventListener("change", () => this.usePreset(PRESETS[byId("preset").value]));
+    byId("preset").addEventListener("change", () => this.usePreset(PRESETS[byId("preset").selectedIndex]));
     this.use("move");
     this.setWindow(FULL);
   }
 
+  /** @param {string} tool */
   use(tool) {
     this.tool = tool;
     for (const node of this.group) {
@@ -52,13 +63,15 @@ export class Tools {
     this.region.useTool(tool === "region" || tool === "paint" ? tool : null);
   }
 
-  /** Arrow keys change what is chosen of a group of radios. */
+  /**
+   * Arrow keys change what is chosen of a group of radios.
+   * @param {KeyboardEvent} event
+   */
   walk(event) {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    const radio = event.target.closest("[role=radio]");
-    if (!step || !radio) return;
-    const all = [...radio.parentElement.querySelectorAll("[role=radio]")];
-    const next = all[(all.indexOf(radio) + step + all.length) % all.length];
+    const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
+    const at = this.group.findIndex((radio) => radio === event.target);
+    if (step === 0 || at < 0) return;
+    const next = this.group[(at + step + this.group.length) % this.group.length];
     next.click();
     next.focus();
     event.preventDefault();
@@ -66,27 +79,28 @@ export class Tools {
 
   // Window and level
 
-  /** @param {{ level: number, width: number, inverted: boolean }} window in shares of the film's grays */
+  /** @param {GrayWindow} window in shares of the film's grays */
   setWindow(window) {
     const width = Math.min(1, Math.max(NARROWEST, window.width));
     this.window = { level: Math.min(1, Math.max(0, window.level)), width, inverted: window.inverted };
     this.viewer.view.setWindow(this.window);
-    byId("level").value = Math.round(100 * this.window.level);
-    byId("width").value = Math.round(100 * width);
+    byId("level").value = String(Math.round(100 * this.window.level));
+    byId("width").value = String(Math.round(100 * width));
     byId("invert").checked = this.window.inverted;
     const plain = this.window.level === FULL.level && width === FULL.width && !this.window.inverted;
     byId("window-facts").textContent = plain ? ""
       : `Level ${Math.round(100 * this.window.level)} %, width ${Math.round(100 * width)} %${this.window.inverted ? ", inverted" : ""}`;
-    if (plain) byId("preset").value = 0;
+    if (plain) byId("preset").selectedIndex = 0;
   }
 
   fromSliders() {
-    this.setWindow({ level: byId("level").value / 100, width: byId("width").value / 100, inverted: byId("invert").checked });
+    this.setWindow({ level: Number(byId("level").value) / 100, width: Number(byId("width").value) / 100, inverted: byId("invert").checked });
   }
 
+  /** @param {(typeof PRESETS)[number]} preset */
   usePreset({ from, to }) {
     const { view } = this.viewer;
-    if (from === null || view.picture === null) {
+    if (from === null || to === null || view.picture === null) {
       this.setWindow(FULL);
       return;
     }
@@ -96,9 +110,10 @@ export class Tools {
 
   // Dragging
 
+  /** @param {PointerEvent} event */
   grab(event) {
     const right = event.button === 2;
-    if ((event.button !== 0 && !right) || event.target.closest("button, select, label") || this.viewer.view.place === null) return;
+    if ((event.button !== 0 && !right) || closest(event, "button, select, label") || this.viewer.view.place === null) return;
     const tool = right ? "window" : this.tool;
     const { stage } = this.viewer;
     stage.setPointerCapture(event.pointerId);
@@ -106,7 +121,7 @@ export class Tools {
     const began = this.window;
     const { clientX: fromX, clientY: fromY } = event;
     let { clientX, clientY } = event;
-    const follow = (next) => {
+    const follow = (/** @type {PointerEvent} */ next) => {
       if (tool === "move") this.viewer.move(next.clientX - clientX, next.clientY - clientY);
       else if (tool === "window") {
         // Across changes contrast, up brightens, as on a reading station.
@@ -123,8 +138,9 @@ export class Tools {
     for (const name of ["pointerup", "pointercancel"]) stage.addEventListener(name, release, { signal: ended.signal });
   }
 
+  /** @param {MouseEvent} event */
   doubled(event) {
-    if (event.target.closest("button") || this.viewer.view.place === null) return;
+    if (closest(event, "button") || this.viewer.view.place === null) return;
     if (this.tool === "window") {
       this.setWindow(FULL);
     } else if (this.tool === "move") {
@@ -134,10 +150,14 @@ export class Tools {
   }
 }
 
-/** The grays (0..1) below which given shares of a film lie. */
+/**
+ * The grays (0..1) below which given shares of a film lie.
+ * @param {ImageBitmap} picture
+ * @param {number[]} shares
+ */
 function quantiles(picture, shares) {
   const [width, height] = [Math.min(256, picture.width), Math.min(256, picture.height)];
-  const context = new OffscreenCanvas(width, height).getContext("2d");
+  const context = contextOf(Object.assign(document.createElement("canvas"), { width, height }));
   context.drawImage(picture, 0, 0, width, height);
   const grays = context.getImageData(0, 0, width, height).data.filter((_, at) => at % 4 === 0).sort();
   return shares.map((share) => grays[Math.min(grays.length - 1, Math.floor(share * grays.length))] / 255);

@@ -1,36 +1,50 @@
 // The film and, over it, the map of the selection: how both are drawn, the colour key, the numbers under the pointer.
 
+/** @import { Drawn, GrayWindow, GuestMap, Look, PageMap, Point, ReadFilm } from "./types" */
+/** @import { Pack } from "./packs.js" */
+
 import { byId, compact, make, typing } from "./dom.js";
-import { FilmView } from "./film.js";
+import { FilmView, contextOf } from "./film.js";
 import { mapOf, peak } from "./packs.js";
 import { CONTOUR_LEVELS, colourAt, colours } from "./settings.js";
 import { STEP, Zoom } from "./zoom.js";
 
 const FAINT = 0.05; // of the report's range: below it the colours cannot be seen on a film
+/** @type {Record<string, [number, number]>} */
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 export class Viewer {
-  /** onLook() is called when maps are to be drawn otherwise. */
+  /** @param {() => void} onLook maps are to be drawn otherwise */
   constructor(onLook) {
     this.onLook = onLook;
     this.stage = byId("stage");
     this.zoom = new Zoom();
     this.view = new FilmView(this.stage, byId("film"), byId("overlay"), this.zoom);
+    /** @type {ImageBitmap[]} */
     this.films = []; // pictures of the report's films, by image
     this.image = 0; // which of them is shown
+    /** @type {Blob | null} */
     this.previewed = null; // the blob on the screen before it was read
+    /** @type {Pick<ReadFilm, "notes">[] | null} */
+    this.about = null; // what is known of them, by image
+    /** @type {(string | Node)[]} */
     this.facts = []; // nodes: the film's size, and what was done to the file
+    /** @type {Pack | null} */
     this.pack = null; // of the report, the method and the image on the screen
-    this.method = null; // { name, title } of the maps that are drawn
+    /** @type {{ name: string, title: string } | null} */
+    this.method = null; // of the maps that are drawn
+    /** @type {number[]} */
     this.tokens = []; // what is selected
     this.subject = "";
+    /** @type {PageMap | null} */
     this.map = null; // what is drawn
+    /** @type {GuestMap | null} */
     this.guest = null; // a map that is drawn in the selection's place: one head's
 
     byId("zoom-in").addEventListener("click", () => this.zoom.by(STEP));
     byId("zoom-out").addEventListener("click", () => this.zoom.by(1 / STEP));
     byId("zoom-fit").addEventListener("click", () => this.zoom.fit());
-    for (const name of ["opacity", "threshold"]) byId(name).addEventListener("input", () => this.lookChanged());
+    for (const field of [byId("opacity"), byId("threshold")]) field.addEventListener("input", () => this.lookChanged());
     for (const name of ["colormap", "contours", "sinks", "scale", "quantity", "show"]) {
       byId(name).addEventListener("change", () => this.lookChanged());
     }
@@ -48,21 +62,32 @@ export class Viewer {
 
   // How maps are drawn
 
-  /** "disagreement" of a consensus whose reader asked for it; of all other maps their relevancy. */
+  /**
+   * "disagreement" of a consensus whose reader asked for it; of all other maps their relevancy.
+   * @returns {Drawn["quantity"]}
+   */
   get quantity() {
     return byId("quantity-disagreement").checked ? "disagreement" : "relevancy";
   }
 
+  /** @returns {Drawn["scale"]} */
   get scale() {
     return byId("scale-map").checked ? "map" : "report";
   }
 
-  /** What of the pack is drawn. */
+  /**
+   * What of the pack is drawn.
+   * @returns {Drawn}
+   */
   get options() {
     return { quantity: this.quantity, withoutSinks: byId("sinks").checked, scale: this.scale };
   }
 
-  /** How a map is painted. */
+  /**
+   * How a map is painted.
+   * @param {boolean} signed
+   * @returns {Look}
+   */
   look(signed) {
     const table = colours(byId("colormap").value, signed);
     const contours = byId("contours").checked
@@ -71,7 +96,7 @@ export class Viewer {
   }
 
   lookChanged() {
-    const percent = (name) => `${Math.round(byId(name).value * 100)} %`;
+    const percent = (/** @type {"opacity" | "threshold"} */ name) => `${Math.round(Number(byId(name).value) * 100)} %`;
     byId("opacity-value").textContent = percent("opacity");
     byId("threshold-value").textContent = Number(byId("threshold").value) ? percent("threshold") : "none";
     this.draw();
@@ -80,7 +105,11 @@ export class Viewer {
 
   // The film
 
-  /** Show a film that has not been read: the browser draws it if it can. */
+  /**
+   * Show a film that has not been read: the browser draws it if it can.
+   * @param {Blob} blob
+   * @param {string} name
+   */
   async preview(blob, name) {
     this.forget();
     this.previewed = blob;
@@ -92,13 +121,18 @@ export class Viewer {
     this.replaceFilms(picture ? [picture] : []);
   }
 
-  /** Show the films as they were read: upright, dense is bright. pictures: by image; about: their { notes }. */
+  /**
+   * Show the films as they were read: upright, dense is bright. pictures: by image; about: their { notes }.
+   * @param {ImageBitmap[]} pictures
+   * @param {Pick<ReadFilm, "notes">[]} about
+   */
   showFilms(pictures, about) {
     this.previewed = null;
     this.about = about;
     this.replaceFilms(pictures);
   }
 
+  /** @param {number} image */
   showImage(image) {
     this.image = image;
     const picture = this.films[image] ?? null;
@@ -111,14 +145,20 @@ export class Viewer {
     byId("images").hidden = this.films.length < 2;
   }
 
-  /** Another picture in the film's place (the model's view of it), or the film again. */
+  /**
+   * Another picture in the film's place (the model's view of it), or the film again.
+   * @param {ImageBitmap | null} picture
+   */
   showInstead(picture) {
     if (picture === null) this.view.setFilm(this.films[this.image] ?? null);
     else this.view.setFilm(picture, { smooth: false, size: this.films[this.image] });
     this.view.setShown(picture === null && byId("show").checked);
   }
 
-  /** Other films, and the old ones' pictures are let go. */
+  /**
+   * Other films, and the old ones' pictures are let go.
+   * @param {ImageBitmap[]} pictures
+   */
   replaceFilms(pictures) {
     const old = this.films;
     this.films = pictures;
@@ -127,7 +167,11 @@ export class Viewer {
     for (const film of old) film.close();
   }
 
-  /** The film's size and what was done to the file; where the film is small the latter stands under it. */
+  /**
+   * The film's size and what was done to the file; where the film is small the latter stands under it.
+   * @param {string} size
+   * @param {string[]} notes
+   */
   setFacts(size, notes) {
     this.facts = [size, make("span", { class: "mi-facts-notes" }, ["", ...notes].join(" · "))];
     byId("facts").replaceChildren(...this.facts);
@@ -144,7 +188,11 @@ export class Viewer {
 
   // The map
 
-  /** The maps of another method, or null while they are on their way. */
+  /**
+   * The maps of another method, or null while they are on their way.
+   * @param {Pack | null} pack
+   * @param {{ name: string, title: string }} method
+   */
   usePack(pack, method) {
     if (method !== this.method) byId("quantity-relevancy").checked = true;
     this.method = method;
@@ -154,7 +202,11 @@ export class Viewer {
     this.draw();
   }
 
-  /** Draw another selection: the tokens that wrote it, and its name. */
+  /**
+   * Draw another selection: the tokens that wrote it, and its name.
+   * @param {number[]} tokens
+   * @param {string} subject
+   */
   select(tokens, subject) {
     this.tokens = tokens;
     this.subject = subject;
@@ -162,7 +214,10 @@ export class Viewer {
     this.draw();
   }
 
-  /** Draw another map of the selection in the method's place ({ ...map, title }), or the method's again (null). */
+  /**
+   * Draw another map of the selection in the method's place ({ ...map, title }), or the method's again (null).
+   * @param {GuestMap | null} guest
+   */
   lend(guest) {
     this.guest = guest;
     this.draw();
@@ -176,7 +231,8 @@ export class Viewer {
 
   get title() {
     if (this.guest !== null) return this.guest.title;
-    return this.quantity === "disagreement" ? `${this.method.title}, disagreement` : this.method.title;
+    const title = this.method?.title ?? "";
+    return this.quantity === "disagreement" ? `${title}, disagreement` : title;
   }
 
   draw() {
@@ -199,10 +255,11 @@ export class Viewer {
    */
   showKey() {
     const whole = this.scale === "report";
-    const shared = this.guest !== null || (this.pack !== null && whole);
+    const pack = whole ? this.pack : null;
+    const shared = this.guest !== null || pack !== null;
     const signed = this.map?.signed ?? this.pack?.signed ?? false;
-    const [bottom, top] = this.guest?.range ?? (shared ? this.pack.range(this.options) : [0, 0]);
-    const above = this.guest === null && shared && this.pack.exceeded(this.options);
+    const [bottom, top] = this.guest?.range ?? pack?.range(this.options) ?? [0, 0];
+    const above = this.guest === null && pack !== null && pack.exceeded(this.options);
     const low = shared ? compact(bottom) : "low";
     const high = shared ? `${above ? "≥ " : ""}${compact(top)}` : "high";
     drawStrip(byId("key-strip"), colours(byId("colormap").value, signed));
@@ -232,7 +289,10 @@ export class Viewer {
 
   // The pointer and the keys
 
-  /** The cell under the pointer, and the selection's value there. */
+  /**
+   * The cell under the pointer, and the selection's value there.
+   * @param {PointerEvent} event
+   */
   readOut(event) {
     if (this.pack === null || this.view.place === null) return;
     const { x, y } = this.view.at(event);
@@ -246,23 +306,35 @@ export class Viewer {
     byId("facts").textContent = `row ${row + 1}, column ${column + 1}${value}`;
   }
 
+  /** @param {WheelEvent} event */
   wheeled(event) {
     if (this.view.place === null) return;
     event.preventDefault();
     this.nearer(event.deltaY < 0 ? STEP : 1 / STEP, this.view.at(event));
   }
 
-  /** Zoom about a point of the film. */
+  /**
+   * Zoom about a point of the film.
+   * @param {number} step
+   * @param {Point} point
+   */
   nearer(step, point) {
-    this.zoom.about(step, point, this.view.size, this.view.room);
+    const { size, room } = this.view;
+    if (size !== null) this.zoom.about(step, point, size, room);
   }
 
-  /** Move by CSS pixels of the stage. */
+  /**
+   * Move by CSS pixels of the stage.
+   * @param {number} dx
+   * @param {number} dy
+   */
   move(dx, dy) {
     const { place, size, room } = this.view;
-    if (place !== null) this.zoom.move(-dx / place.width, -dy / place.height, size, room);
+    if (place === null || size === null) return;
+    this.zoom.move(-dx / place.width, -dy / place.height, size, room);
   }
 
+  /** @param {KeyboardEvent} event */
   keyed(event) {
     if (event.target !== this.stage || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
     const step = MOVES[event.key];
@@ -275,19 +347,26 @@ export class Viewer {
   }
 }
 
-/** The picture of a file, or null for a format that the browser cannot draw. */
+/**
+ * The picture of a file, or null for a format that the browser cannot draw.
+ * @param {Blob} blob
+ */
 export async function decoded(blob) {
   try {
     return await createImageBitmap(blob);
   } catch (error) {
-    if (error.name !== "InvalidStateError") throw error;
+    if (!(error instanceof DOMException) || error.name !== "InvalidStateError") throw error;
     return null;
   }
 }
 
-/** A colour table as a strip of 256 x 1 pixels, lowest value on the left. */
+/**
+ * A colour table as a strip of 256 x 1 pixels, lowest value on the left.
+ * @param {HTMLCanvasElement} canvas
+ * @param {Uint8Array} table
+ */
 function drawStrip(canvas, table) {
-  const context = canvas.getContext("2d");
+  const context = contextOf(canvas);
   const line = context.createImageData(256, 1);
   for (let at = 0; at < 256; at += 1) line.data.set([...table.subarray(3 * at, 3 * at + 3), 255], 4 * at);
   context.putImageData(line, 0, 0);

@@ -1,18 +1,24 @@
 // The windows and tables by which a DICOM can be shown: which was used, and the choice of another.
 
+/** @import { ReadFilm } from "./types" */
+
 import { byId, make } from "./dom.js";
 
 export class Windows {
-  /** onChoose(name): the film is to be read again by that window. */
+  /** @param {(name: string) => void} onChoose the film is to be read again by that window */
   constructor(onChoose) {
     this.row = byId("windows");
     this.select = byId("window");
+    /** @type {ReadFilm | null} */
     this.film = null;
     this.focused = false;
     this.select.addEventListener("change", () => onChoose(this.select.value));
   }
 
-  /** Show what a film that was read can be shown by; where there is no choice, nothing. */
+  /**
+   * Show what a film that was read can be shown by; where there is no choice, nothing.
+   * @param {ReadFilm} film
+   */
   show(film) {
     this.film = film;
     const choices = [...film.windows];
@@ -35,7 +41,10 @@ export class Windows {
     this.select.replaceChildren();
   }
 
-  /** While the film is read there is nothing to choose; the focus comes back afterwards. */
+  /**
+   * While the film is read there is nothing to choose; the focus comes back afterwards.
+   * @param {boolean} on
+   */
   busy(on) {
     if (on) this.focused = document.activeElement === this.select;
     this.select.disabled = on;

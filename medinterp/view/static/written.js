@@ -1,6 +1,11 @@
 // Who wrote a report, where the model that explains it did not.
 
-/** One sentence for people from a report's provenance, "" where the model here wrote it. */
+/** @import { Provenance } from "./types" */
+
+/**
+ * One sentence for people from a report's provenance, "" where the model here wrote it.
+ * @param {Pick<Provenance, "given"> & Partial<Provenance>} provenance
+ */
 export function sourceOf({ given, writer, tokens_compared: compared, retokenised_at: place }) {
   if (given) return "Given, not written by the model.";
   if (!writer) return "";
