@@ -171,6 +171,7 @@ def text_sources(report_id: str, report: Report, prompt: str, asked: SelectingMo
     tokens = selected_tokens(report, asked)
     before = [word for word in report.words if word.token_indices and word.token_indices[0] < tokens[-1]]
     spans = [match.span() for match in re.finditer(r"\w+", prompt)]
+    share = 0.25 / len(spans)
     shares = np.arange(1, len(before) + 1, dtype=float)
     shares *= 0.25 / shares.sum()
     source = {"attention": 0.25, "gradient": 1.5}
@@ -185,12 +186,12 @@ def text_sources(report_id: str, report: Report, prompt: str, asked: SelectingMo
             "template": {"attention": 0.0625, "gradient": -0.25},
             "punctuation": {"attention": 0.0625, "gradient": 0.75},
             "prompt": [
-                {"start": start, "end": end, "text": prompt[start:end], "attention": 0.25 / len(spans), "gradient": 0.1}
+                {"start": start, "end": end, "text": prompt[start:end], "attention": share, "gradient": 0.001}
                 for start, end in spans
             ],
             "report": [
-                {"index": word.index, "attention": share, "gradient": (-1.0) ** k * share}
-                for k, (word, share) in enumerate(zip(before, shares, strict=True))
+                {"index": word.index, "attention": gave, "gradient": (-1.0) ** k * gave}
+                for k, (word, gave) in enumerate(zip(before, shares, strict=True))
             ],
         }
     )

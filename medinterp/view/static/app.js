@@ -356,6 +356,8 @@ class Page {
       return false;
     }
     this.reading?.abort();
+    const other = this.film !== null && this.source.prior !== null; // an earlier film is of the patient it was chosen for
+    if (other) this.source.takePrior(null);
     this.film = film;
     this.window = null;
     this.windows.clear();
@@ -364,7 +366,8 @@ class Page {
     this.setState("chosen");
     this.openAsk(true);
     const left = this.given.leave();
-    if (this.ready) this.status(left ? "The report that was given went with its film." : "");
+    const gone = [left ? "The report that was given" : "", other ? "The prior film" : ""].filter(Boolean);
+    if (this.ready) this.status(gone.map((what) => `${what} went with its film.`).join(" "));
     this.tabs.show("map");
     this.tools.setWindow({ level: 0.5, width: 1, inverted: false });
     this.viewer.preview(film.blob, film.name).catch(showProblem);
@@ -704,6 +707,7 @@ class Page {
     this.dropReport();
     clearProblem();
     this.film = null;
+    this.source.takePrior(null);
     this.source.chosen("Choose a film", null);
     this.windows.clear();
     this.setState("reading");
