@@ -3,7 +3,8 @@
 
 /** @import { Contour, GrayWindow, Grid, Place, Range } from "./types" */
 
-const LEVELS = 1020; // steps of the scale: four to each of the 256 colours, so that opacity is finer than they are
+const LEVELS = 1275; // steps of the scale: five to each of the 256 colours, so that opacity is finer than they are; an odd
+// number, so that a colour ends between two steps, where the server's ends
 
 /**
  * Where a map's values stand on the colour scale, 0..1 (all 0 on an empty range): the square root of their share of the

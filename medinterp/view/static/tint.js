@@ -45,13 +45,15 @@ export function relianceTint(drops) {
 export class Tint {
   /**
    * @param {ReportView} report
-   * @param {() => Promise<number[] | null>} ask resolves with the words' reliance, or with null when it cannot be had
+   * @param {(() => Promise<number[] | null>) | null} ask resolves with the words' reliance, or with null when it cannot
+   *   be had; null where there is nobody to ask
    */
   constructor(report, ask) {
     this.report = report;
     this.ask = ask;
     this.select = byId("tint");
-    this.select.append(...TINTS.map(({ name, title }) => make("option", { value: name }, title)));
+    const tints = TINTS.filter(({ name }) => ask !== null || name !== "reliance");
+    this.select.append(...tints.map(({ name, title }) => make("option", { value: name }, title)));
     this.select.addEventListener("change", () => this.show());
     /** @type {Word[] | null} */
     this.words = null; // of the report that is open
@@ -92,7 +94,7 @@ export class Tint {
 
   async show() {
     this.draw();
-    if (this.name !== "reliance" || this.drops !== null) return;
+    if (this.name !== "reliance" || this.drops !== null || this.ask === null) return;
     const { words } = this;
     const drops = await this.ask();
     if (words !== this.words) return;
