@@ -8,16 +8,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from medinterp.errors import SelectionError
 from medinterp.export.facts import export_facts
 from medinterp.export.record import document as record
-from medinterp.imaging import rgb8
 from medinterp.relevancy import METHODS
-from medinterp.render import encode_png
+from medinterp.render import canvas, encode_png
 from medinterp.types import Explanation, Film, FilmWarning, MapPack, Provenance, Report, Word
 from medinterp.view import document
 from medinterp.view.packs import packed
@@ -66,12 +64,7 @@ def html(explanation: Explanation, *, method: str | None = None) -> str:
 
 def film_picture(film: Film) -> npt.NDArray[np.uint8]:
     """The film as the page shows it, uint8 [height, width], FILM_SIZE at most, made as overlays make it."""
-    gray = rgb8(film)[..., 0]
-    factor = FILM_SIZE / max(gray.shape)
-    if factor >= 1.0:
-        return np.ascontiguousarray(gray)
-    size = (max(1, round(film.width * factor)), max(1, round(film.height * factor)))
-    return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return canvas(film, FILM_SIZE if max(film.height, film.width) > FILM_SIZE else None)
 
 
 def _title(provenance: Provenance) -> str:
