@@ -131,7 +131,7 @@ def test_a_foreign_prior_film_is_withheld_and_says_which_it_is(generation: Gener
 def test_a_stored_report_of_two_films_is_asked_about(
     generation: GenerationDeployment, store: SqliteStoreSettings
 ) -> None:
-    written = asyncio.run(generation.write(own(), replace(TASK, max_new_tokens=12), prior=earlier()))
+    written = asyncio.run(generation.write(own(), replace(TASK, max_new_tokens=4), prior=earlier()))
     explained = RelevancyDeployment().explain(written, ("raw",))
     explanation = Explanation(
         own(), explained.report, explained.packs, explained.provenance, None, earlier(), explained.prior_packs
@@ -143,10 +143,7 @@ def test_a_stored_report_of_two_films_is_asked_about(
     assert all(isinstance(one, Progress) for one in progress)
     assert (film.image, prior.image) == (0, 1)
     assert film.values.shape == prior.values.shape == (len(written.report.tokens), 16, 16)
-    verdicts = [
-        collected(generation.judge(report_id, JudgingTask(WordSelection(0, 0), image=image)))[-1] for image in (0, 1)
-    ]
-    assert [verdict.image for verdict in verdicts] == [0, 1]
+    assert collected(generation.judge(report_id, JudgingTask(WordSelection(0, 0), image=1)))[-1].image == 1
     views = [asyncio.run(generation.view(report_id, image)) for image in (0, 1)]
     assert views[0] != views[1]
     drawn = cv2.imdecode(np.frombuffer(views[1], np.uint8), cv2.IMREAD_UNCHANGED)
