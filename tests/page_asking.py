@@ -17,12 +17,18 @@ from medinterp.api.schema import (
     FaithfulnessModel,
     IntervalModel,
     MethodModel,
-    Model,
     OrderScoresModel,
     ProgressModel,
     SettingModel,
 )
-from medinterp.api.schema_sources import HeadsAskingModel, HeadsModel, SelectingModel, TextSourcesModel
+from medinterp.api.schema_sources import (
+    HeadsAskingModel,
+    HeadsModel,
+    RelianceModel,
+    RelianceWordModel,
+    SelectingModel,
+    TextSourcesModel,
+)
 from medinterp.api.source_answers import heads_model
 from medinterp.evaluation.faithfulness import SENTENCES
 from medinterp.relevancy import METHODS
@@ -126,34 +132,16 @@ def judgement(verdict: str, method: str) -> FaithfulnessModel:
     )
 
 
-class WordRelianceModel(Model):
-    """What a word loses with another film, nats."""
-
-    index: int
-    logprob: float
-    reliance: float
-    blank_drop: float
-    swap_drops: tuple[float, ...]
-
-
-class ReliancesModel(Model):
-    """The same of all words."""
-
-    id: str
-    films: int
-    words: tuple[WordRelianceModel, ...]
-
-
-def reliances(report_id: str, report: Report) -> ReliancesModel:
+def reliances(report_id: str, report: Report) -> RelianceModel:
     """Word k loses k / 10 nats with the second film, less with the others; every third word gains."""
     drops = [(word, word.index / 10 if word.index % 3 else -0.5) for word in report.words]
     words = tuple(
-        WordRelianceModel(
+        RelianceWordModel(
             index=word.index, logprob=word.logprob, reliance=drop, blank_drop=drop - 0.2, swap_drops=(drop, drop - 1)
         )
         for word, drop in drops
     )
-    return ReliancesModel(id=report_id, films=3, words=words)
+    return RelianceModel(id=report_id, films=3, words=words)
 
 
 def selected_tokens(report: Report, asked: SelectingModel) -> tuple[int, ...]:

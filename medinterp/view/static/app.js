@@ -722,7 +722,9 @@ class Page {
       this.showPromptState();
       this.showReport(false);
     } catch (error) {
+      this.viewer.forget(); // nothing of another report stands for it
       this.setState("empty");
+      this.openAsk(true);
       throw error;
     }
   }
