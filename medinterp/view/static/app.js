@@ -46,7 +46,7 @@ import { Api, Problem, isAbort } from "./api.js";
 import { Beside } from "./beside.js";
 import { Comparing } from "./comparing.js";
 import { Details } from "./details.js";
-import { byId, make, slicer } from "./dom.js";
+import { byId, slicer } from "./dom.js";
 import { showWarnings } from "./doubts.js";
 import { Drawer } from "./drawer.js";
 import { FileApi, fileData } from "./file.js";

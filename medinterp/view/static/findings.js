@@ -1,6 +1,6 @@
 // What the report states, a chip each: findings in three statuses, told apart by sign and line, not by colour alone.
 
-/** @import { Attributes, Finding, Mention, Placed, Report, Selection, Slicer, Span, Word, WordSelection } from "./types" */
+/** @import { Attributes, Finding, Mention, Report, Selection, Slicer, Span, WordSelection } from "./types" */
 
 /**
  * What is stated once: a finding, or all that one normal statement denies.

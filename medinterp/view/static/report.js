@@ -1,7 +1,7 @@
 // The report: sections and clickable words. A selection is
 //   { kind: "words", first, last } (word indices, inclusive) or { kind: "finding", index }.
 
-/** @import { Placed, Provenance, Report, Section, Selection, Slicer, Span, Word, WordSelection } from "./types" */
+/** @import { Provenance, Report, Section, Selection, Slicer, Span, Word, WordSelection } from "./types" */
 
 import { byId, closest, make, percent, slicer, typing } from "./dom.js";
 import { Findings, markWords } from "./findings.js";

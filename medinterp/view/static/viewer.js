@@ -1,6 +1,6 @@
 // The film and, over it, the map of the selection: how both are drawn, the colour key, the numbers under the pointer.
 
-/** @import { Drawn, GrayWindow, GuestMap, Look, PageMap, Point, ReadFilm } from "./types" */
+/** @import { Drawn, GuestMap, Look, PageMap, Point, ReadFilm } from "./types" */
 /** @import { Pack } from "./packs.js" */
 
 import { byId, compact, make, typing } from "./dom.js";
