@@ -149,6 +149,8 @@ def test_without_a_script_the_text_is_read(browser: Page, tmp_path: Path) -> Non
     try:
         browser.driver.get(path.as_uri())
         seen = browser.driver.find_element("css selector", "body").text
+        browser.resize(390, 844, phone=True)
+        assert browser.driver.find_element("css selector", "noscript p").rect["y"] < 300, "in sight on a phone too"
     finally:
         browser.driver.execute_cdp_cmd(switched, {"value": False})
     lines = seen.splitlines()
