@@ -22,6 +22,7 @@ from medinterp.api.backend import (
     PictureTask,
     Progress,
     ReadingTask,
+    RelianceTask,
     SourcesTask,
 )
 from medinterp.api.caller import CALLER
@@ -36,6 +37,7 @@ from medinterp.types import (
     FilmWarning,
     HeadMaps,
     MapPack,
+    Reliance,
     TextSources,
 )
 
@@ -137,9 +139,9 @@ class ServeBackend:
                 yield item
 
     async def sources(
-        self, report_id: str, task: SourcesTask | HeadsTask
-    ) -> AsyncGenerator[Progress | TextSources | HeadMaps]:
-        """What drove some words."""
+        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask
+    ) -> AsyncGenerator[Progress | TextSources | HeadMaps | Reliance]:
+        """What drove some words, or what each loses with another film."""
         async with aclosing(_streamed(self._aloud.sources.remote(report_id, task, CALLER.get()))) as items:
             async for item in items:
                 yield item

@@ -23,6 +23,7 @@ from medinterp.api.backend import (
     MeasuringTask,
     Progress,
     ReadingTask,
+    RelianceTask,
     SourcesTask,
 )
 from medinterp.api.schema import LoadedModelModel
@@ -31,12 +32,12 @@ from medinterp.api.store import RedisStoreSettings, SqliteStoreSettings, open_st
 from medinterp.errors import EngineError, GenerationCancelled, ModelError, ReportTextError, RequestTooLargeError
 from medinterp.evaluation.sensitivity import compare_again
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
-from medinterp.explainer import Explanation
+from medinterp.explanation import Explanation
 from medinterp.imaging import withhold
 from medinterp.imaging.prior import about_prior
 from medinterp.relevancy import add_measured
 from medinterp.render import encode_png
-from medinterp.types import Faithfulness, Film, Generation, HeadMaps, MapPack, TextSources
+from medinterp.types import Faithfulness, Film, Generation, HeadMaps, MapPack, Reliance, TextSources
 
 if TYPE_CHECKING:
     from medinterp.model.engine import Engine
@@ -63,6 +64,7 @@ class GenerationDeployment:
         engine whose key is missing; StoreError.
         """
         from medinterp.evaluation.faithfulness import judge_map
+        from medinterp.evaluation.reliance import word_reliance
         from medinterp.model.given import given_tokens
         from medinterp.model.heads import head_maps
         from medinterp.model.prompt import DEFAULT_PROMPT
@@ -83,7 +85,7 @@ class GenerationDeployment:
         self._caller = CALLER
         self._given_tokens = given_tokens
         self._judge_map = judge_map
-        self._head_maps, self._text_sources = head_maps, text_sources
+        self._head_maps, self._text_sources, self._word_reliance = head_maps, text_sources, word_reliance
         self._model_view = model_view
         self._store = open_store(store)
         self._device = loaded.device
@@ -188,18 +190,28 @@ class GenerationDeployment:
             yield item
 
     async def sources(
-        self, report_id: str, task: SourcesTask | HeadsTask, caller: str = ""
-    ) -> AsyncGenerator[TextSources | HeadMaps]:
-        """What drove some words of a stored report. Raises ReportNotFoundError, SelectionError, MethodError."""
-        explanation = await asyncio.to_thread(self._report, report_id)
-        report, prompt = explanation.report, explanation.provenance.prompt
-        asked = (explanation.films, report, prompt, explanation.tokens_of(selected(report, task.selection)))
+        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask, caller: str = ""
+    ) -> AsyncGenerator[Progress | TextSources | HeadMaps | Reliance]:
+        """What drove some words of a stored report, or what each loses with another film.
 
-        def work(_: Tell, gone: threading.Event) -> TextSources | HeadMaps:
+        Raises ReportNotFoundError, SelectionError, MethodError.
+        """
+        explanation = await asyncio.to_thread(self._report, report_id)
+        asked = (explanation.films, explanation.report, explanation.provenance.prompt)
+
+        def work(tell: Tell, gone: threading.Event) -> TextSources | HeadMaps | Reliance:
             loaded = self._generator.loaded
+            if isinstance(task, RelianceTask):
+                return self._word_reliance(
+                    loaded,
+                    *asked,
+                    progress=lambda done, of: tell(Progress("reliance", done, of)),
+                    cancelled=gone.is_set,
+                )
+            tokens = explanation.tokens_of(selected(explanation.report, task.selection))
             if isinstance(task, HeadsTask):
-                return self._head_maps(loaded, *asked, image=task.image, cancelled=gone.is_set)
-            return self._text_sources(loaded, *asked, cancelled=gone.is_set)
+                return self._head_maps(loaded, *asked, tokens, image=task.image, cancelled=gone.is_set)
+            return self._text_sources(loaded, *asked, tokens, cancelled=gone.is_set)
 
         async for item in self._aloud(caller, work):
             yield item

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from medinterp.explainer import Explainer as Explainer
-    from medinterp.explainer import Explanation as Explanation
+    from medinterp.explanation import Explanation as Explanation
 
 __version__ = "0.1.0"
 __all__ = ["Explainer", "Explanation", "__version__"]
@@ -14,8 +14,12 @@ __all__ = ["Explainer", "Explanation", "__version__"]
 
 def __getattr__(name: str) -> Any:
     """Import the facade only when it is asked for, so that `import medinterp` stays quick."""
-    if name in ("Explainer", "Explanation"):
-        from medinterp import explainer
+    if name == "Explainer":
+        from medinterp.explainer import Explainer
 
-        return getattr(explainer, name)
+        return Explainer
+    if name == "Explanation":
+        from medinterp.explanation import Explanation
+
+        return Explanation
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

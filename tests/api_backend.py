@@ -22,6 +22,7 @@ from medinterp.api.backend import (
     PictureTask,
     Progress,
     ReadingTask,
+    RelianceTask,
     SourcesTask,
 )
 from medinterp.api.schema import LoadedModelModel
@@ -29,12 +30,22 @@ from medinterp.api.selection import Selection, selected
 from medinterp.api.settings import ApiSettings, Limits
 from medinterp.api.store import ReportStore, SqliteStoreSettings, made_at, unpack_record
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
-from medinterp.explainer import Explanation as StoredExplanation
+from medinterp.explanation import Explanation as StoredExplanation
 from medinterp.phantom.films import draw_film, sample_film
-from medinterp.types import Explanation, Faithfulness, Film, HeadMaps, Interval, MapPack, OrderScores, TextSources
+from medinterp.types import (
+    Explanation,
+    Faithfulness,
+    Film,
+    HeadMaps,
+    Interval,
+    MapPack,
+    OrderScores,
+    Reliance,
+    TextSources,
+)
 from tests.api_samples import SPANS, TEXT, given_explanation, sample_explanation
 from tests.sensitivity_samples import sample_comparison, sample_report_comparison
-from tests.sources_samples import sample_heads, sample_text_sources
+from tests.sources_samples import sample_heads, sample_reliance, sample_text_sources
 
 MODEL_SIZE = 24
 """The longer side of what the sample's model gets."""
@@ -49,7 +60,9 @@ class FakeBackend:
     early: Exception | None = None
     late: Exception | None = None
     tasks: list[ReadingTask] = field(default_factory=list)
-    asked: list[MeasuringTask | JudgingTask | ComparingTask | SourcesTask | HeadsTask] = field(default_factory=list)
+    asked: list[MeasuringTask | JudgingTask | ComparingTask | SourcesTask | HeadsTask | RelianceTask] = field(
+        default_factory=list
+    )
     stopped: int = 0
 
     async def model(self) -> LoadedModelModel:
@@ -139,17 +152,22 @@ class FakeBackend:
             raise
 
     async def sources(
-        self, report_id: str, task: SourcesTask | HeadsTask
-    ) -> AsyncGenerator[Progress | TextSources | HeadMaps]:
+        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask
+    ) -> AsyncGenerator[Progress | TextSources | HeadMaps | Reliance]:
         self.asked.append(task)
         try:
             if self.early:
                 raise self.early
             explanation = self.stored(report_id)
-            tokens = explanation.tokens_of(selected(explanation.report, task.selection))
+            if isinstance(task, RelianceTask):
+                yield Progress("reliance", 2, 3)
             await asyncio.sleep(self.delay_s)
             if self.late:
                 raise self.late
+            if isinstance(task, RelianceTask):
+                yield sample_reliance()
+                return
+            tokens = explanation.tokens_of(selected(explanation.report, task.selection))
             yield sample_heads(tokens, task.image) if isinstance(task, HeadsTask) else sample_text_sources(tokens)
         except (asyncio.CancelledError, GeneratorExit):
             self.stopped += 1

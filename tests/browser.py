@@ -7,7 +7,9 @@ A test is skipped where there is no Chromium, unless MEDINTERP_REQUIRE_ALL=1: th
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import io
 import json
 import os
 import threading
@@ -16,8 +18,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import uvicorn
+from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -48,6 +53,11 @@ class Page:
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
+
+    def come(self, url: str) -> None:
+        """Load an address that may hold a report, in a page of its own."""
+        self.driver.get("about:blank")
+        self.driver.get(url)
 
     def open(self, url: str) -> None:
         """Load the page and wait until the model, the methods and the examples are there."""
@@ -139,6 +149,11 @@ class Page:
         assert isinstance(values, list)
         return values
 
+    def canvas(self, name: str) -> npt.NDArray[np.uint8]:
+        """All of a canvas, uint8 [height, width, 4]."""
+        data = str(self.run(f"return document.getElementById('medinterp-{name}').toDataURL('image/png')"))
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(data.partition(",")[2]))).convert("RGBA"))
+
     def overlay_pixels(self) -> list[int]:
         """The map as it is seen on the film, small."""
         return self.pixels("overlay", 30, 36)
@@ -181,9 +196,9 @@ def foreign_requests(requests: list[str]) -> list[str]:
     return [url for url, part in parts if part.scheme in OWN_SCHEMES and part.hostname != "127.0.0.1"]
 
 
-@pytest.fixture(scope="session")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    """One headless Chromium for all tests."""
+@contextlib.contextmanager
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """A headless Chromium with a profile of its own."""
     if not (CHROMIUM.exists() and CHROMEDRIVER.exists()):
         if os.environ.get("MEDINTERP_REQUIRE_ALL") == "1":
             pytest.fail("Chromium and its driver are missing, and MEDINTERP_REQUIRE_ALL=1")
@@ -198,8 +213,26 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chr
     )
     options.set_capability("goog:loggingPrefs", {"browser": "WARNING", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(str(CHROMEDRIVER)))
-    yield driver
-    driver.quit()
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """One headless Chromium for all tests."""
+    with started(tmp_path_factory) as driver:
+        yield driver
+
+
+@pytest.fixture
+def other_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A page in a Chromium of its own, which knows nothing of the other: another reader's."""
+    with started(tmp_path_factory) as driver:
+        page = Page(driver)
+        page.resize(1440, 900)
+        yield page
 
 
 @pytest.fixture

@@ -63,12 +63,6 @@ NOT_THERE = Problem(
 )
 
 
-class ReadModel(ExplanationModel):
-    """An explanation with a prior film, where there was one."""
-
-    prior: FilmModel | None = None
-
-
 class FakeApi:
     """The API's routes. Tests set the knobs and read `requests` (method, path with query, form)."""
 
@@ -91,7 +85,7 @@ class FakeApi:
         self.stopped = 0  # streams that the page went away from
         self.films: dict[str, Image.Image] = {}
         self.priors: dict[str, Image.Image] = {}
-        self.made: dict[str, ReadModel] = {}  # what was answered, for those who come by a link
+        self.made: dict[str, ExplanationModel] = {}  # what was answered, for those who come by a link
         self.used: dict[str, str | None] = {}  # the window of each film
         self.given: dict[str, Report] = {}  # reports that somebody else wrote
         self.engine: dict[str, Any] = {}  # of the provenance, where an engine writes
@@ -223,7 +217,7 @@ class FakeApi:
             self.stopped += 1
             raise
 
-    def _explanation(self, report_id: str, methods: tuple[str, ...]) -> ReadModel:
+    def _explanation(self, report_id: str, methods: tuple[str, ...]) -> ExplanationModel:
         film = self.films[report_id]
         provenance = ProvenanceModel(
             model_id="phantom",
@@ -252,7 +246,7 @@ class FakeApi:
             "windows": self.windows,
             "window": self.used[report_id],
         }
-        return ReadModel(
+        return ExplanationModel(
             id=report_id,
             expires_at=datetime.now(UTC) + timedelta(hours=1),
             film=FilmModel.model_validate(described),
@@ -315,8 +309,8 @@ class FakeApi:
         return packed_maps(report_id, self.pack(method, options, image, report), report.words)
 
     async def measure(self, report_id: str, asked: MeasuringModel) -> Response:
-        body = asked.model_dump(exclude_none=True)
-        options = {name: value for name, value in body.items() if name != "method"}
+        body = asked.model_dump(exclude_unset=True)
+        options = {name: value for name, value in body.items() if name not in ("method", "image")}
         answer = self.packed(report_id, asked.method, options)
         kept = {asked.method: options}
         return self.questions.answer(
@@ -325,7 +319,7 @@ class FakeApi:
 
     async def text(self, report_id: str, asked: SelectingModel) -> Response:
         answer = text_sources(report_id, self.report_of(report_id), PROMPT, asked)
-        return self.questions.answer("text_sources", "text", 8, asked.model_dump(exclude_none=True), answer)
+        return self.questions.answer("text_sources", "text", 8, asked.model_dump(exclude_unset=True), answer)
 
     async def heads(self, report_id: str, asked: HeadsAskingModel) -> Response:
         answer = heads(report_id, asked, GRID)
@@ -339,7 +333,7 @@ class FakeApi:
         return Response(answer.model_dump_json(), media_type="application/json")
 
     async def judge(self, report_id: str, asked: JudgingModel) -> Response:
-        body = asked.model_dump(exclude_none=True)
+        body = asked.model_dump(exclude_unset=True)
         answer = judgement(self.questions.verdict, str(asked.method))
         return self.questions.answer("faithfulness", "faithfulness", 315, body, answer)
 

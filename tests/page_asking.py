@@ -17,12 +17,18 @@ from medinterp.api.schema import (
     FaithfulnessModel,
     IntervalModel,
     MethodModel,
-    Model,
     OrderScoresModel,
     ProgressModel,
     SettingModel,
 )
-from medinterp.api.schema_sources import HeadsAskingModel, HeadsModel, SelectingModel, TextSourcesModel
+from medinterp.api.schema_sources import (
+    HeadsAskingModel,
+    HeadsModel,
+    RelianceModel,
+    RelianceWordModel,
+    SelectingModel,
+    TextSourcesModel,
+)
 from medinterp.api.source_answers import heads_model
 from medinterp.evaluation.faithfulness import SENTENCES
 from medinterp.relevancy import METHODS
@@ -126,34 +132,16 @@ def judgement(verdict: str, method: str) -> FaithfulnessModel:
     )
 
 
-class WordRelianceModel(Model):
-    """What a word loses with another film, nats."""
-
-    index: int
-    logprob: float
-    reliance: float
-    blank_drop: float
-    swap_drops: tuple[float, ...]
-
-
-class ReliancesModel(Model):
-    """The same of all words."""
-
-    id: str
-    films: int
-    words: tuple[WordRelianceModel, ...]
-
-
-def reliances(report_id: str, report: Report) -> ReliancesModel:
+def reliances(report_id: str, report: Report) -> RelianceModel:
     """Word k loses k / 10 nats with the second film, less with the others; every third word gains."""
     drops = [(word, word.index / 10 if word.index % 3 else -0.5) for word in report.words]
     words = tuple(
-        WordRelianceModel(
+        RelianceWordModel(
             index=word.index, logprob=word.logprob, reliance=drop, blank_drop=drop - 0.2, swap_drops=(drop, drop - 1)
         )
         for word, drop in drops
     )
-    return ReliancesModel(id=report_id, films=3, words=words)
+    return RelianceModel(id=report_id, films=3, words=words)
 
 
 def selected_tokens(report: Report, asked: SelectingModel) -> tuple[int, ...]:
@@ -171,6 +159,7 @@ def text_sources(report_id: str, report: Report, prompt: str, asked: SelectingMo
     tokens = selected_tokens(report, asked)
     before = [word for word in report.words if word.token_indices and word.token_indices[0] < tokens[-1]]
     spans = [match.span() for match in re.finditer(r"\w+", prompt)]
+    share = 0.25 / len(spans)
     shares = np.arange(1, len(before) + 1, dtype=float)
     shares *= 0.25 / shares.sum()
     source = {"attention": 0.25, "gradient": 1.5}
@@ -185,12 +174,12 @@ def text_sources(report_id: str, report: Report, prompt: str, asked: SelectingMo
             "template": {"attention": 0.0625, "gradient": -0.25},
             "punctuation": {"attention": 0.0625, "gradient": 0.75},
             "prompt": [
-                {"start": start, "end": end, "text": prompt[start:end], "attention": 0.25 / len(spans), "gradient": 0.1}
+                {"start": start, "end": end, "text": prompt[start:end], "attention": share, "gradient": 0.001}
                 for start, end in spans
             ],
             "report": [
-                {"index": word.index, "attention": share, "gradient": (-1.0) ** k * share}
-                for k, (word, share) in enumerate(zip(before, shares, strict=True))
+                {"index": word.index, "attention": gave, "gradient": (-1.0) ** k * gave}
+                for k, (word, gave) in enumerate(zip(before, shares, strict=True))
             ],
         }
     )

@@ -14,6 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pytest
 from PIL import Image
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from medinterp.phantom import ExampleFilm
@@ -106,6 +108,36 @@ def wait_film(page: Page, width: int) -> None:
     """Wait until a film of that many pixels is on the stage."""
     film = "const f = document.getElementById('medinterp-film');"
     page.wait(f"{film} return f.checkVisibility() && Number(f.dataset.width) === {width}")
+
+
+def on_film(page: Page, x: float, y: float) -> tuple[int, int]:
+    """A point of the film (shares of its width and height) as an offset from the stage's middle."""
+    left, top, width, height = page.film_place()
+    stage = page.element("stage").size
+    return round(left + x * width - stage["width"] / 2), round(top + y * height - stage["height"] / 2)
+
+
+def drag_on_film(page: Page, begin: tuple[float, float], end: tuple[float, float]) -> None:
+    """Drag from one point of the film to another with the left button, in a few steps."""
+    stage = page.element("stage")
+    start, stop = on_film(page, *begin), on_film(page, *end)
+    actions = ActionChains(page.driver, duration=20).move_to_element_with_offset(stage, *start).click_and_hold()
+    for step in range(1, 6):
+        between = [round(a + (b - a) * step / 5) for a, b in zip(start, stop, strict=True)]
+        actions.move_to_element_with_offset(stage, *between)
+    actions.release().perform()
+
+
+def press(page: Page, *keys: str, shift: bool = False) -> None:
+    """Press keys where the focus is."""
+    actions = ActionChains(page.driver)
+    if shift:
+        actions.key_down(Keys.SHIFT)
+    for key in keys:
+        actions.send_keys(key)
+    if shift:
+        actions.key_up(Keys.SHIFT)
+    actions.perform()
 
 
 def open_ask(page: Page) -> None:

@@ -1,10 +1,10 @@
-"""Text sources and maps by head of the sample report, made by hand."""
+"""Text sources, maps by head and reliance of the sample report, made by hand."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from medinterp.types import HeadMaps, TextSources
+from medinterp.types import HeadMaps, Reliance, TextSources
 
 
 def sample_text_sources(tokens: tuple[int, ...] = (2, 3)) -> TextSources:
@@ -31,3 +31,10 @@ def sample_heads(tokens: tuple[int, ...] = (2, 3), image: int = 0) -> HeadMaps:
     """Two layers of three heads on 4 x 5 cells, as small as attention on one of many cells is."""
     maps = np.random.default_rng(9).random((2, 3, 4, 5)).astype(np.float32) * np.float32(1e-4)
     return HeadMaps(tokens, image, maps.sum(axis=(2, 3)), maps, ("sliding_attention", "full_attention"), 32)
+
+
+def sample_reliance() -> Reliance:
+    """Of the sample's three words with a blank film and two others: numbers that float32 holds exactly."""
+    drops = np.array([[0.0, 2.5, 0.25], [0.5, 3.0, -0.125], [-0.25, 4.5, 0.0]], np.float32)
+    logprob = np.array([-0.25, -1.25, -1.5], np.float32)
+    return Reliance(("blank", "one", "other"), logprob, drops[0], drops[1:], drops[1:].max(axis=0))

@@ -15,7 +15,7 @@ from medinterp.api.backend import HeadsTask, SourcesTask
 from medinterp.api.schema_sources import HeadsModel, TextSourcesModel
 from medinterp.api.selection import FindingSelection, WordSelection
 from medinterp.errors import SelectionError, ServiceBusyError
-from medinterp.explainer import KEPT_TEXT_SOURCES
+from medinterp.explanation import KEPT_TEXT_SOURCES
 from tests.sources_samples import sample_heads
 from tests.test_api_asking import events_of, service
 

@@ -206,7 +206,7 @@ def test_the_service_is_measured_beside_its_own_work(monkeypatch: pytest.MonkeyP
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr(service, "_service", lambda model: nullcontext(f"http://127.0.0.1:{server.server_port}"))
+    monkeypatch.setattr(service, "running_service", lambda model: nullcontext(f"http://127.0.0.1:{server.server_port}"))
     films = [noise_film(1), noise_film(2)]
     turn, here, overlays = service.service_lines(loaded, films, "small", tokens=3, rounds=2)
     assert len(asked) == 3 * 2 * 2 + 1, "two films in turn and at once, in two rounds and one before; one to draw on"

@@ -17,7 +17,7 @@ from medinterp.export.folder import write_folder
 from medinterp.types import Alternative, FilmWarning, ImageSpan, WindowChoice
 from tests.api_samples import SPANS, TEXT, given_explanation, sample_explanation
 from tests.report_samples import all_kinds_explained
-from tests.sources_samples import sample_text_sources
+from tests.sources_samples import sample_reliance, sample_text_sources
 from tests.traces import make_trace
 
 
@@ -66,6 +66,22 @@ def test_the_document_holds_the_text_sources_that_were_asked_for() -> None:
     assert found["film_gradient"] == [1.5, -0.5]
     assert found["prompt_spans"] == [[0, 8], [9, 12], [13, 17]]
     assert found["report_gradient"] == [-2.0, 0.25, 0.0]
+
+
+def test_the_document_holds_the_reliance_that_was_asked_for() -> None:
+    sample = sample_explanation()
+    assert export.document(sample)["reliance"] is None
+    reliance = sample_reliance()
+    nobody = dataclasses.replace(reliance, reliance=np.array([0.5, np.nan, 0.0], np.float32))
+    kept = dataclasses.replace(sample, reliance=nobody)
+    found = json.loads(json.dumps(export.document(kept), allow_nan=False))["reliance"]
+    assert found == {
+        "fills": ["blank", "one", "other"],
+        "logprob": [-0.25, -1.25, -1.5],
+        "blank_drop": [0.0, 2.5, 0.25],
+        "swap_drops": [[0.5, 3.0, -0.125], [-0.25, 4.5, 0.0]],
+        "reliance": [0.5, None, 0.0],
+    }
 
 
 def test_the_document_says_how_sure_the_report_is() -> None:

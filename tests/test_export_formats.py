@@ -30,7 +30,7 @@ from medinterp.api.selection import FindingSelection, WordSelection
 from medinterp.api.store import pack_record, unpack_record
 from medinterp.cli import main
 from medinterp.errors import ExportError, SelectionError
-from medinterp.explainer import Explanation
+from medinterp.explanation import Explanation
 from medinterp.export.facts import DISCLAIMER, export_facts, unit_of
 from medinterp.export.figure import MAX_SENTENCE, sentence_of
 from medinterp.export.formats import FORMATS, ExportFormat, check_parameters

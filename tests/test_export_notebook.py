@@ -12,7 +12,7 @@ import pytest
 from selenium.common.exceptions import WebDriverException
 
 from medinterp import export
-from medinterp.explainer import NOTEBOOK_HEIGHT, Explanation
+from medinterp.explanation import NOTEBOOK_HEIGHT, Explanation
 from medinterp.render import Picture
 from tests.api_samples import sample_explanation
 from tests.browser import Page, browser, chromium  # noqa: F401 - pytest finds fixtures by name

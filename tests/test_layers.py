@@ -23,12 +23,13 @@ RANK = {
     "view": 4,
     "evaluation": 4,
     "export": 5,
-    "explainer": 6,
-    "ui": 7,
-    "api": 7,
-    "cli": 8,
+    "explanation": 6,
+    "explainer": 7,
+    "ui": 8,
+    "api": 8,
+    "cli": 9,
 }
-NO_TORCH = ("types", "errors", "imaging", "report", "relevancy", "render", "view", "export", "api", "ui")
+NO_TORCH = ("types", "errors", "imaging", "report", "relevancy", "render", "view", "export", "explanation", "api", "ui")
 FILES = sorted((ROOT / "medinterp").rglob("*.py"))
 
 

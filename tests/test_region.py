@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from medinterp.api.schema_region import RegionModel
 from medinterp.api.store import unpack_record
 from medinterp.errors import MissingEvidenceError, SelectionError
-from medinterp.explainer import Explanation
+from medinterp.explanation import Explanation
 from medinterp.relevancy import box_coverage, cells_coverage, rank_words, word_maps
 from medinterp.types import MapPack, Word
 from tests.api_samples import sample_explanation

@@ -13,13 +13,15 @@ import pytest
 
 from deployments.generation import GenerationDeployment
 from deployments.settings import ModelSettings, QuestionSettings, SlotsSettings
-from medinterp.api.backend import HeadsTask, ReadingTask, SourcesTask
+from medinterp.api.backend import HeadsTask, Progress, ReadingTask, RelianceTask, SourcesTask
 from medinterp.api.report_id import new_report_id
-from medinterp.api.schema_sources import HeadsModel, TextSourcesModel
+from medinterp.api.schema_sources import HeadsModel, RelianceModel, TextSourcesModel
 from medinterp.api.selection import FindingSelection, WordSelection
 from medinterp.api.store import SqliteStoreSettings, open_store, pack_record
 from medinterp.errors import ReportNotFoundError, SelectionError
+from medinterp.evaluation.faithfulness import Judge
 from medinterp.imaging import read_film
+from medinterp.model.selection import token_ids_of
 from medinterp.types import Explanation
 from tests.api_films import raster
 from tests.served import Served
@@ -94,6 +96,26 @@ def test_a_given_report_is_asked_about(generation: GenerationDeployment, kept: s
     assert float(heads.mass.mean()) == pytest.approx(found.film_attention[0], abs=1e-5)
 
 
+def test_every_word_of_a_given_report_is_asked_about(generation: GenerationDeployment, kept: str) -> None:
+    """With progress, and by the judge's own numbers."""
+
+    async def run() -> list[Any]:
+        return [item async for item in generation.sources(kept, RelianceTask())]
+
+    *told, found = asyncio.run(run())
+    assert told == [Progress("reliance", done, 6) for done in range(1, 7)]
+    explanation, loaded = generation._report(kept), generation._generator.loaded
+    report, prompt = explanation.report, explanation.provenance.prompt
+    assert len(found.reliance) == len(report.words) and len(found.swap_drops) == 4
+    effusion = report.words[-1]
+    assert effusion.text == "effusion"
+    with loaded.lock:
+        judge = Judge(loaded, explanation.films, prompt, token_ids_of(report), effusion.token_indices)
+    assert found.reliance[effusion.index] == pytest.approx(judge.reliance, abs=1e-3)
+    np.testing.assert_allclose(found.swap_drops[:, effusion.index], judge.drops[1:], atol=1e-3)
+    assert found.reliance.max() > 1, "phantom reads the film"
+
+
 def test_what_the_report_has_not_is_refused(generation: GenerationDeployment, kept: str) -> None:
     for task, told in (
         (SourcesTask(WordSelection(0, 99)), "counted from 0"),
@@ -162,10 +184,29 @@ def test_over_http(served: Served) -> None:
     assert (refused.status_code, refused.headers["content-type"]) == (422, "application/problem+json")
 
 
+def test_reliance_over_http(served: Served) -> None:
+    made = post(served, 40).json()
+    place = f"/v1/reports/{made['id']}"
+    told = events(served.client.post(f"{place}/reliance", headers=EVENTS).text.splitlines())
+    assert [name for name, _ in told] == ["progress"] * 6 + ["reliance"]
+    assert told[-2][1] == {"what": "reliance", "done": 6, "of": 6}
+    found = RelianceModel.model_validate(told[-1][1])
+    words = [word for word in made["report"]["words"] if word["token_indices"]]
+    assert [word.index for word in found.words] == [word["index"] for word in words]
+    assert [word.logprob for word in found.words] == pytest.approx([word["logprob"] for word in words], abs=1e-3)
+    assert all(word.reliance == max(word.swap_drops) and len(word.swap_drops) == found.films for word in found.words)
+    again = served.client.post(f"{place}/reliance")
+    assert again.json() == told[-1][1]
+    kept = served.client.get(place).json()["report"]["words"]
+    assert [word["reliance"] for word in kept if word["token_indices"]] == [word.reliance for word in found.words]
+    exported = served.client.get(f"{place}/export?format=json").json()["reliance"]
+    assert exported["fills"][0] == "blank" and len(exported["swap_drops"]) == found.films
+
+
 def test_what_is_asked_is_not_in_the_log(served: Served) -> None:
     made = post(served, 30).json()
-    for path in ("text", "heads"):
-        served.client.post(f"/v1/reports/{made['id']}/{path}", json={"words": "0"})
+    for path, body in (("text", {"words": "0"}), ("heads", {"words": "0"}), ("reliance", {})):
+        assert served.client.post(f"/v1/reports/{made['id']}/{path}", json=body).status_code == 200
     time.sleep(1)
     log = served.log.read_text()
     assert made["id"] not in log and made["report"]["text"][:20] not in log

@@ -13,7 +13,7 @@ from medinterp.errors import StoreError
 from medinterp.types import Film
 from tests.api_samples import given_explanation, sample_explanation
 from tests.report_samples import all_kinds_explained
-from tests.sources_samples import sample_text_sources
+from tests.sources_samples import sample_reliance, sample_text_sources
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -128,10 +128,26 @@ def test_text_sources_come_back_and_a_record_from_before_there_were_any_opens() 
     assert unpack_record(msgpack.packb(plain)).text_sources == ()
 
 
+def test_reliance_comes_back_and_a_record_from_before_there_was_any_opens() -> None:
+    reliance = sample_reliance()
+    packed = pack_record(replace(sample_explanation(), reliance=reliance))
+    again = unpack_record(packed)
+    assert again.reliance is not None and again.report == sample_explanation().report
+    assert again.reliance.fills == ("blank", "one", "other")
+    for name in ("logprob", "blank_drop", "swap_drops", "reliance"):
+        np.testing.assert_array_equal(getattr(again.reliance, name), getattr(reliance, name))
+        assert getattr(again.reliance, name).dtype == np.float32
+    plain = msgpack.unpackb(packed, raw=False)
+    del plain["reliance"]
+    for word in plain["report"]["words"]:
+        del word["reliance"]
+    assert unpack_record(msgpack.packb(plain)).reliance is None
+
+
 def test_a_record_is_plain_msgpack() -> None:
     plain = msgpack.unpackb(pack_record(sample_explanation()), raw=False, strict_map_key=True)
     assert set(plain) == {
-        "version", "film", "report", "maps", "provenance", "prior", "prior_maps", "text_sources", "verdicts"
+        "version", "film", "report", "maps", "provenance", "prior", "prior_maps", "text_sources", "verdicts", "reliance"
     }
 
 

@@ -17,7 +17,7 @@ from medinterp.errors import ReportTextError
 from medinterp.types import FilmWarning, WindowChoice
 from tests.browser import Page, browser, chromium, foreign_requests  # noqa: F401 - fixtures
 from tests.page_api import MAX_REPORT_CHARACTERS, FakeApi
-from tests.page_fixtures import api, fake_films, film, film_png, page, take_example, wait_for  # noqa: F401 - fixtures
+from tests.page_fixtures import api, fake_films, film, film_png, open_ask, page, take_example, wait_film, wait_for  # noqa: F401 - fixtures
 from tests.page_reports import TEXT, every_kind_given
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -37,6 +37,7 @@ def posts(api: FakeApi) -> list[dict[str, str]]:
 
 def fill(page: Page, text: str) -> None:
     """Paste a report into the box."""
+    open_ask(page)
     page.run(f"{OPEN} = true")
     script = "const [box, text] = arguments; box.focus(); document.execCommand('insertText', false, text)"
     page.run(script, page.element("given-text"), text)
@@ -50,6 +51,7 @@ def explain(page: Page, film: Path, text: str) -> None:
     """Have it explained on a film."""
     page.upload(film)
     fill(page, text)
+    page.run("document.getElementById('medinterp-read').scrollIntoView()")
     page.read()
 
 
@@ -184,6 +186,7 @@ def test_unlikely_words_are_told_from_all_others(page: Page, api: FakeApi, film:
 def test_what_is_said_to_a_screen_reader(page: Page, api: FakeApi, film: Path) -> None:
     api.report = GIVEN
     explain(page, film, GIVEN.text)
+    open_ask(page)
     tree = page.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})
     said = {}
     for node in tree["nodes"]:
@@ -278,14 +281,16 @@ def test_it_goes_with_its_film(page: Page, film: Path) -> None:
 
 
 def test_nothing_is_left_behind(page: Page, film: Path) -> None:
-    before = page.run("return location.href")
+    before = str(page.run("return location.href"))
     explain(page, film, MINE)
     kept = str(page.run("return JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie])"))
     assert "mass" not in kept
-    assert page.run("return location.href") == before
+    address = str(page.run("return location.href"))
+    assert address.startswith(f"{before}#report=")
+    assert "mass" not in address
     page.driver.refresh()
-    page.wait("return document.querySelector('#medinterp-prompt')?.value")
-    assert held(page) == ""
+    page.wait_state("read")
+    assert held(page) == "", "the link brings the report back, the box is the reader's own"
 
 
 @pytest.mark.parametrize("target", ["given", "stage"])
@@ -331,12 +336,12 @@ def test_a_film_is_still_dropped_and_pasted(page: Page) -> None:
     assert "mi-over" in str(page.element("drop").get_attribute("class"))
     assert "mi-over" not in str(page.element("given").get_attribute("class"))
     give(page, "drop", "stage", film_png(70, 50), "film.png", "image/png")
-    page.wait("return document.getElementById('medinterp-film').naturalWidth === 70")
+    wait_film(page, 70)
     fill(page, MINE)
     assert give(page, "paste", "given-text", film_png(80, 50), "image.png", "image/png", "A mass.") is True
     assert "image.png" not in page.text("chosen")
     assert give(page, "paste", "given-text", film_png(80, 50), "other.png", "image/png") is False
-    page.wait("return document.getElementById('medinterp-film').naturalWidth === 80")
+    wait_film(page, 80)
     assert held(page) == MINE
 
 
@@ -397,6 +402,7 @@ def test_fits_the_screen(page: Page, api: FakeApi, film: Path, width: int, heigh
     page.resize(width, height, phone=phone)
     api.report = GIVEN
     explain(page, film, GIVEN.text)
+    open_ask(page)
     page.run("arguments[0].click()", page.word(RARE[0].index))
     page.wait_overlay()
     assert page.run("return document.documentElement.scrollWidth") == width
@@ -414,6 +420,6 @@ def test_fits_the_screen(page: Page, api: FakeApi, film: Path, width: int, heigh
         "const [w, r] = [...arguments].map((node) => node.getBoundingClientRect());"
         "return w.top >= r.top - 1 && w.bottom <= r.bottom + 1",
         page.word(RARE[0].index),
-        page.element("report"),
+        page.element("column"),
     )
     assert word is True

@@ -23,6 +23,7 @@ from tests.page_fixtures import (  # noqa: F401 - fixtures
     choose_method,
     fake_films,
     film,
+    open_drawer,
     page,
     take_example,
     wait_drawn,
@@ -253,12 +254,14 @@ def test_sinks_that_the_picture_leaves_out(page: Page, api: FakeApi, film: Path)
 
 def test_nothing_is_left_behind(page: Page, api: FakeApi, film: Path) -> None:
     """Neither words nor verdicts are in the address or in the browser's storage."""
-    before = page.run("return location.href")
+    before = str(page.run("return location.href"))
     open_word(page, film)
     choose_method(page, "occlusion")
     wait_drawn(page, OCCLUSION)
     judge(page)
-    assert page.run("return location.href") == before
+    address = str(page.run("return location.href"))
+    assert address.startswith(f"{before}#report=")
+    assert "nodule" not in address and "verdict" not in address
     kept = str(page.run("return JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie])"))
     for secret in ("verdict", "region", "nodule", "occlusion"):
         assert secret not in kept
@@ -274,7 +277,7 @@ def test_the_word_stays_in_sight(page: Page, film: Path) -> None:
     wait_drawn(page, "Raw attention")
     judge(page)
     page.wait(
-        "const host = document.getElementById('medinterp-report').getBoundingClientRect();"
+        "const host = document.getElementById('medinterp-column').getBoundingClientRect();"
         "const word = document.querySelector('.medinterp-word[aria-pressed=true]').getBoundingClientRect();"
         "return word.top >= host.top && word.bottom <= host.bottom"
     )
@@ -288,6 +291,7 @@ def test_fits_the_screen(page: Page, film: Path, width: int, height: int, phone:
     page.read()
     page.run("arguments[0].click()", page.word(NODULE))
     wait_drawn(page, "Raw attention")
+    open_drawer(page)
     page.run("document.getElementById('medinterp-judge').click()")
     wait_shown(page, "verdict")
     assert page.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0

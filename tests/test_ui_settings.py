@@ -81,18 +81,18 @@ def test_detail_belongs_to_the_method(page: Page, api: FakeApi, film: Path) -> N
 def test_another_detail_asks_the_model_again(page: Page, api: FakeApi, film: Path) -> None:
     """With progress; the former map stays until then, and the new one says what it was made with."""
     open_occlusion(page, film)
-    before = page.overlay_source()
+    before = page.overlay_pixels()
     api.questions.hold_at = 1
     choose(page, COARSE)
     wait_asking(page, COARSE)
     assert page.text("drawn-method") == OCCLUSION
-    assert page.overlay_source() == before
+    assert page.overlay_pixels() == before
     api.questions.hold_at = None
     wait_drawn(page, COARSE)
     page.wait("return document.getElementById('medinterp-details').textContent.includes('coarse_to_fine True')")
     assert page.text("status") == f"Kept with the report: {COARSE}."
     assert "each cell of the strongest tenth" in page.text("method-note")
-    assert page.element("overlay").get_attribute("alt") == f"The film with the map of nodule by {COARSE}"
+    assert page.element("overlay").get_attribute("aria-label") == f"The map of nodule by {COARSE}"
 
     choose_method(page, "raw")
     wait_drawn(page, "Raw attention")
@@ -205,6 +205,8 @@ def test_the_film_keeps_its_size(page: Page, api: FakeApi, film: Path, width: in
     page.resize(width, window)
     page.upload(film)
     page.read()
+    page.word(NODULE).click()
+    wait_drawn(page, "Raw attention")
     height = page.element("stage").size["height"]
     api.questions.hold_at = 1
     choose_method(page, "occlusion")
@@ -213,6 +215,5 @@ def test_the_film_keeps_its_size(page: Page, api: FakeApi, film: Path, width: in
     stop, row = page.element("measuring-stop").rect, page.element("controls").rect
     assert stop["x"] + stop["width"] <= row["x"] + row["width"]
     api.questions.hold_at = None
-    page.word(NODULE).click()
     wait_drawn(page, OCCLUSION)
     assert page.element("stage").size["height"] >= height - 12

@@ -22,7 +22,7 @@ from medinterp.api.schema import (
     SettingModel,
 )
 from medinterp.errors import MissingEvidenceError, SelectionError
-from medinterp.explainer import Explanation
+from medinterp.explanation import Explanation
 from medinterp.relevancy import METHODS, get_method, quantity_of, word_maps
 from medinterp.render import report_range
 from medinterp.types import Explanation as ExplanationData
@@ -35,11 +35,18 @@ def explanation_model(
     """The answer to `POST /v1/reports`; expires_at in seconds since 1970."""
     packs = explanation.packs
     _, rows, columns = next(iter(packs.values())).values.shape
+    report = ReportModel.model_validate(explanation.report)
+    if (reliance := explanation.reliance) is not None:
+        words = [
+            word.model_copy(update={"reliance": float(reliance.reliance[word.index])}) if word.token_indices else word
+            for word in report.words
+        ]
+        report = report.model_copy(update={"words": tuple(words)})
     return ExplanationModel(
         id=report_id,
         expires_at=datetime.fromtimestamp(expires_at, UTC),
         film=FilmModel.model_validate(explanation.film),
-        report=ReportModel.model_validate(explanation.report),
+        report=report,
         methods=tuple(packs),
         rows=rows,
         columns=columns,

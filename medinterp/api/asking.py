@@ -20,6 +20,7 @@ from medinterp.api.backend import (
     JudgingTask,
     MeasuringTask,
     Progress,
+    RelianceTask,
     SourcesTask,
 )
 from medinterp.api.negotiation import EVENTS, encode
@@ -27,16 +28,15 @@ from medinterp.api.pacing import Silence, paced
 from medinterp.api.report_id import log_name
 from medinterp.api.schema import FaithfulnessModel, MapsModel, Model, ProgressModel
 from medinterp.api.schema_sensitivity import ComparingModel, ComparisonModel, ReportComparisonModel
-from medinterp.api.schema_sources import TextSourcesModel
 from medinterp.api.settings import ApiSettings
-from medinterp.api.source_answers import heads_model, text_sources_model
+from medinterp.api.source_answers import heads_model, reliance_model, text_sources_model
 from medinterp.api.store import ReportStore, pack_record, unpack_record
 from medinterp.errors import DeadlineExceededError, MethodError, PromptError, ServiceInterruptedError
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
-from medinterp.explainer import Explanation
+from medinterp.explanation import Explanation
 from medinterp.imaging.perturb import get_perturbations
 from medinterp.relevancy import get_method
-from medinterp.types import Faithfulness, HeadMaps, MapPack, TextSources
+from medinterp.types import Faithfulness, HeadMaps, MapPack, Reliance, TextSources
 
 logger = logging.getLogger(__name__)
 
@@ -121,8 +121,10 @@ class Asking:
 
         return await self._respond(answers(), "sensitivity", media_type)
 
-    async def sources(self, report_id: str, task: SourcesTask | HeadsTask, media_type: str) -> Response:
-        """Answer with what drove some words; text sources are kept with the report, maps by head are not."""
+    async def sources(
+        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask, media_type: str
+    ) -> Response:
+        """Answer with what drove some words, or what each loses; kept with the report, but for maps by head."""
         await asyncio.to_thread(self._store.get, report_id)
 
         async def answers() -> AsyncGenerator[Progress | Model]:
@@ -130,20 +132,37 @@ class Asking:
                 async for item in items:
                     match item:
                         case TextSources():
-                            yield await self._keep_sources(report_id, item)
+                            explanation = await self._keep_found(report_id, item)
+                            yield text_sources_model(report_id, explanation, item)
                         case HeadMaps():
                             yield heads_model(report_id, item)
+                        case Reliance():
+                            explanation = await self._keep_found(report_id, item)
+                            yield reliance_model(report_id, explanation.report, item)
                         case _:
                             yield item
 
-        return await self._respond(answers(), "heads" if isinstance(task, HeadsTask) else "text_sources", media_type)
+        names = {SourcesTask: "text_sources", HeadsTask: "heads", RelianceTask: "reliance"}
+        return await self._respond(answers(), names[type(task)], media_type)
 
-    async def _keep_sources(self, report_id: str, sources: TextSources) -> TextSourcesModel:
-        def keep() -> TextSourcesModel:
-            stored = self._store.update(
-                report_id, lambda blob: pack_record(unpack_record(blob).keeping(sources))
-            )
-            return text_sources_model(report_id, unpack_record(stored.blob), sources)
+    async def reliance(self, report_id: str, media_type: str) -> Response:
+        """Answer with what every word loses with another film: asked of the model once, then kept with the report."""
+        stored = await asyncio.to_thread(lambda: unpack_record(self._store.get(report_id).blob))
+        kept = stored.reliance
+        if kept is None:
+            return await self.sources(report_id, RelianceTask(), media_type)
+
+        async def answers() -> AsyncGenerator[Progress | Model]:
+            yield reliance_model(report_id, stored.report, kept)
+
+        return await self._respond(answers(), "reliance", media_type)
+
+    async def _keep_found(self, report_id: str, found: TextSources | Reliance) -> Explanation:
+        """Keep it with the report, and return that."""
+
+        def keep() -> Explanation:
+            stored = self._store.update(report_id, lambda blob: pack_record(unpack_record(blob).keeping(found)))
+            return unpack_record(stored.blob)
 
         return await asyncio.to_thread(keep)
 

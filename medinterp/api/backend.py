@@ -10,7 +10,7 @@ from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import Selection
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
 from medinterp.export.formats import ExportFormat
-from medinterp.types import Explanation, Faithfulness, Film, HeadMaps, MapPack, Quantity, TextSources
+from medinterp.types import Explanation, Faithfulness, Film, HeadMaps, MapPack, Quantity, Reliance, TextSources
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,11 @@ class HeadsTask:
 
     selection: Selection
     image: int = 0
+
+
+@dataclass(frozen=True)
+class RelianceTask:
+    """Every word's reliance is asked for."""
 
 
 @dataclass(frozen=True)
@@ -164,9 +169,10 @@ class Backend(Protocol):
         ...
 
     def sources(
-        self, report_id: str, task: SourcesTask | HeadsTask
-    ) -> AsyncGenerator[Progress | TextSources | HeadMaps]:
-        """What drove some words of a stored report: the text by word, or the film by head; the answer last."""
+        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask
+    ) -> AsyncGenerator[Progress | TextSources | HeadMaps | Reliance]:
+        """What drove some words of a stored report: the text by word, or the film by head; or what each of its words
+        loses with another film. Progress, and the answer last."""
         ...
 
     async def overlay(self, report_id: str, selection: Selection, task: PictureTask) -> bytes:

@@ -4,9 +4,9 @@
     event: text      data: {"delta": "No pneu"}      as the report grows, any number of times; a given one whole
     event: progress  data: ProgressModel             while the model is asked again, any number of times
     event: report    data: ExplanationModel          once, and last
-    POST /v1/reports/{id}/maps, .../faithfulness, .../sensitivity, .../text, .../heads
+    POST /v1/reports/{id}/maps, .../faithfulness, .../sensitivity, .../text, .../heads, .../reliance
     event: progress  data: ProgressModel             any number of times
-    event: maps, faithfulness, sensitivity, text_sources or heads    once, and last
+    event: maps, faithfulness, sensitivity, text_sources, heads or reliance    once, and last
     Both
     event: error     data: Problem                   instead of the last one
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from medinterp.api.store import ReportStore, unpack_record
 from medinterp.errors import StoreError
-from medinterp.explainer import Explanation
+from medinterp.explanation import Explanation
 from medinterp.render import RenderOptions
 from medinterp.types import MapPack
 

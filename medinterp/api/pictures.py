@@ -9,7 +9,7 @@ from medinterp.api.answers import pack_of
 from medinterp.api.backend import ExportTask, PictureTask
 from medinterp.api.schema_export import exported_model
 from medinterp.api.selection import Selection, selected
-from medinterp.explainer import Explanation
+from medinterp.explanation import Explanation
 from medinterp.export.files import FileTask, make_file
 from medinterp.export.regions import parse_threshold
 from medinterp.render import RenderOptions, encode_png

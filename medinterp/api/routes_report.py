@@ -27,7 +27,14 @@ from medinterp.api.schema import (
     MeasuringModel,
 )
 from medinterp.api.schema_sensitivity import ComparingModel, SensitivityModel
-from medinterp.api.schema_sources import HeadsAskingModel, HeadsModel, SelectingModel, TextSourcesModel
+from medinterp.api.schema_sources import (
+    HeadsAskingModel,
+    HeadsModel,
+    RelianceAskingModel,
+    RelianceModel,
+    SelectingModel,
+    TextSourcesModel,
+)
 from medinterp.api.selection import WordSelection, parse_selection
 from medinterp.api.store import ReportStore, StoredReport, unpack_record
 from medinterp.api.upload import FormRoute, bytes_of, check_fields
@@ -200,6 +207,16 @@ def report_routes(backend: Backend, reading: Reading, asking: Asking, store: Rep
         media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.EVENTS)
         task = HeadsTask(parse_selection(asked.words, asked.finding), asked.image)
         return await asking.sources(_known(report_id), task, media_type)
+
+    @router.post(
+        "/{report_id}/reliance", response_model=RelianceModel, responses=_also(negotiation.MSGPACK, negotiation.EVENTS)
+    )
+    async def measure_reliance(
+        request: Request, report_id: ReportId, asked: RelianceAskingModel | None = None
+    ) -> Response:
+        """What does each word lose when the film is blank, or another one? Asked of the model once, then kept."""
+        media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.EVENTS)
+        return await asking.reliance(_known(report_id), media_type)
 
     @router.get("/{report_id}/words/{word}/overlay.png", response_class=Response, responses=PNG)
     async def get_word_overlay(

@@ -62,6 +62,9 @@ class WordModel(Model):
     image_mass: float = Field(description="Mean attention on image cells, 0 to 1.")
     section: str | None = None
     unlikely: bool = Field(description="The model gave one of its tokens less than 1 in 1,000 where it stands.")
+    reliance: float | None = Field(
+        default=None, description="The largest loss with another film, nats, once `POST .../reliance` was asked."
+    )
 
 
 class SectionModel(Model):

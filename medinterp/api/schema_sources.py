@@ -1,4 +1,4 @@
-"""The schema of `POST /v1/reports/{id}/text` and `.../heads`: what drove some words beside their map."""
+"""The schema of `POST /v1/reports/{id}/text`, `.../heads` and `.../reliance`: what drove words beside their map."""
 
 from __future__ import annotations
 
@@ -85,6 +85,38 @@ class HeadsModel(Model):
     maps: Array = Field(description="float16 [layers, heads, rows, columns], of which the largest is 1.")
     scale: float = Field(description="The largest attention on one cell.")
     range: tuple[float, float] = Field(description="One scale for all heads: 0, and the largest attention.")
+
+
+class RelianceAskingModel(Model):
+    """Nothing: every word is asked about."""
+
+
+class RelianceWordModel(Model):
+    """What one word loses when another film stands in the film's place."""
+
+    index: int = Field(description="Of `report.words`.")
+    logprob: float = Field(description="As it was written, nats.")
+    reliance: float = Field(description="The largest loss with another film, nats.")
+    blank_drop: float = Field(description="What it loses when the film is blank, nats.")
+    swap_drops: tuple[float, ...] = Field(description="What it loses with each of some other films, nats.")
+
+
+class RelianceModel(Model):
+    """What every word loses when another film stands in the film's place."""
+
+    id: str
+    films: int = Field(description="How many other films there were, the blank one not counted.")
+    words: tuple[RelianceWordModel, ...] = Field(description="Without words that no token wrote.")
+
+
+class RelianceRecord(Model):
+    """medinterp.types.Reliance, in the store."""
+
+    fills: tuple[str, ...]
+    logprob: Array
+    blank_drop: Array
+    swap_drops: Array
+    reliance: Array
 
 
 class TextSourcesRecord(Model):

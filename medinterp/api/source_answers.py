@@ -1,4 +1,4 @@
-"""From text sources and head maps to the models of the schema."""
+"""From text sources, head maps and reliance to the models of the schema."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from medinterp.api.schema_sources import (
     FirstTokenModel,
     HeadsModel,
     PromptWordModel,
+    RelianceModel,
+    RelianceWordModel,
     ReportWordModel,
     SourceModel,
     TextSourcesModel,
 )
-from medinterp.types import Explanation, HeadMaps, TextSources
+from medinterp.types import Explanation, HeadMaps, Reliance, Report, TextSources
 
 
 def text_sources_model(report_id: str, explanation: Explanation, sources: TextSources) -> TextSourcesModel:
@@ -67,4 +69,23 @@ def heads_model(report_id: str, heads: HeadMaps) -> HeadsModel:
         maps=(heads.maps / (high or 1.0)).astype(np.float16),
         scale=high,
         range=(0.0, high),
+    )
+
+
+def reliance_model(report_id: str, report: Report, reliance: Reliance) -> RelianceModel:
+    """The answer to `POST /v1/reports/{id}/reliance`; report: the one that was asked about."""
+    return RelianceModel(
+        id=report_id,
+        films=len(reliance.swap_drops),
+        words=tuple(
+            RelianceWordModel(
+                index=word.index,
+                logprob=float(reliance.logprob[word.index]),
+                reliance=float(reliance.reliance[word.index]),
+                blank_drop=float(reliance.blank_drop[word.index]),
+                swap_drops=tuple(float(drop) for drop in reliance.swap_drops[:, word.index]),
+            )
+            for word in report.words
+            if word.token_indices
+        ),
     )

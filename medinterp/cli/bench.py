@@ -25,6 +25,7 @@ def add(commands: Commands) -> None:
         choices=("medgemma-4b", "tiny"),
         help="a GPU's benchmark, on random weights of that layout (tiny: 2 layers of MedGemma-4B's widths)",
     )
+    bench.add_argument("--page", action="store_true", help="the page in a browser alone; needs Chromium and selenium")
     bench.add_argument("--device", default=None, help="of --layout: cuda, cuda:1 or cpu (default: cuda)")
     bench.add_argument("--json", type=Path, default=None, metavar="FILE", help="is written line by line as it measures")
     bench.set_defaults(run=_bench)
@@ -33,14 +34,22 @@ def add(commands: Commands) -> None:
 def _bench(options: argparse.Namespace) -> int:
     import torch
 
-    from medinterp.evaluation.speed import card_lines, run_bench
+    from medinterp.evaluation.speed import card_lines, page_bench, run_bench
 
     failures: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+
+    def skipped(section: str, why: str) -> None:
+        left_out[section] = why
+        print(f"  skipped {section}: {why}", file=sys.stderr, flush=True)
+
     if options.layout is None:
         if options.device is not None:
             raise ModelError("--device goes with --layout; the benchmark of a model is of the processor's")
-        lines = run_bench(options.model)
+        lines = (page_bench if options.page else run_bench)(options.model, skipped=skipped)
     else:
+        if options.page:
+            raise ModelError("--page goes with --model: a layout has no service")
         device = options.device or "cuda"
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise ModelError("there is no CUDA device here; --device cpu --layout tiny shows that the benchmark runs")
@@ -54,14 +63,16 @@ def _bench(options: argparse.Namespace) -> int:
     for line in lines:
         measured.append(line)
         print(f"{line.ratio:8.3f}  {line.name}: {line.value:g} / {line.baseline:g} {line.unit}", flush=True)
-        _write(options.json, measured, failures)
-    _write(options.json, measured, failures)
+        _write(options.json, measured, failures, left_out)
+    _write(options.json, measured, failures, left_out)
     return 1 if failures else 0
 
 
-def _write(path: Path | None, lines: list[BenchLine], failures: dict[str, str]) -> None:
+def _write(
+    path: Path | None, lines: list[BenchLine], failures: dict[str, str], left_out: dict[str, str]
+) -> None:
     from dataclasses import asdict
 
     if path is not None:
-        told = {"lines": [asdict(line) for line in lines], "failed": failures}
+        told = {"lines": [asdict(line) for line in lines], "failed": failures, "skipped": left_out}
         path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")

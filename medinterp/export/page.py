@@ -8,16 +8,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from medinterp.errors import SelectionError
 from medinterp.export.facts import export_facts
 from medinterp.export.record import document as record
-from medinterp.imaging import rgb8
 from medinterp.relevancy import METHODS
-from medinterp.render import encode_png
+from medinterp.render import canvas, encode_png
 from medinterp.types import Explanation, Film, FilmWarning, MapPack, Provenance, Report, Word
 from medinterp.view import document
 from medinterp.view.packs import packed
@@ -51,7 +49,7 @@ def html(explanation: Explanation, *, method: str | None = None) -> str:
             "id": "",
             "film": known["film"],
             "prior": known["prior"],
-            "report": {name: known[name] for name in _REPORT},
+            "report": {name: known[name] for name in _REPORT} | {"words": _words(explanation, known["words"])},
             "methods": names,
             "madeWith": {name: dict(packs[name].options) for name in names},
             "provenance": known["provenance"],
@@ -66,12 +64,7 @@ def html(explanation: Explanation, *, method: str | None = None) -> str:
 
 def film_picture(film: Film) -> npt.NDArray[np.uint8]:
     """The film as the page shows it, uint8 [height, width], FILM_SIZE at most, made as overlays make it."""
-    gray = rgb8(film)[..., 0]
-    factor = FILM_SIZE / max(gray.shape)
-    if factor >= 1.0:
-        return np.ascontiguousarray(gray)
-    size = (max(1, round(film.width * factor)), max(1, round(film.height * factor)))
-    return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return canvas(film, FILM_SIZE if max(film.height, film.width) > FILM_SIZE else None)
 
 
 def _title(provenance: Provenance) -> str:
@@ -81,6 +74,14 @@ def _title(provenance: Provenance) -> str:
     if provenance.writer is None:
         return f"Chest film report by {provenance.model_id}"
     return f"Chest film report by {provenance.writer} at an engine, explained by {provenance.model_id}"
+
+
+def _words(explanation: Explanation, words: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The words with what each loses without the film, where that was asked for."""
+    if explanation.reliance is None:
+        return words
+    found = explanation.reliance.reliance
+    return [word | {"reliance": float(found[at]) if word["token_indices"] else None} for at, word in enumerate(words)]
 
 
 def _plain(explanation: Explanation) -> str:

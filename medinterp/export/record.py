@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from medinterp.export.facts import export_facts
-from medinterp.types import Explanation, Film, MapPack, TextSources
+from medinterp.types import Explanation, Film, MapPack, Reliance, TextSources
 
 
 def document(explanation: Explanation) -> dict[str, Any]:
-    """The report, its tokens, words, findings and sentences, the text sources that were asked for, the methods that
-    were run, verdicts, and the provenance.
+    """The report, its tokens, words, findings and sentences, the text sources and the reliance that were asked for, the
+    methods that were run, verdicts, and the provenance.
 
     Plain dicts, lists, text, numbers and None, as strict JSON takes them: a number that was not measured
     or is not finite (nan, -inf) is None. Spans count characters (Unicode code points) of `text`;
@@ -32,7 +32,8 @@ def document(explanation: Explanation) -> dict[str, Any]:
         "thinking": _plain(report.thinking),
         "words": _plain(report.words),
         "tokens": _plain(report.tokens),
-        "text_sources": [_text_sources(kept) for kept in explanation.text_sources],
+        "text_sources": [_by_names(kept) for kept in explanation.text_sources],
+        "reliance": None if explanation.reliance is None else _by_names(explanation.reliance),
         "methods": [_method(pack) for pack in explanation.packs.values()],
         "grid": _grid(explanation),
         "film": _film(explanation.film),
@@ -68,9 +69,9 @@ def _method(pack: MapPack) -> dict[str, Any]:
     }
 
 
-def _text_sources(sources: TextSources) -> dict[str, Any]:
-    """By the names of TextSources; its arrays as lists."""
-    fields = {item.name: getattr(sources, item.name) for item in dataclasses.fields(sources)}
+def _by_names(found: TextSources | Reliance) -> dict[str, Any]:
+    """By the names of its dataclass; arrays as lists."""
+    fields = {item.name: getattr(found, item.name) for item in dataclasses.fields(found)}
     return {
         name: _plain(value.tolist() if isinstance(value, np.ndarray) else value) for name, value in fields.items()
     }

@@ -18,7 +18,7 @@ BLOCK_BYTES = 32 * 2**20
 
 @dataclass(frozen=True, eq=False)
 class CapturedRows:
-    """The arrays of one report's AttentionTrace that come from attention (types.py has their axes)."""
+    """The arrays of one report's AttentionTrace that come from attention (medinterp.types.trace has their axes)."""
 
     image_attention: Float16Array
     attention_mass: Float32Array

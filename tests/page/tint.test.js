@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { TINTS, relianceTint, tintOf } from "../../medinterp/view/static/tint.js";
+import { TINTS, tintOf } from "../../medinterp/view/static/tint.js";
 import "./stub.js";
 
 const word = (image_mass, logprob) => ({ image_mass, logprob });
@@ -17,9 +17,10 @@ test("surprise ends at one in a thousand", () => {
   assert.deepEqual(strengths.map((value) => Math.round(1e6 * value) / 1e6 + 0), [0, 0.5, 1, 1]);
 });
 
-test("reliance is told from a nat on, gains are none", () => {
-  assert.deepEqual(relianceTint([0, 4, 1, -3]), { strengths: [0, 1, 0.5, 0], legend: ["0", "4.0 nats"] });
-  assert.deepEqual(relianceTint([0.25, 0]), { strengths: [0.5, 0], legend: ["0", "1.0 nats"] });
+test("reliance is told from a nat on once it is there, gains are none", () => {
+  const told = (drops) => tintOf("reliance", drops.map((reliance) => ({ ...word(0, 0), reliance })));
+  assert.deepEqual(told([0, 4, 1, -3, null]), { strengths: [0, 1, 0.5, 0, 0], legend: ["0", "4.0 nats"] });
+  assert.deepEqual(told([0.25, 0]), { strengths: [0.5, 0], legend: ["0", "1.0 nats"] });
 });
 
 test("what has to be asked or is none gives no tint, and every strength is one", () => {

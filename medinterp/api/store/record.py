@@ -25,9 +25,9 @@ from medinterp.api.schema import (
     ReportModel,
     WindowChoiceModel,
 )
-from medinterp.api.schema_sources import TextSourcesRecord
+from medinterp.api.schema_sources import RelianceRecord, TextSourcesRecord
 from medinterp.errors import StoreError
-from medinterp.explainer import Explanation
+from medinterp.explanation import Explanation
 from medinterp.types import (
     DicomSource,
     Faithfulness,
@@ -35,6 +35,7 @@ from medinterp.types import (
     FilmWarning,
     MapPack,
     Provenance,
+    Reliance,
     Report,
     TextSources,
     WindowChoice,
@@ -81,6 +82,7 @@ class Record(Model):
     prior: FilmRecord | None = None
     prior_maps: dict[str, MapPackModel] = pydantic.Field(default_factory=dict)
     verdicts: tuple[FaithfulnessModel, ...] = ()
+    reliance: RelianceRecord | None = None
 
 
 def pack_record(explanation: ExplanationData) -> bytes:
@@ -95,6 +97,7 @@ def pack_record(explanation: ExplanationData) -> bytes:
         prior=None if explanation.prior is None else _film_record(explanation.prior),
         prior_maps=_pack_models(explanation.prior_packs),
         verdicts=tuple(map(FaithfulnessModel.model_validate, explanation.verdicts)),
+        reliance=None if explanation.reliance is None else RelianceRecord.model_validate(explanation.reliance),
     )
     packed: bytes = msgpack.packb(record.model_dump(mode="python"), use_bin_type=True)
     return packed
@@ -123,6 +126,11 @@ def unpack_record(blob: bytes) -> Explanation:
             for kept in record.text_sources
         ),
         verdicts=_verdicts.validate_python([verdict.model_dump() for verdict in record.verdicts]),
+        reliance=(
+            None
+            if (reliance := record.reliance) is None
+            else Reliance(**{name: getattr(reliance, name) for name in RelianceRecord.model_fields})
+        ),
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from medinterp.evaluation.speed.bench import run_bench
+from medinterp.evaluation.speed.bench import page_bench, run_bench
 from medinterp.evaluation.speed.card import card_lines
 from medinterp.evaluation.speed.line import BenchLine
 
-__all__ = ["BenchLine", "card_lines", "run_bench"]
+__all__ = ["BenchLine", "card_lines", "page_bench", "run_bench"]

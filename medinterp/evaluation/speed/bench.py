@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from medinterp.evaluation.reading import film_of, unseen_films
 from medinterp.evaluation.speed.decoding import decoding_lines
@@ -18,9 +18,10 @@ from medinterp.model import load_model
 from medinterp.model.prompt import DEFAULT_PROMPT
 
 
-def run_bench(name: str = "phantom") -> Iterator[BenchLine]:
+def run_bench(name: str = "phantom", *, skipped: Callable[[str, str], None]) -> Iterator[BenchLine]:
     """Measure generation by a model and by one of MedGemma-4B's layer widths, memory, maps, decoding, reading, and last
-    the whole service. Raises ServiceError where the service's configuration is not in the current directory."""
+    the whole service and its page. `skipped` is told a section that cannot be measured here, and why. Raises
+    ServiceError where the service's configuration is not in the current directory."""
     from medinterp.evaluation.speed.service import service_lines
 
     loaded = load_model(name)
@@ -42,3 +43,16 @@ def run_bench(name: str = "phantom") -> Iterator[BenchLine]:
     label = "random weights, MedGemma-4B's widths, 5 of 34 language and 4 of 27 vision layers, prompt of Gemma's length"
     yield from sampled_lines(proportioned, films[0], label, tokens=96)
     yield from service_lines(loaded, films, name, tokens=128, rounds=5)
+    yield from page_bench(name, skipped=skipped)
+
+
+def page_bench(name: str = "phantom", *, skipped: Callable[[str, str], None]) -> Iterator[BenchLine]:
+    """Measure the page of the whole service alone; arguments and errors as of `run_bench`."""
+    from medinterp.evaluation.speed.page import missing, page_lines
+    from medinterp.evaluation.speed.service import running_service
+
+    if why := missing():
+        skipped("page", why)
+        return
+    with running_service(name) as url:
+        yield from page_lines(url, name)

@@ -51,7 +51,7 @@ def service_lines(
         generation = generator.generate([read_film(picture)], max_new_tokens=tokens)
         return len(compute_maps(generation.trace, methods))
 
-    with _service(label) as url, httpx.Client(base_url=url, timeout=300) as client:
+    with running_service(label) as url, httpx.Client(base_url=url, timeout=300) as client:
 
         def read(picture: bytes) -> int:
             answer = client.post(
@@ -88,8 +88,11 @@ def _times(name: str, seconds: dict[str, list[float]], baseline: str) -> BenchLi
 
 
 @contextmanager
-def _service(model: str) -> Iterator[str]:
-    """The service of serve_config.yaml on a port of its own; yields its address."""
+def running_service(model: str) -> Iterator[str]:
+    """The service of serve_config.yaml on a port of its own; yields its address. Raises ServiceError when it does not
+    start, or where its configuration is not in the current directory."""
+    if not CONFIG.is_file():
+        raise ServiceError(f"{CONFIG} is not here: run the benchmark where the project's files are")
     directory = Path(tempfile.mkdtemp(prefix="bench-"))  # short: Ray's sockets live in it
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

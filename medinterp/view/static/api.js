@@ -167,7 +167,7 @@ export class Api {
   /**
    * What each word of a report loses when the film is blank or another.
    * @param {string} id
-   * @returns {Promise<{ words: { reliance: number }[] }>}
+   * @returns {Promise<{ words: { index: number, reliance: number }[] }>}
    */
   async reliance(id) {
     const options = { method: "POST", headers: { Accept: "application/json" } };

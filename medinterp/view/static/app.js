@@ -109,6 +109,8 @@ class Page {
     /** @type {GuestTint | null} */
     this.textTint = null; // by what the text gave the selection
     this.restoring = false; // a view is taken from the address
+    /** @type {{ step: boolean } | null} */
+    this.remembering = null; // how the view is to be kept in the address next
 
     const problem = (/** @type {unknown} */ error) => showProblem(error);
     this.given = new Given(problem);
@@ -129,7 +131,7 @@ class Page {
     this.drawer = new Drawer((tab) => this.showTab(tab));
     this.tabs = new Tabs(root, ["map", "compare"]);
     this.methods = new Methods(this.api, {
-      onShow: (method) => this.showMethod(method),
+      onShow: (method, doubted) => this.showMethod(method, doubted),
       onStatus: (text) => this.status(text),
       onProblem: problem,
     });
@@ -232,10 +234,10 @@ class Page {
    * Another method's maps are to be seen; a judgement of the former one's is no longer waited for.
    * @param {AskedMethod} method
    */
-  showMethod(method) {
+  showMethod(method, doubted = false) {
     this.comparing.follow(method);
     if (this.explanation && this.selection) this.judging.show(this.explanation, this.selection, method);
-    this.loadMaps();
+    this.loadMaps(doubted);
     this.beside.use(this.explanation, this.computed);
     this.remember(true);
   }
@@ -255,8 +257,8 @@ class Page {
     return this.packs.ready(method, options, image) ?? this.packs.fetch(method, image);
   }
 
-  /** The maps of the shown method on the shown film: at once where they are here. */
-  async loadMaps() {
+  /** The maps of the shown method on the shown film: at once where they are here. doubted: they are asked for again. */
+  async loadMaps(doubted = false) {
     const { packs, methods: { shown }, viewer: { image } } = this;
     if (this.explanation === null || packs === null || shown === null) return;
     const loading = {};
@@ -264,9 +266,8 @@ class Page {
     const pack = packs.ready(shown.name, shown.options, image);
     if (pack !== null) {
       this.usePack(pack, shown);
-      return;
-    }
-    this.viewer.usePack(null, shown);
+      if (!doubted) return;
+    } else this.viewer.usePack(null, shown);
     try {
       const fetched = await packs.fetch(shown.name, image);
       if (this.loading !== loading) return; // another report's, method's or film's maps are wanted by now
@@ -356,6 +357,8 @@ class Page {
       return false;
     }
     this.reading?.abort();
+    const other = this.film !== null && this.source.prior !== null; // an earlier film is of the patient it was chosen for
+    if (other) this.source.takePrior(null);
     this.film = film;
     this.window = null;
     this.windows.clear();
@@ -364,7 +367,8 @@ class Page {
     this.setState("chosen");
     this.openAsk(true);
     const left = this.given.leave();
-    if (this.ready) this.status(left ? "The report that was given went with its film." : "");
+    const gone = [left ? "The report that was given" : "", other ? "The prior film" : ""].filter(Boolean);
+    if (this.ready) this.status(gone.map((what) => `${what} went with its film.`).join(" "));
     this.tabs.show("map");
     this.tools.setWindow({ level: 0.5, width: 1, inverted: false });
     this.viewer.preview(film.blob, film.name).catch(showProblem);
@@ -590,7 +594,7 @@ class Page {
 
   regionChanged() {
     if (!this.drawer) return; // the page is being made
-    if (!this.region.empty && this.drawer.seen !== "region") this.drawer.open("region");
+    if (!this.region.empty && !this.region.dragging && this.drawer.seen !== "region") this.drawer.open("region");
     else this.lendTint();
     this.remember();
   }
@@ -606,21 +610,23 @@ class Page {
   }
 
   /**
-   * What each word loses without the film, in nats; null when it cannot be had.
-   * @returns {Promise<number[] | null>}
+   * Have every word told what it loses without the film, in nats; false when it cannot be had.
+   * @returns {Promise<boolean>}
    */
   async reliance() {
     const { explanation } = this;
-    if (explanation === null) return null;
+    if (explanation === null) return false;
     this.status("Asking the model again: what each word loses without the film …");
     try {
       const { words } = await this.api.reliance(explanation.id);
       this.status("");
-      return words.map(({ reliance }) => reliance);
+      for (const { index, reliance } of words) explanation.report.words[index].reliance = reliance;
+      this.showSelectionFacts();
+      return true;
     } catch (error) {
       this.status("");
       showProblem(error);
-      return null;
+      return false;
     }
   }
 
@@ -646,9 +652,22 @@ class Page {
     };
   }
 
-  /** Keep the view in the address. step: as one that "back" leads to. */
+  /**
+   * Have the view kept in the address, once it is on the screen: the browser takes 5 ms for it, a third of a frame.
+   * step: as one that "back" leads to.
+   */
   remember(step = false) {
     if (this.restoring || this.data !== null || !this.saving) return;
+    const waiting = this.remembering !== null;
+    this.remembering = { step: step || this.remembering?.step === true };
+    if (!waiting) requestAnimationFrame(() => setTimeout(() => this.keepAddress()));
+  }
+
+  /** The address tells the view from now on. */
+  keepAddress() {
+    if (this.remembering === null) return;
+    const { step } = this.remembering;
+    this.remembering = null;
     const address = `${location.pathname}${location.search}${writtenLink(this.state)}`;
     if (address === `${location.pathname}${location.search}${location.hash}`) return;
     const now = performance.now();
@@ -668,6 +687,7 @@ class Page {
       return;
     }
     this.restoring = true;
+    this.remembering = null; // what was seen before is not to come back over it
     try {
       if (this.explanation?.id !== state.report) await this.openReport(state.report);
       if (this.explanation?.id === state.report) this.restoreView(state);
@@ -688,6 +708,7 @@ class Page {
     this.dropReport();
     clearProblem();
     this.film = null;
+    this.source.takePrior(null);
     this.source.chosen("Choose a film", null);
     this.windows.clear();
     this.setState("reading");
@@ -701,7 +722,9 @@ class Page {
       this.showPromptState();
       this.showReport(false);
     } catch (error) {
+      this.viewer.forget(); // nothing of another report stands for it
       this.setState("empty");
+      this.openAsk(true);
       throw error;
     }
   }
@@ -743,6 +766,7 @@ class Page {
 
   async copyLink() {
     this.remember();
+    this.keepAddress();
     try {
       await navigator.clipboard.writeText(location.href);
       this.status("The link is copied. Whoever has it can see this report until it is forgotten.");

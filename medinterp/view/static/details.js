@@ -3,7 +3,7 @@
 
 /** @import { Report, Selection, Slicer, Token } from "./types" */
 
-import { byId, make, percent, slicer } from "./dom.js";
+import { byId, make, nats, percent, slicer } from "./dom.js";
 import { entries, findingTitle, statementOf } from "./findings.js";
 import { selectedWords } from "./report.js";
 import { isThought, unmarked } from "./thinking.js";
@@ -122,6 +122,8 @@ export class Details {
         ...(stated.length ? fact("States", [...new Set(stated.map(findingTitle))].join("; "),
           "The finding whose name the selection is a part of") : []),
         ...(unlikely ? fact("Unlikely", which + RARE, "A token of the word had less, at its place") : []),
+        ...(words.length === 1 && first.reliance != null ? fact("Reliance on the film", `${nats(-first.reliance)} nats with another film`,
+          "The largest change of its log-probability when another film stands in this one's place") : []),
         ...fact("Attention on the film", percent(mass),
           "Mean over the word's tokens, all layers and all heads")),
     );

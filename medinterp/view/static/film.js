@@ -35,6 +35,8 @@ export class FilmView {
     this.map = null;
     /** @type {Look | null} */
     this.look = null;
+    /** @type {HTMLCanvasElement | undefined} */
+    this.beside = undefined; // see readable
     /** @type {ImageData | null} */
     this.buffer = null; // of the map's pixels
     this.shown = true; // whether the map is to be seen
@@ -132,13 +134,15 @@ export class FilmView {
     const place = this.prepared(this.filmCanvas);
     if (place === null || this.picture === null) return;
     const { width, height } = this.filmCanvas;
-    const context = contextOf(this.filmCanvas);
+    const { level, width: extent, inverted } = this.window;
+    const plain = level === AS_READ.level && extent === AS_READ.width && !inverted;
+    const shown = contextOf(this.filmCanvas);
+    const context = plain ? shown : this.readable(width, height);
     context.clearRect(0, 0, width, height);
     context.imageSmoothingEnabled = this.smooth;
     context.imageSmoothingQuality = "high";
     context.drawImage(this.picture, place.left, place.top, place.width, place.height);
-    const { level, width: extent, inverted } = this.window;
-    if (level === AS_READ.level && extent === AS_READ.width && !inverted) return;
+    if (plain) return;
     const table = windowTable(this.window);
     const picture = context.getImageData(0, 0, width, height);
     const pixels = new Uint32Array(picture.data.buffer);
@@ -146,7 +150,19 @@ export class FilmView {
       const gray = table[pixels[at] & 255];
       if (pixels[at] >>> 24) pixels[at] = ((255 << 24) | (gray << 16) | (gray << 8) | gray) >>> 0;
     }
-    context.putImageData(picture, 0, 0);
+    shown.putImageData(picture, 0, 0);
+  }
+
+  /**
+   * A canvas beside the one that is seen, whose pixels are read with each step of a window: it stays out of the GPU.
+   * @param {number} width
+   * @param {number} height
+   */
+  readable(width, height) {
+    this.beside ??= document.createElement("canvas");
+    if (this.beside.width !== width) this.beside.width = width;
+    if (this.beside.height !== height) this.beside.height = height;
+    return contextOf(this.beside, { willReadFrequently: true });
   }
 
   drawMap() {
@@ -175,9 +191,10 @@ export class FilmView {
 /**
  * What draws on a canvas. Throws where the browser has no memory for it.
  * @param {HTMLCanvasElement} canvas
+ * @param {CanvasRenderingContext2DSettings} settings
  */
-export function contextOf(canvas) {
-  const context = canvas.getContext("2d");
+export function contextOf(canvas, settings = {}) {
+  const context = canvas.getContext("2d", settings);
   if (context === null) throw new Error("The browser cannot draw here: it gives no canvas.");
   return context;
 }

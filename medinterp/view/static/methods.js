@@ -32,8 +32,9 @@ function withOptions(method, options) {
 export class Methods {
   /**
    * @param {Pick<Api, "measure">} api
-   * @param {{ onShow: (method: AskedMethod) => void, onStatus: (text: string) => void, onProblem: (error: unknown) => void }}
-   *   does onShow: another method is to be drawn; onStatus, onProblem: for the reader
+   * @param {{ onShow: (method: AskedMethod, doubted?: boolean) => void, onStatus: (text: string) => void,
+   *   onProblem: (error: unknown) => void }} does onShow: another method is to be drawn, doubted: the server may keep
+   *   other maps of it by now; onStatus, onProblem: for the reader
    */
   constructor(api, { onShow, onStatus, onProblem }) {
     this.api = api;
@@ -261,7 +262,7 @@ export class Methods {
     const again = this.chosen.name === shown.name; // other maps of it may have been kept all the same
     this.choose(shown);
     this.describe(shown);
-    if (again) this.onShow(shown);
+    if (again) this.onShow(shown, true);
   }
 
   /** @param {AskedMethod} method */

@@ -24,6 +24,7 @@ export class Region {
     this.marks = byId("marks");
     /** @type {string | null} */
     this.tool = null;
+    this.dragging = false; // with the pointer: nothing may move under it
     /** @type {Report | null} */
     this.report = null;
     /** @type {ReturnType<typeof drivenWords>} */
@@ -92,6 +93,7 @@ export class Region {
    */
   begin({ x, y }, extend) {
     this.start = { x, y };
+    this.dragging = true;
     if (this.tool === "paint") {
       this.box = null;
       const cell = this.cellAt({ x, y });
@@ -120,6 +122,7 @@ export class Region {
   }
 
   end() {
+    this.dragging = false;
     this.changed();
   }
 

@@ -16,9 +16,9 @@ export const TINTS = [
 ];
 
 /**
- * { strengths: number[], legend: [low, high] } by the report alone; null for what has to be asked or chosen first.
+ * { strengths: number[], legend: [low, high] } by the report alone; null for what has to be asked first.
  * @param {string} name
- * @param {Pick<Word, "image_mass" | "logprob">[]} words
+ * @param {Pick<Word, "image_mass" | "logprob" | "reliance">[]} words
  * @returns {WordTint | null}
  */
 export function tintOf(name, words) {
@@ -29,15 +29,8 @@ export function tintOf(name, words) {
   if (name === "surprise") {
     return { strengths: words.map((word) => Math.min(1, -word.logprob / SURPRISING)), legend: ["certain", "1 in 1,000"] };
   }
-  return null;
-}
-
-/**
- * Losses of log-probability without the film, in nats, as a tint.
- * @param {number[]} drops
- * @returns {WordTint}
- */
-export function relianceTint(drops) {
+  const drops = words.map((word) => word.reliance ?? 0);
+  if (name !== "reliance" || words.every((word) => word.reliance == null)) return null;
   const top = Math.max(1, ...drops);
   return { strengths: drops.map((drop) => Math.sqrt(Math.max(0, drop) / top)), legend: ["0", `${top.toFixed(1)} nats`] };
 }
@@ -45,20 +38,17 @@ export function relianceTint(drops) {
 export class Tint {
   /**
    * @param {ReportView} report
-   * @param {(() => Promise<number[] | null>) | null} ask resolves with the words' reliance, or with null when it cannot
-   *   be had; null where there is nobody to ask
+   * @param {(() => Promise<boolean>) | null} ask has the words' reliance put into them, false when it cannot be had; null
+   *   where there is nobody to ask
    */
   constructor(report, ask) {
     this.report = report;
     this.ask = ask;
     this.select = byId("tint");
-    const tints = TINTS.filter(({ name }) => ask !== null || name !== "reliance");
-    this.select.append(...tints.map(({ name, title }) => make("option", { value: name }, title)));
+    this.select.append(...TINTS.map(({ name, title }) => make("option", { value: name }, title)));
     this.select.addEventListener("change", () => this.show());
     /** @type {Word[] | null} */
     this.words = null; // of the report that is open
-    /** @type {number[] | null} */
-    this.drops = null; // their reliance, once it was asked for
     /** @type {GuestTint | null} */
     this.guest = null; // a tint that stands for as long as its view is seen: a region's, the text's
   }
@@ -70,9 +60,11 @@ export class Tint {
   /** @param {Word[]} words */
   open(words) {
     this.words = words;
-    this.drops = null;
     this.guest = null;
     byId("tint-label").hidden = words.length === 0;
+    const had = this.ask !== null || tintOf("reliance", words) !== null;
+    for (const option of this.select.options) option.hidden = option.value === "reliance" && !had;
+    if (!had && this.name === "reliance") this.select.value = "attention";
     this.show();
   }
 
@@ -94,19 +86,17 @@ export class Tint {
 
   async show() {
     this.draw();
-    if (this.name !== "reliance" || this.drops !== null || this.ask === null) return;
     const { words } = this;
-    const drops = await this.ask();
+    if (this.name !== "reliance" || words === null || this.ask === null || tintOf("reliance", words) !== null) return;
+    const there = await this.ask();
     if (words !== this.words) return;
-    if (drops === null) this.select.value = "attention";
-    else this.drops = drops;
+    if (!there && this.name === "reliance") this.select.value = "attention";
     this.draw();
   }
 
   draw() {
     if (this.words === null) return;
-    const own = this.name === "reliance" && this.drops !== null ? relianceTint(this.drops) : tintOf(this.name, this.words);
-    const tint = this.guest ?? own;
+    const tint = this.guest ?? tintOf(this.name, this.words);
     this.report.tint(tint?.strengths ?? []);
     const legend = byId("legend");
     legend.hidden = tint === null;

@@ -26,6 +26,8 @@ export interface Word extends Placed {
   image_mass: number;
   section: string | null;
   unlikely: boolean;
+  /** The largest loss with another film, nats, once it was asked for. */
+  reliance?: number | null;
 }
 
 export interface Alternative {
