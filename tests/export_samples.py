@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pydicom
 from pydicom.uid import ComputedRadiographyImageStorage
 
-from medinterp.export.chips import tokens_of
+from medinterp.export.naming import tokens_of
 from medinterp.imaging import read_film
 from medinterp.types import Explanation, Film
 from tests.api_backend import sample_faithfulness

@@ -20,6 +20,8 @@ import msgpack
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from medinterp.api.backend import ExportTask, PictureTask
 from medinterp.api.pictures import exported
@@ -32,7 +34,7 @@ from medinterp.explanation import Explanation
 from medinterp.export.facts import DISCLAIMER, export_facts, unit_of
 from medinterp.export.figure import MAX_SENTENCE, sentence_of
 from medinterp.export.formats import FORMATS, ExportFormat, check_parameters
-from medinterp.export.png_text import text_of, with_text
+from medinterp.export.png_text import with_text
 from medinterp.export.typeset import runs_of, set_lines
 from medinterp.export.view import chosen_words, map_view
 from medinterp.imaging import rgb8
@@ -103,14 +105,20 @@ def from_zip(data: bytes) -> dict[str, str]:
         return flat(json.loads(archive.read("contents.json"))["export"])
 
 
+def from_png(data: bytes) -> dict[str, str]:
+    with Image.open(io.BytesIO(data)) as picture:
+        assert isinstance(picture, PngImageFile)
+        return {name: str(text) for name, text in picture.text.items()}
+
+
 READERS: dict[str, Callable[[bytes], dict[str, str]]] = {
     "json": lambda data: flat(json.loads(data)["export"]),
     "npz": from_npz,
     "msgpack": lambda data: flat(ExportedModel.model_validate(msgpack.unpackb(data)).export.model_dump()),
     "zip": from_zip,
-    "png": text_of,
+    "png": from_png,
     "html": from_html,
-    "figure-png": text_of,
+    "figure-png": from_png,
     "figure-svg": from_svg,
     "figure-pdf": from_pdf,
     "dicom-sc": from_dicom,
@@ -209,7 +217,7 @@ def test_text_stands_in_a_png_that_still_opens() -> None:
     film = cv2.imencode(".png", rgb8(all_kinds_explained().film))[1].tobytes()
     lines = {"model": "sample", "selection": "Größe 肺", "scale": "report"}
     told = with_text(film, lines)
-    assert text_of(told) == lines
+    assert from_png(told) == lines
     again, before = (cv2.imdecode(np.frombuffer(one, np.uint8), -1) for one in (told, film))
     assert again is not None and before is not None
     np.testing.assert_array_equal(again, before)

@@ -30,6 +30,7 @@ from medinterp.errors import (
 )
 from medinterp.imaging import read_film
 from medinterp.model.view import model_view
+from medinterp.relevancy import word_maps
 from medinterp.types import Explanation, Film
 from tests.api_films import raster
 from tests.api_samples import sample_explanation
@@ -129,9 +130,9 @@ def test_a_foreign_prior_film_is_withheld_and_says_which_it_is(generation: Gener
 
 
 def test_a_stored_report_of_two_films_is_asked_about(
-    generation: GenerationDeployment, store: SqliteStoreSettings
+    generation: GenerationDeployment, store: SqliteStoreSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written = asyncio.run(generation.write(own(), replace(TASK, max_new_tokens=12), prior=earlier()))
+    written = asyncio.run(generation.write(own(), replace(TASK, max_new_tokens=4), prior=earlier()))
     explained = RelevancyDeployment().explain(written, ("raw",))
     explanation = Explanation(
         own(), explained.report, explained.packs, explained.provenance, None, earlier(), explained.prior_packs
@@ -143,10 +144,13 @@ def test_a_stored_report_of_two_films_is_asked_about(
     assert all(isinstance(one, Progress) for one in progress)
     assert (film.image, prior.image) == (0, 1)
     assert film.values.shape == prior.values.shape == (len(written.report.tokens), 16, 16)
-    verdicts = [
-        collected(generation.judge(report_id, JudgingTask(WordSelection(0, 0), image=image)))[-1] for image in (0, 1)
-    ]
-    assert [verdict.image for verdict in verdicts] == [0, 1]
+    judged: list[Any] = []  # the verdict itself takes long: tests/test_serve_prior.py has one by a small model
+    monkeypatch.setattr(generation, "_judge_map", lambda *asked, **options: judged.append((*asked, options["image"])))
+    collected(generation.judge(report_id, JudgingTask(WordSelection(0, 0), image=1)))
+    ((_, films, _, _, _, method, values, image),) = judged
+    assert ([film.sha256 for film in films], method, image) == ([own().sha256, earlier().sha256], "raw", 1)
+    kept = word_maps(explained.prior_packs["raw"], explained.report.words)
+    np.testing.assert_array_equal(values, kept[0])
     views = [asyncio.run(generation.view(report_id, image)) for image in (0, 1)]
     assert views[0] != views[1]
     drawn = cv2.imdecode(np.frombuffer(views[1], np.uint8), cv2.IMREAD_UNCHANGED)

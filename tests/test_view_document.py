@@ -336,6 +336,13 @@ def test_data_ends_no_script_whatever_it_says() -> None:
         script_json(float("nan"))
 
 
+def test_a_text_stands_there_for_whoever_runs_no_script() -> None:
+    made = document(data={}, plain=f"{HOSTILE}</noscript>")
+    assert f"<pre>{escape(HOSTILE)}&lt;/noscript&gt;</pre></div></noscript>" in made.html
+    assert made.html.count("</noscript") == 1
+    assert "<pre>" not in document("/v1").html
+
+
 def test_nothing_names_another_host() -> None:
     html = document("/v1").html
     assert set(re.findall(r"(?:https?:|wss?:)?//[\w.-]+\.[a-z]{2,}[^\s\"'`)<]*", html)) <= OWN

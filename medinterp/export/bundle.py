@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from medinterp.errors import ExportError
-from medinterp.export.chips import tokens_of
 from medinterp.export.facts import export_facts
 from medinterp.export.formats import ExportFormat
+from medinterp.export.naming import tokens_of
 from medinterp.types import Explanation, Finding
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ import numpy as np
 
 import medinterp
 from medinterp.errors import ExportError
-from medinterp.export.chips import finding_title
 from medinterp.export.dicom_codes import finding_category, finding_code
 from medinterp.export.dicom_common import (
     MANUFACTURER,
@@ -26,6 +25,7 @@ from medinterp.export.dicom_common import (
     uid,
 )
 from medinterp.export.facts import ExportFacts, export_facts
+from medinterp.export.naming import finding_title
 from medinterp.export.regions import Region, Threshold, regions
 from medinterp.imaging.dicom_source import UTF_8
 from medinterp.types import Explanation, MapPack

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import medinterp
-from medinterp.export.chips import finding_title, tokens_of
 from medinterp.export.dicom_codes import CHEST, SIDES, STATUSES, VERDICTS, finding_code, private
 from medinterp.export.dicom_common import (
     MANUFACTURER,
@@ -24,6 +23,7 @@ from medinterp.export.dicom_common import (
 )
 from medinterp.export.dicom_seg import RegionObject, found_regions, region_facts, region_object
 from medinterp.export.facts import ExportFacts
+from medinterp.export.naming import finding_title, tokens_of
 from medinterp.export.regions import Threshold
 from medinterp.imaging.dicom_source import UTF_8
 from medinterp.types import Explanation, Finding, MapPack

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from medinterp.export import document, html, npz
-from medinterp.export.chips import finding_title, tokens_of
 from medinterp.export.facts import export_facts
+from medinterp.export.naming import finding_title, tokens_of
 from medinterp.export.png_text import with_text
 from medinterp.export.view import map_view
 from medinterp.render import encode_png

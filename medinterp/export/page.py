@@ -4,20 +4,19 @@ machine."""
 from __future__ import annotations
 
 import base64
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from medinterp.errors import SelectionError
 from medinterp.export.facts import export_facts
 from medinterp.export.record import document as record
-from medinterp.imaging import rgb8
-from medinterp.relevancy import get_method
-from medinterp.render import encode_png
-from medinterp.types import Explanation, Film, MapPack, Provenance, Word
+from medinterp.relevancy import METHODS
+from medinterp.render import canvas, encode_png
+from medinterp.types import Explanation, Film, FilmWarning, MapPack, Provenance, Report, Word
 from medinterp.view import document
 from medinterp.view.packs import packed
 
@@ -56,21 +55,16 @@ def html(explanation: Explanation, *, method: str | None = None) -> str:
             "provenance": known["provenance"],
         },
         "file": export_facts(explanation, scale=SCALE).lines(),
-        "methods": [_method(name) for name in names],
+        "methods": [_method(name) for name in dict.fromkeys((*names, *_members(every)))],
         "packs": [_pack(pack, explanation.report.words) for pack in every],
         "films": [base64.b64encode(encode_png(film_picture(film))).decode("ascii") for film in films],
     }
-    return document(title=_title(explanation.provenance), data=data).html
+    return document(title=_title(explanation.provenance), data=data, plain=_plain(explanation)).html
 
 
 def film_picture(film: Film) -> npt.NDArray[np.uint8]:
     """The film as the page shows it, uint8 [height, width], FILM_SIZE at most, made as overlays make it."""
-    gray = rgb8(film)[..., 0]
-    factor = FILM_SIZE / max(gray.shape)
-    if factor >= 1.0:
-        return np.ascontiguousarray(gray)
-    size = (max(1, round(film.width * factor)), max(1, round(film.height * factor)))
-    return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return canvas(film, FILM_SIZE if max(film.height, film.width) > FILM_SIZE else None)
 
 
 def _title(provenance: Provenance) -> str:
@@ -90,9 +84,44 @@ def _words(explanation: Explanation, words: list[dict[str, Any]]) -> list[dict[s
     return [word | {"reliance": float(found[at]) if word["token_indices"] else None} for at, word in enumerate(words)]
 
 
+def _plain(explanation: Explanation) -> str:
+    """The report for a reader whose browser runs no script: what is doubtful above it, what was thought left out."""
+    report, provenance = explanation.report, explanation.provenance
+    lines = [_title(provenance), *([provenance.notice] if provenance.notice else [])]
+    lines += [f"Warning: {one.text}" for one in _warnings(explanation)]
+    lines += ["", _spoken(report).strip()]
+    if not report.complete:
+        lines += ["", f"Cut off after {len(report.tokens)} tokens."]
+    return "\n".join(lines)
+
+
+def _warnings(explanation: Explanation) -> list[FilmWarning]:
+    """Of both films, those that make a report meaningless first."""
+    prior = () if explanation.prior is None else explanation.prior.warnings
+    told = [*explanation.film.warnings, *(replace(one, text=f"Prior film: {one.text}") for one in prior)]
+    return sorted(told, key=lambda one: not one.withholds)
+
+
+def _spoken(report: Report) -> str:
+    """The text without what the model thought before it answered."""
+    kept, at = [], 0
+    for thought in report.thinking:
+        kept.append(report.text[at : thought.start])
+        at = thought.end
+    return "".join((*kept, report.text[at:]))
+
+
+def _members(packs: Sequence[MapPack]) -> list[str]:
+    """The methods that a consensus joins: it may stand in a report without them, and names them."""
+    return [name for pack in packs for name in pack.members]
+
+
 def _method(name: str) -> dict[str, Any]:
-    """What the page needs to know of a method that was computed."""
-    method = get_method(name)
+    """What the page needs to know of a method."""
+    method = METHODS.get(name)
+    if method is None:  # a stored report may have been made with a method that is gone
+        gone = {"title": name, "meaning": "This version of medinterp no longer has this method.", "citation": ""}
+        return {"name": name, "family": "", **gone, "on_model": False, "default": True, "settings": []}
     return {
         "name": method.name,
         "family": method.family,

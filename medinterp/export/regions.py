@@ -9,7 +9,7 @@ import numpy as np
 
 from medinterp.errors import SelectionError
 from medinterp.evaluation.metrics import otsu_threshold
-from medinterp.export.chips import tokens_of
+from medinterp.export.naming import tokens_of
 from medinterp.export.view import pack_on
 from medinterp.imaging.geometry import upsample
 from medinterp.imaging.orientation import as_stored

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medinterp.errors import SelectionError
-from medinterp.export.chips import finding_title
+from medinterp.export.naming import finding_title
 from medinterp.relevancy import quantity_of, select_map, word_maps
 from medinterp.render import RenderOptions, overlay, own_range, report_range
 from medinterp.types import Explanation, Film, Finding, MapPack, RelevancyMap, Report, Word

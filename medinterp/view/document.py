@@ -29,10 +29,13 @@ class Document:
     policy: str
 
 
-def document(api_root: str | None = None, *, title: str = TITLE, data: Mapping[str, Any] | None = None) -> Document:
+def document(
+    api_root: str | None = None, *, title: str = TITLE, data: Mapping[str, Any] | None = None, plain: str = ""
+) -> Document:
     """The page over the HTTP API under `api_root`, or, without one, over a report's own `data`.
 
-    With `data` it asks nothing of any machine. Raises ValueError unless exactly one of the two is given.
+    With `data` it asks nothing of any machine. plain: a text for readers whose browser runs no script; they see
+    nothing else of a report. Raises ValueError unless exactly one of api_root and data is given.
     """
     if (api_root is None) == (data is None):
         raise ValueError("the page stands over an API or over a report's own data, one of the two")
@@ -54,6 +57,7 @@ def document(api_root: str | None = None, *, title: str = TITLE, data: Mapping[s
         style=style,
         settings=script_json(settings),
         data="" if data is None else f'<script type="application/json" id="{DATA}">{script_json(data)}</script>',
+        plain=f"<pre>{escape(plain)}</pre>" if plain else "",
         script=code,
     )
     return Document(html, policy)

@@ -1,7 +1,7 @@
 // The HTTP API under one root ("/v1"). Every answer is fetched with no-store: nothing of a film
 // or a report stays in the browser's cache.
 
-/** @import { Asking, Explanation, HeadMaps, Judgement, Options, PackedMaps, ProblemDocument, Progress, QuestionCompared, ReportCompared, TextSources } from "./types" */
+/** @import { Asking, Explanation, HeadMaps, Judgement, Options, ProblemDocument, QuestionCompared, ReportCompared, TextSources } from "./types" */
 
 /** What went wrong, from an RFC 9457 problem document or from the network. */
 export class Problem extends Error {

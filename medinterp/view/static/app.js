@@ -46,7 +46,7 @@ import { Api, Problem, isAbort } from "./api.js";
 import { Beside } from "./beside.js";
 import { Comparing } from "./comparing.js";
 import { Details } from "./details.js";
-import { byId, make, slicer } from "./dom.js";
+import { byId, slicer } from "./dom.js";
 import { showWarnings } from "./doubts.js";
 import { Drawer } from "./drawer.js";
 import { FileApi, fileData } from "./file.js";
@@ -125,7 +125,7 @@ class Page {
     this.details = new Details(this.judging.node);
     this.comparing = new Comparing(this.api, problem);
     this.beside = new Beside(this.viewer, (method, image) => this.packFor(method, image), problem);
-    this.tint = new Tint(this.report, () => this.reliance());
+    this.tint = new Tint(this.report, this.data === null ? () => this.reliance() : null);
     this.sources = new TextSources(this.api, { onTint: (tint) => this.sourcesTinted(tint), onWord: (index) => this.goTo(index), onProblem: problem });
     this.heads = new Heads(this.api, { onMap: (map) => this.viewer.lend(map), onProblem: problem });
     this.drawer = new Drawer((tab) => this.showTab(tab));
@@ -150,9 +150,9 @@ class Page {
       this.showPromptState();
     });
     this.viewer.zoom.onChange(() => this.remember());
-    addEventListener("popstate", () => this.restore(readLink(location.hash)));
+    if (this.data === null) addEventListener("popstate", () => this.restore(readLink(location.hash)));
     startTheme(root);
-    startKeys(root);
+    startKeys(root, this.data === null ? [] : ["m"]);
     this.setState("empty");
     this.status("");
   }
@@ -347,6 +347,7 @@ class Page {
    * @param {ChosenFilm} film
    */
   choose(film) {
+    if (this.data !== null) return false; // dropped on a file, which has nobody to read it
     const limit = this.limits?.max_upload_bytes ?? Infinity;
     if (film.blob.size > limit) {
       showProblem(new Problem({
@@ -507,7 +508,7 @@ class Page {
     byId("kept").textContent = `Kept until ${until.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}.`;
     byId("cut").hidden = report.complete;
     byId("cut").textContent = report.complete ? ""
-      : `Cut off after ${report.tokens.length} tokens. Allow a longer report and read again.`;
+      : `Cut off after ${report.tokens.length} tokens.${this.data === null ? " Allow a longer report and read again." : ""}`;
     showMade(explanation, this.data?.file);
     this.comparing.open(explanation);
     this.saving.check();

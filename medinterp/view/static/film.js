@@ -70,15 +70,6 @@ export class FilmView {
     this.drawMap();
   }
 
-  /**
-   * How maps are drawn from now on.
-   * @param {Look} look
-   */
-  setLook(look) {
-    this.look = look;
-    this.drawMap();
-  }
-
   /** @param {GrayWindow} window */
   setWindow(window) {
     this.window = window;

@@ -1,6 +1,6 @@
 // What the report states, a chip each: findings in three statuses, told apart by sign and line, not by colour alone.
 
-/** @import { Attributes, Finding, Mention, Placed, Report, Selection, Slicer, Span, Word, WordSelection } from "./types" */
+/** @import { Attributes, Finding, Mention, Report, Selection, Slicer, Span, WordSelection } from "./types" */
 
 /**
  * What is stated once: a finding, or all that one normal statement denies.
@@ -168,6 +168,15 @@ function wordsOf({ word_indices: indices }) {
   return { kind: "words", first: Math.min(...indices), last: Math.max(...indices) };
 }
 
+/**
+ * Whether an entry has a map: some of its words were written by tokens.
+ * @param {Entry} entry
+ * @param {Pick<Report, "words">} report
+ */
+function isDrawn({ told }, { words }) {
+  return told.some(({ findings: [{ word_indices: indices }] }) => indices.some((index) => words[index].token_indices.length > 0));
+}
+
 /** Chips for what is stated, and under them, quietly, what is only named. onSelect takes a selection as in report.js. */
 export class Findings {
   /** @param {(selection: Selection) => void} onSelect */
@@ -191,7 +200,8 @@ export class Findings {
   /** @param {Report} report */
   show(report) {
     this.clear();
-    this.host.append(...entries(report).map((entry) => this.chip(entry)));
+    this.host.append(...entries(report).map((entry) => (isDrawn(entry, report) ? this.chip(entry)
+      : make("span", { class: `mi-chip mi-${entry.status}` }, entry.title))));
     this.host.hidden = this.host.childElementCount === 0;
     this.showMentions(report.mentions);
   }

@@ -30,9 +30,11 @@ const KEYS = [
   ]],
 ];
 
-/** root: carries data-keys="off" while keys of one letter do nothing (speech input types letters). */
-/** @param {HTMLElement} root */
-export function startKeys(root) {
+/**
+ * @param {HTMLElement} root carries data-keys="off" while keys of one letter do nothing (speech input types letters)
+ * @param {string[]} idle keys that do nothing here
+ */
+export function startKeys(root, idle = []) {
   const dialog = byId("keys-list");
   const close = make("button", { type: "button", class: "mi-button mi-small" }, "Close");
   close.addEventListener("click", () => dialog.close());
@@ -41,7 +43,7 @@ export function startKeys(root) {
   letters.addEventListener("change", () => { root.dataset.keys = letters.checked ? "on" : "off"; });
   const choice = make("label", { class: "mi-check" }, letters, "Keys of one letter, and / and ?");
   dialog.append(make("h2", {}, "Keys"), ...KEYS.map(([title, keys]) => make("section", {}, make("h3", {}, title),
-    make("dl", {}, ...keys.flatMap(([key, what]) => [make("dt", {}, key), make("dd", {}, what)])))), choice, make("p", {}, close));
+    make("dl", {}, ...keys.filter(([key]) => !idle.includes(key)).flatMap(([key, what]) => [make("dt", {}, key), make("dd", {}, what)])))), choice, make("p", {}, close));
   byId("keys").addEventListener("click", () => dialog.showModal());
   document.addEventListener("keydown", (event) => {
     if (event.key === "?" && !typing(event)) dialog.showModal();

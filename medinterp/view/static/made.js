@@ -9,11 +9,12 @@ import { sourceOf } from "./written.js";
  * @param {string} name
  * @param {ReadFilm} film
  */
-function film(name, { width, height, media_type: type, sha256, notes, window }) {
+function film(name, { width, height, media_type: type, sha256, notes, window, windows }) {
+  const label = windows.find((one) => one.name === window)?.label;
   return [
     [name, `${width} × ${height} pixels, ${type}, SHA-256 ${sha256}`],
     [`${name}: what was done to it`, notes.join("; ")],
-    [`${name}: window`, window ?? ""],
+    [`${name}: window`, [window, label].filter(Boolean).join(": ")],
   ];
 }
 

@@ -1,6 +1,6 @@
 // A region of the film, a box or painted cells, and the words that it drove: ranked in the drawer, tinted in the report.
 
-/** @import { Box, Drawn, Place, Point, Report } from "./types" */
+/** @import { Box, Place, Point, Report } from "./types" */
 /** @import { Viewer } from "./viewer.js" */
 
 import { byId, closest, compact, make, makeSvg, percent } from "./dom.js";

@@ -1,7 +1,7 @@
 // The report: sections and clickable words. A selection is
 //   { kind: "words", first, last } (word indices, inclusive) or { kind: "finding", index }.
 
-/** @import { Placed, Provenance, Report, Section, Selection, Slicer, Span, Word, WordSelection } from "./types" */
+/** @import { Provenance, Report, Section, Selection, Slicer, Span, Word, WordSelection } from "./types" */
 
 import { byId, closest, make, percent, slicer, typing } from "./dom.js";
 import { Findings, markWords } from "./findings.js";
@@ -37,6 +37,14 @@ export function selectedWords(selection, report) {
 function wordsBetween({ words }, start, end) {
   const inside = words.filter((word) => word.token_indices.length && word.start >= start && word.start < end);
   return inside.length ? { kind: "words", first: inside[0].index, last: inside[inside.length - 1].index } : null;
+}
+
+/**
+ * Whether a word can be chosen: no token wrote the others.
+ * @param {HTMLElement} node
+ */
+function isButton(node) {
+  return node.getAttribute("role") === "button";
 }
 
 export class ReportView {
@@ -143,6 +151,7 @@ export class ReportView {
 
   /** @param {Word} word */
   wordNode(word) {
+    if (!word.token_indices.length) return make("span", {}, wavy(word)); // no model wrote it: it has no map
     return make("span", {
       class: "medinterp-word",
       role: "button",
@@ -265,7 +274,7 @@ export class ReportView {
    */
   mark(selection) {
     const chosen = new Set(this.report ? selectedWords(selection, this.report) : []);
-    for (const node of this.words) {
+    for (const node of this.words.filter(isButton)) {
       const pressed = chosen.has(Number(node.dataset.wordIndex));
       node.setAttribute("aria-pressed", String(pressed));
     }
@@ -301,13 +310,13 @@ export class ReportView {
    * @param {HTMLElement | undefined} node
    */
   enterAt(node) {
-    for (const other of this.words) other.tabIndex = -1;
+    for (const other of this.words) if (isButton(other)) other.tabIndex = -1;
     if (node) node.tabIndex = 0;
   }
 
   /** Tab leads to the first word that is not folded away. */
   enterAtStart() {
-    this.enterAt(this.words.find((node) => node.checkVisibility()));
+    this.enterAt(this.words.find((node) => isButton(node) && node.checkVisibility()));
   }
 
   /** @param {number} index */
@@ -429,7 +438,7 @@ export class ReportView {
     const words = this.report?.words ?? [];
     const sought = this.search.value.trim().toLowerCase();
     const parts = sought.split(/\s+/);
-    this.hits = sought === "" ? [] : words.filter((word) =>
+    this.hits = sought === "" ? [] : words.filter((word) => word.token_indices.length > 0 &&
       parts.every((part, at) => words[word.index + at]?.text.toLowerCase().includes(part)))
       .map(({ index }) => index);
     const marked = new Set(this.hits.flatMap((index) => parts.map((_, at) => index + at)));
@@ -493,7 +502,7 @@ export class ReportView {
    */
   seen(index, step) {
     for (let at = index; at >= 0 && at < this.words.length; at += step) {
-      if (this.words[at].checkVisibility()) return at;
+      if (isButton(this.words[at]) && this.words[at].checkVisibility()) return at;
     }
     return null;
   }

@@ -38,7 +38,8 @@ export function tintOf(name, words) {
 export class Tint {
   /**
    * @param {ReportView} report
-   * @param {() => Promise<boolean>} ask has the words' reliance put into them; false when it cannot be had
+   * @param {(() => Promise<boolean>) | null} ask has the words' reliance put into them, false when it cannot be had; null
+   *   where there is nobody to ask
    */
   constructor(report, ask) {
     this.report = report;
@@ -61,6 +62,9 @@ export class Tint {
     this.words = words;
     this.guest = null;
     byId("tint-label").hidden = words.length === 0;
+    const had = this.ask !== null || tintOf("reliance", words) !== null;
+    for (const option of this.select.options) option.hidden = option.value === "reliance" && !had;
+    if (!had && this.name === "reliance") this.select.value = "attention";
     this.show();
   }
 
@@ -83,7 +87,7 @@ export class Tint {
   async show() {
     this.draw();
     const { words } = this;
-    if (this.name !== "reliance" || words === null || tintOf("reliance", words) !== null) return;
+    if (this.name !== "reliance" || words === null || this.ask === null || tintOf("reliance", words) !== null) return;
     const there = await this.ask();
     if (words !== this.words) return;
     if (!there && this.name === "reliance") this.select.value = "attention";

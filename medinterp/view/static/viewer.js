@@ -1,6 +1,6 @@
 // The film and, over it, the map of the selection: how both are drawn, the colour key, the numbers under the pointer.
 
-/** @import { Drawn, GrayWindow, GuestMap, Look, PageMap, Point, ReadFilm } from "./types" */
+/** @import { Drawn, GuestMap, Look, PageMap, Point, ReadFilm } from "./types" */
 /** @import { Pack } from "./packs.js" */
 
 import { byId, compact, make, typing } from "./dom.js";
@@ -25,7 +25,7 @@ export class Viewer {
     this.image = 0; // which of them is shown
     /** @type {Blob | null} */
     this.previewed = null; // the blob on the screen before it was read
-    /** @type {Pick<ReadFilm, "notes">[] | null} */
+    /** @type {Pick<ReadFilm, "width" | "height" | "notes">[] | null} */
     this.about = null; // what is known of them, by image
     /** @type {(string | Node)[]} */
     this.facts = []; // nodes: the film's size, and what was done to the file
@@ -122,9 +122,10 @@ export class Viewer {
   }
 
   /**
-   * Show the films as they were read: upright, dense is bright. pictures: by image; about: their { notes }.
+   * Show the films as they were read: upright, dense is bright. pictures: by image, in a file maybe smaller than read;
+   * about: their { width, height, notes }.
    * @param {ImageBitmap[]} pictures
-   * @param {Pick<ReadFilm, "notes">[]} about
+   * @param {Pick<ReadFilm, "width" | "height" | "notes">[]} about
    */
   showFilms(pictures, about) {
     this.previewed = null;
@@ -139,7 +140,9 @@ export class Viewer {
     byId("empty").hidden = picture !== null;
     this.view.setFilm(picture);
     if (this.previewed === null && this.about && picture) {
-      this.setFacts(`${picture.width} × ${picture.height}, as read`, this.about[image].notes);
+      const { width, height, notes } = this.about[image];
+      const here = width === picture.width && height === picture.height ? "" : `, here ${picture.width} × ${picture.height}`;
+      this.setFacts(`${width} × ${height}, as read${here}`, notes);
     }
     for (const at of [0, 1]) byId(`image-${at}`).setAttribute("aria-checked", String(at === image));
     byId("images").hidden = this.films.length < 2;
