@@ -87,7 +87,8 @@ function shiftCell(title, shift) {
 function table(caption, head, bodies) {
   return make("div", { class: "mi-variants" }, make("table", { class: "mi-scores mi-comparison", id: "medinterp-variants", role: "table" },
     make("caption", {}, caption),
-    make("thead", { role: "rowgroup" }, row(...head.map((name) => make("th", { role: "columnheader", scope: "col" }, name)))),
+    make("thead", { role: "rowgroup" }, row(...head.map((name) => (name
+      ? make("th", { role: "columnheader", scope: "col" }, name) : make("td", { role: "cell" }))))), // nothing to be read out
     ...bodies.map((rows) => make("tbody", { role: "rowgroup" }, ...rows))));
 }
 
