@@ -80,7 +80,7 @@ export class Tint {
    * @param {GuestTint | null} guest
    */
   lend(guest) {
-    if (this.words === null) return;
+    if (this.words === null || (guest === null && this.guest === null)) return;
     this.guest = guest;
     this.draw();
   }
