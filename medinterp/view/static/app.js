@@ -38,7 +38,8 @@
 //   #medinterp-export, #medinterp-save  downloads; #medinterp-forget  DELETE; #medinterp-link  the view as an address
 // #medinterp carries data-state: "empty", "chosen", "reading" or "read"; data-standalone where it is a file of its own.
 
-/** @import { AskedMethod, ChosenFilm, Explanation, FileData, GuestTint, Limits, Models, Progress, ReadFilm, Selection, ViewState } from "./types" */
+/** @import { Address } from "./address.js";
+import { AskedMethod, ChosenFilm, Explanation, FileData, GuestTint, Limits, Models, Progress, ReadFilm, Selection, ViewState } from "./types" */
 /** @import { Made } from "./methods.js" */
 /** @import { Pack } from "./packs.js" */
 
@@ -55,7 +56,6 @@ import { Given } from "./given.js";
 import { Heads } from "./heads.js";
 import { Judging } from "./judging.js";
 import { startKeys } from "./keys.js";
-import { read as readLink, written as writtenLink } from "./link.js";
 import { showMade } from "./made.js";
 import { Methods } from "./methods.js";
 import { ModelView } from "./modelview.js";
@@ -77,7 +77,6 @@ import { Viewer, decoded } from "./viewer.js";
 import { Windows } from "./windows.js";
 
 const RETRY = 2000; // ms between two questions whether the model is ready
-const SETTLED = 800; // ms after which another selection is a step of its own for "back"
 
 class Page {
   /** @param {HTMLElement} root */
@@ -104,13 +103,10 @@ class Page {
     this.defaultPrompt = "";
     /** @type {AbortController | null} */
     this.reading = null; // of the report being written
-    this.stepped = -Infinity; // when the last step for "back" was made
 
     /** @type {GuestTint | null} */
     this.textTint = null; // by what the text gave the selection
-    this.restoring = false; // a view is taken from the address
-    /** @type {{ step: boolean } | null} */
-    this.remembering = null; // how the view is to be kept in the address next
+    this.address = new Address(() => this.state, (state) => this.restore(state));
 
     const problem = (/** @type {unknown} */ error) => showProblem(error);
     this.given = new Given(problem);
@@ -141,7 +137,7 @@ class Page {
     byId("read").addEventListener("click", () => this.read());
     byId("stop").addEventListener("click", () => this.reading?.abort());
     byId("forget").addEventListener("click", () => this.forget());
-    byId("link").addEventListener("click", () => this.copyLink());
+    byId("link").addEventListener("click", () => this.address.copy((text) => this.status(text)));
     byId("ask-toggle").addEventListener("click", () => this.openAsk(byId("ask").hidden !== false));
     for (const image of [0, 1]) byId(`image-${image}`).addEventListener("click", () => this.showImage(image));
     byId("prompt").addEventListener("input", () => this.showPromptState());
@@ -149,8 +145,7 @@ class Page {
       byId("prompt").value = this.defaultPrompt;
       this.showPromptState();
     });
-    this.viewer.zoom.onChange(() => this.remember());
-    if (this.data === null) addEventListener("popstate", () => this.restore(readLink(location.hash)));
+    this.viewer.zoom.onChange(() => this.address.remember());
     startTheme(root);
     startKeys(root, this.data === null ? [] : ["m"]);
     this.setState("empty");
@@ -164,7 +159,7 @@ class Page {
     }
     this.loadExamples().catch((error) => showProblem(error));
     await this.becomeReady();
-    await this.restore(readLink(location.hash));
+    await this.address.begin();
   }
 
   /**
@@ -239,7 +234,7 @@ class Page {
     if (this.explanation && this.selection) this.judging.show(this.explanation, this.selection, method);
     this.loadMaps(doubted);
     this.beside.use(this.explanation, this.computed);
-    this.remember(true);
+    this.address.remember(true);
   }
 
   /** The methods that the report has maps of. */
@@ -298,7 +293,7 @@ class Page {
     this.region.changed();
     this.showSelectionFacts();
     this.beside.draw();
-    this.remember();
+    this.address.remember();
   }
 
   /** @param {number} image */
@@ -310,7 +305,7 @@ class Page {
     this.loadMaps();
     this.beside.use(this.explanation, this.computed);
     this.showTab(this.drawer.seen);
-    this.remember();
+    this.address.remember();
   }
 
   // The film and the report
@@ -372,7 +367,7 @@ class Page {
     this.tabs.show("map");
     this.tools.setWindow({ level: 0.5, width: 1, inverted: false });
     this.viewer.preview(film.blob, film.name).catch(showProblem);
-    this.remember(true);
+    this.address.remember(true);
     return true;
   }
 
@@ -550,7 +545,7 @@ class Page {
     }
     this.beside.draw();
     this.saving.check();
-    this.remember(true);
+    this.address.remember(true);
   }
 
   /**
@@ -583,7 +578,7 @@ class Page {
     if (tab === "heads") this.heads.open(this.explanation, selection, this.viewer.image);
     if (tab === "region") this.region.render();
     this.lendTint();
-    this.remember();
+    this.address.remember();
   }
 
   /** @param {GuestTint | null} tint */
@@ -596,7 +591,7 @@ class Page {
     if (!this.drawer) return; // the page is being made
     if (!this.region.empty && !this.region.dragging && this.drawer.seen !== "region") this.drawer.open("region");
     else this.lendTint();
-    this.remember();
+    this.address.remember();
   }
 
   /** The tint of the drawer's view takes the place of the chosen one while it is seen. */
@@ -653,31 +648,6 @@ class Page {
   }
 
   /**
-   * Have the view kept in the address, once it is on the screen: the browser takes 5 ms for it, a third of a frame.
-   * step: as one that "back" leads to.
-   */
-  remember(step = false) {
-    if (this.restoring || this.data !== null || !this.saving) return;
-    const waiting = this.remembering !== null;
-    this.remembering = { step: step || this.remembering?.step === true };
-    if (!waiting) requestAnimationFrame(() => setTimeout(() => this.keepAddress()));
-  }
-
-  /** The address tells the view from now on. */
-  keepAddress() {
-    if (this.remembering === null) return;
-    const { step } = this.remembering;
-    this.remembering = null;
-    const address = `${location.pathname}${location.search}${writtenLink(this.state)}`;
-    if (address === `${location.pathname}${location.search}${location.hash}`) return;
-    const now = performance.now();
-    if (step && now - this.stepped > SETTLED) {
-      history.pushState(null, "", address);
-      this.stepped = now;
-    } else history.replaceState(null, "", address);
-  }
-
-  /**
    * Show what an address tells.
    * @param {ViewState} state
    */
@@ -686,16 +656,12 @@ class Page {
       if (this.explanation !== null && this.root.dataset.state === "read") this.leaveReport();
       return;
     }
-    this.restoring = true;
-    this.remembering = null; // what was seen before is not to come back over it
     try {
       if (this.explanation?.id !== state.report) await this.openReport(state.report);
       if (this.explanation?.id === state.report) this.restoreView(state);
     } catch (error) {
       this.status("");
       showProblem(error);
-    } finally {
-      this.restoring = false;
     }
   }
 
@@ -764,17 +730,6 @@ class Page {
     if (this.film) this.viewer.preview(this.film.blob, this.film.name).catch(showProblem);
   }
 
-  async copyLink() {
-    this.remember();
-    this.keepAddress();
-    try {
-      await navigator.clipboard.writeText(location.href);
-      this.status("The link is copied. Whoever has it can see this report until it is forgotten.");
-    } catch {
-      this.status("The link is in the address line: the browser did not let it be copied.");
-    }
-  }
-
   async forget() {
     if (this.explanation === null) return;
     const { id } = this.explanation;
@@ -783,7 +738,7 @@ class Page {
       this.beside.unpin(id);
       this.dropReport();
       this.given.clear();
-      this.remember();
+      this.address.remember();
       if (this.film === null) this.viewer.forget();
       this.setState(this.film ? "chosen" : "empty");
       this.openAsk(true);
