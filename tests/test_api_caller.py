@@ -24,13 +24,15 @@ def test_a_request_has_a_caller(service: Service, monkeypatch: pytest.MonkeyPatc
     backend = service.backend
     read, aloud = type(backend).read, type(backend).read_aloud
 
-    async def noted(film: Film, task: ReadingTask) -> Explanation:
+    async def noted(film: Film, task: ReadingTask, prior: Film | None = None) -> Explanation:
         told.append(CALLER.get())
-        return await read(backend, film, task)
+        return await read(backend, film, task, prior)
 
-    async def noted_aloud(film: Film, task: ReadingTask) -> AsyncGenerator[str | Explanation]:
+    async def noted_aloud(
+        film: Film, task: ReadingTask, prior: Film | None = None
+    ) -> AsyncGenerator[str | Explanation]:
         told.append(CALLER.get())
-        async for item in aloud(backend, film, task):
+        async for item in aloud(backend, film, task, prior):
             yield item
 
     monkeypatch.setattr(backend, "read", noted)

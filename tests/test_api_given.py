@@ -41,7 +41,7 @@ def test_a_given_report_is_explained_as_it_stands(service: Service) -> None:
     packed = service.client.get(place, headers={"Accept": "application/msgpack"}).content
     assert msgpack.unpackb(packed)["report"]["words"][2]["unlikely"] is False
     page = service.client.get(f"{place}/export", params={"format": "html"}).text
-    assert "was given, and not written by the model" in page
+    assert '"given":true' in page and "A given report, explained by" in page
     assert service.client.get(f"{place}/words/0/overlay.png").status_code == 200
     judged = service.client.post(f"{place}/faithfulness", json={"words": "0-1"})
     assert judged.json()["token_indices"] == [0, 2]

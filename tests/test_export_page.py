@@ -39,6 +39,7 @@ from tests.page_file import (
 )
 from tests.page_fixtures import choose_method
 from tests.report_samples import all_kinds_explained
+from tests.sources_samples import sample_reliance
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -149,6 +150,8 @@ def test_without_a_script_the_text_is_read(browser: Page, tmp_path: Path) -> Non
     try:
         browser.driver.get(path.as_uri())
         seen = browser.driver.find_element("css selector", "body").text
+        browser.resize(390, 844, phone=True)
+        assert browser.driver.find_element("css selector", "noscript p").rect["y"] < 300, "in sight on a phone too"
     finally:
         browser.driver.execute_cdp_cmd(switched, {"value": False})
     lines = seen.splitlines()
@@ -286,8 +289,7 @@ def test_what_needs_a_model_is_not_offered(browser: Page, tmp_path: Path) -> Non
     click_word(browser, "effusion")
     for name in ("read", "ask", "files", "link", "model-view", "tab-compare", "tab-text", "tab-heads", "judge", "stop"):
         assert not browser.driver.find_element("id", f"medinterp-{name}").is_displayed(), name
-    tints = [option.text for option in Select(browser.element("tint")).options]
-    assert tints == ["Attention on the film", "Surprise", "None"]
+    assert tints(browser) == ["attention", "surprise", "none"]
     browser.run(
         "const data = new DataTransfer(); data.items.add(new File(['x'], 'film.png', { type: 'image/png' }));"
         "document.dispatchEvent(new DragEvent('drop', { dataTransfer: data, cancelable: true, bubbles: true }));"
@@ -301,6 +303,26 @@ def test_what_needs_a_model_is_not_offered(browser: Page, tmp_path: Path) -> Non
     assert browser.state == "read" and browser.text("subject") == "effusion"
     browser.element("keys").click()
     assert "as the model saw it" not in browser.text("keys-list") and "drawer" in browser.text("keys-list")
+    assert browser.logs()[0] == []
+
+
+def tints(page: Page) -> list[str]:
+    """Those that can be chosen."""
+    return [str(one.get_attribute("value")) for one in Select(page.element("tint")).options if one.is_enabled()]
+
+
+def test_reliance_that_the_report_keeps_is_a_tint(browser: Page, tmp_path: Path) -> None:
+    """What was asked of the model before stands in the file; nobody is asked again."""
+    reliance = sample_reliance()
+    open_file(browser, dataclasses.replace(sample_explanation(), reliance=reliance), tmp_path / "report.html")
+    assert tints(browser) == ["attention", "surprise", "reliance", "none"]
+    Select(browser.element("tint")).select_by_value("reliance")
+    drops = reliance.reliance
+    assert browser.text("legend").split() == ["0", f"{max(1.0, drops.max()):.1f}", "nats"]
+    strengths = browser.run(
+        "return [...document.querySelectorAll('.medinterp-word')].map((w) => +w.style.getPropertyValue('--mi-tint'))"
+    )
+    assert strengths == pytest.approx(0.36 * np.sqrt(np.maximum(drops, 0) / max(1.0, drops.max())), abs=1e-3)
     assert browser.logs()[0] == []
 
 

@@ -118,3 +118,12 @@ export function nats(change) {
 export function words(name) {
   return name[0].toUpperCase() + name.slice(1).replaceAll("_", " ");
 }
+
+/**
+ * Say of a button whether it is pressed; one that says so already is left alone, for a browser styles it anew.
+ * @param {Element} node
+ * @param {boolean} pressed
+ */
+export function press(node, pressed) {
+  if (node.getAttribute("aria-pressed") !== String(pressed)) node.setAttribute("aria-pressed", String(pressed));
+}

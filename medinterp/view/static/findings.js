@@ -8,7 +8,7 @@
  * @typedef {{ title: string, status: Finding["status"], told: Statement[] }} Entry
  */
 
-import { byId, make, slicer } from "./dom.js";
+import { byId, make, press, slicer } from "./dom.js";
 
 const STATUSES = ["present", "uncertain", "absent"]; // what is there comes first: of the rest there is always more
 
@@ -265,6 +265,6 @@ export class Findings {
 
   /** @param {Selection | null} selection */
   mark(selection) {
-    for (const [node, isOf] of this.marks) node.setAttribute("aria-pressed", String(isOf(selection)));
+    for (const [node, isOf] of this.marks) press(node, isOf(selection));
   }
 }

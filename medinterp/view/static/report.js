@@ -3,7 +3,7 @@
 
 /** @import { Provenance, Report, Section, Selection, Slicer, Span, Word, WordSelection } from "./types" */
 
-import { byId, closest, make, percent, slicer, typing } from "./dom.js";
+import { byId, closest, make, percent, press, slicer, typing } from "./dom.js";
 import { Findings, markWords } from "./findings.js";
 import { showReading, underlined } from "./sentences.js";
 import { folded, outside, parted } from "./thinking.js";
@@ -275,8 +275,7 @@ export class ReportView {
   mark(selection) {
     const chosen = new Set(this.report ? selectedWords(selection, this.report) : []);
     for (const node of this.words.filter(isButton)) {
-      const pressed = chosen.has(Number(node.dataset.wordIndex));
-      node.setAttribute("aria-pressed", String(pressed));
+      press(node, chosen.has(Number(node.dataset.wordIndex)));
     }
     this.findings.mark(selection);
     if (selection?.kind !== "words") this.anchor = null;

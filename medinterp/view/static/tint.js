@@ -63,7 +63,8 @@ export class Tint {
     this.guest = null;
     byId("tint-label").hidden = words.length === 0;
     const had = this.ask !== null || tintOf("reliance", words) !== null;
-    for (const option of this.select.options) option.hidden = option.value === "reliance" && !had;
+    // Some browsers show what is hidden here, none lets what is disabled be chosen.
+    for (const option of this.select.options) option.hidden = option.disabled = option.value === "reliance" && !had;
     if (!had && this.name === "reliance") this.select.value = "attention";
     this.show();
   }
@@ -79,7 +80,7 @@ export class Tint {
    * @param {GuestTint | null} guest
    */
   lend(guest) {
-    if (this.words === null) return;
+    if (this.words === null || (guest === null && this.guest === null)) return;
     this.guest = guest;
     this.draw();
   }

@@ -39,6 +39,8 @@ export class Viewer {
     /** @type {PageMap | null} */
     this.map = null; // what is drawn
     /** @type {GuestMap | null} */
+    /** @type {Uint8Array | null} */
+    this.strip = null; // the colours of the key
     this.guest = null; // a map that is drawn in the selection's place: one head's
 
     byId("zoom-in").addEventListener("click", () => this.zoom.by(STEP));
@@ -265,7 +267,9 @@ export class Viewer {
     const above = this.guest === null && pack !== null && pack.exceeded(this.options);
     const low = shared ? compact(bottom) : "low";
     const high = shared ? `${above ? "≥ " : ""}${compact(top)}` : "high";
-    drawStrip(byId("key-strip"), colours(byId("colormap").value, signed));
+    const table = colours(byId("colormap").value, signed);
+    if (table !== this.strip) drawStrip(byId("key-strip"), table);
+    this.strip = table;
     byId("key").classList.toggle("mi-signed", signed);
     byId("key-low").textContent = signed ? `against ${shared ? low : ""}` : low;
     byId("key-high").textContent = signed ? `${shared ? high : ""} for` : high;
