@@ -38,11 +38,11 @@
 //   #medinterp-export, #medinterp-save  downloads; #medinterp-forget  DELETE; #medinterp-link  the view as an address
 // #medinterp carries data-state: "empty", "chosen", "reading" or "read"; data-standalone where it is a file of its own.
 
-/** @import { Address } from "./address.js";
-import { AskedMethod, ChosenFilm, Explanation, FileData, GuestTint, Limits, Models, Progress, ReadFilm, Selection, ViewState } from "./types" */
+/** @import { AskedMethod, ChosenFilm, Explanation, FileData, GuestTint, Limits, Models, Progress, ReadFilm, Selection, ViewState } from "./types" */
 /** @import { Made } from "./methods.js" */
 /** @import { Pack } from "./packs.js" */
 
+import { Address } from "./address.js";
 import { Api, Problem, isAbort } from "./api.js";
 import { Beside } from "./beside.js";
 import { Comparing } from "./comparing.js";
