@@ -739,6 +739,7 @@ class Page {
       this.dropReport();
       this.given.clear();
       this.address.remember();
+      this.address.keep(); // at once: its id is nothing any more
       if (this.film === null) this.viewer.forget();
       this.setState(this.film ? "chosen" : "empty");
       this.openAsk(true);
