@@ -125,8 +125,11 @@ export class FilmView {
     const width = Math.round(this.stage.clientWidth * this.density);
     const height = Math.round(this.stage.clientHeight * this.density);
     if (this.size === null || width === 0 || height === 0) return null;
+    // A stage may be a fraction of a pixel larger or smaller: a canvas that is stretched to it is a blurred film.
     if (canvas.width !== width) canvas.width = width;
     if (canvas.height !== height) canvas.height = height;
+    canvas.style.width = `${width / this.density}px`;
+    canvas.style.height = `${height / this.density}px`;
     return this.zoom.place(this.size, { width, height });
   }
 
