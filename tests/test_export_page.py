@@ -251,7 +251,7 @@ def test_a_large_film_is_made_smaller_and_a_prior_film_stands_beside_it(browser:
     explanation = dataclasses.replace(sample, prior=sample_film(131, 97), prior_packs=prior)
     open_file(browser, explanation, tmp_path / "report.html")
     assert browser.run("return document.getElementById('medinterp-film').dataset.height") == "1024"
-    assert browser.text("facts").startswith("700 × 1500, as read, here 478 × 1024")
+    assert browser.text("facts").startswith("700 × 1500 pixels, here 478 × 1024")
     click_word(browser, "No")
     assert_drawn(browser, explanation, "raw", (1,))
     browser.element("image-1").click()

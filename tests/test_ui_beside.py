@@ -199,7 +199,7 @@ def test_the_prior_film(page: Page, api: FakeApi, film: Path, prior: Path) -> No
     wait_film(page, 240)
     wait_drawn(page, "Raw attention")
     assert page.element("image-1").get_attribute("aria-checked") == "true"
-    assert "240 × 300, as read" in page.text("facts") and "an old film" in page.text("facts")
+    assert "240 × 300 pixels" in page.text("facts") and "an old film" in page.text("facts")
     assert page.overlay_pixels() != current
     asked = api.paths("GET", "/maps/packed")
     assert [path.rpartition("image=")[2] for path in asked] == ["0", "1"]

@@ -175,7 +175,7 @@ def test_unlikely_words_are_told_from_all_others(page: Page, api: FakeApi, film:
     found = page.run(facts)
     assert isinstance(found, list)
     told = dict(zip(found[::2], found[1::2], strict=True))
-    assert told["Probability"] == "< 0.1 %"
+    assert told["Probability of the word"] == "< 0.1 %"
     assert told["Unlikely"] == "less than 1 in 1,000"
     page.word(represent.index - 1).click()
     assert "Unlikely" not in str(page.run(facts))

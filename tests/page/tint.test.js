@@ -14,7 +14,7 @@ test("attention is told as a share of the largest", () => {
 
 test("surprise ends at one in a thousand", () => {
   const { strengths } = tintOf("surprise", [word(0, 0), word(0, -Math.log(1000) / 2), word(0, -Math.log(1000)), word(0, -50)]);
-  assert.deepEqual(strengths.map((value) => Math.round(1e6 * value) / 1e6 + 0), [0, 0.5, 1, 1]);
+  assert.deepEqual(strengths.map((value) => Math.round(1e6 * value) / 1e6 + 0), [0, 0.707107, 1, 1]);
 });
 
 test("reliance is told from a nat on once it is there, gains are none", () => {

@@ -6,13 +6,15 @@
 /** @import { Viewer } from "./viewer.js" */
 /**
  * What can stand there; film: a picture of the report's, or one of its own.
- * @typedef {{ pack: Pack | null, tokens: number[], subject: string, title: string, options: Drawn, film: ImageBitmap }} Source
+ * @typedef {{ pack: Pack | null, tokens: number[], subject: string, title: string, options: Drawn, film: ImageBitmap,
+ *   which: string }} Source
  */
 
-import { byId, make, typing } from "./dom.js";
+import { byId, compact, make, typing } from "./dom.js";
 import { FilmView } from "./film.js";
 import { mapOf } from "./packs.js";
 import { colours } from "./settings.js";
+import { nameOf } from "./viewer.js";
 
 export class Beside {
   /**
@@ -75,8 +77,8 @@ export class Beside {
     const { method, films, image } = this.viewer;
     const others = this.methods.filter(({ name }) => name !== method?.name);
     const choices = [
+      ...(films.length > 1 ? [["image", nameOf(1 - image)]] : []),
       ...others.map(({ name, title }) => [`method:${name}`, title]),
-      ...(films.length > 1 ? [["image", image ? "The current film" : "The prior film"]] : []),
       ...(this.pinned ? [["pinned", `Pinned: ${this.pinned.subject}, ${this.pinned.title}`]] : []),
     ];
     const before = this.select.value;
@@ -92,7 +94,8 @@ export class Beside {
     const film = await createImageBitmap(viewer.films[viewer.image]);
     this.pinned?.film.close();
     this.pinned = { pack: viewer.pack, tokens: viewer.tokens, subject: viewer.subject, title: viewer.title,
-      options: viewer.options, film, report: this.explanation.id };
+      options: viewer.options, film, report: this.explanation.id,
+      which: viewer.films.length > 1 ? `Pinned: ${nameOf(viewer.image).toLowerCase()}` : "Pinned" };
     this.fill();
     this.select.value = "pinned";
     this.draw();
@@ -125,13 +128,14 @@ export class Beside {
       const image = 1 - viewer.image;
       if (viewer.method === null) return null;
       const pack = await this.packFor(viewer.method.name, image);
-      return { pack, tokens, subject, title: viewer.title, options, film: viewer.films[image] };
+      return { pack, tokens, subject, title: viewer.title, options, film: viewer.films[image], which: nameOf(image) };
     }
     const name = what.replace("method:", "");
     const method = this.methods.find((one) => one.name === name);
     if (!method) return null;
     const pack = await this.packFor(name, viewer.image);
-    return { pack, tokens, subject, title: method.title, options: { ...options, quantity: "relevancy" }, film: viewer.films[viewer.image] };
+    return { pack, tokens, subject, title: method.title, options: { ...options, quantity: "relevancy" }, film: viewer.films[viewer.image],
+      which: viewer.films.length > 1 ? nameOf(viewer.image) : "" };
   }
 
   /** Draw again: something of the first view is another. */
@@ -164,12 +168,28 @@ export class Beside {
     this.view.setWindow(viewer.view.window);
     this.view.setMap(drawn);
     const told = map === null ? null : source;
+    byId("second-which").textContent = source?.which ?? "";
+    byId("second-which").hidden = !source?.which;
     byId("second-subject").textContent = told === null ? "" : told.subject;
     byId("second-method").textContent = told === null ? "" : difference ? `left less right: ${viewer.title} − ${told.title}` : told.title;
-    byId("second-facts").textContent = !wanted ? "" : difference
-      ? "Each as a share of its own range: red where the left map is stronger, blue where this one is."
-      : "No difference: maps of different grids or films cannot be subtracted.";
+    const same = source !== null && source.film === viewer.films[viewer.image];
+    byId("second-facts").textContent = facts(map, wanted, difference !== null, same);
+    byId("second-facts").title = byId("second-facts").textContent ?? "";
   }
+}
+
+/**
+ * What is said beside the second view. same: both are of one picture.
+ * @param {PageMap | null} map
+ * @param {boolean} wanted the difference is
+ * @param {boolean} drawn and is drawn
+ * @param {boolean} same
+ */
+function facts(map, wanted, drawn, same) {
+  if (!wanted) return map === null ? "" : `Colours: ${compact(map.range[0])} to ${compact(map.range[1])}`;
+  if (!drawn) return "No difference: maps of different grids cannot be subtracted.";
+  const kind = "Red: stronger on the left, blue: stronger here, each as a share of its own range.";
+  return same ? kind : `${kind} Two pictures: nothing aligns their anatomy.`;
 }
 
 /**

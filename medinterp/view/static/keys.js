@@ -26,7 +26,8 @@ const KEYS = [
     ["o", "map on or off"],
     ["m", "the film as the model saw it"],
     ["c", "a second view beside it"],
-    ["d", "the drawer about what is selected"],
+    ["d", "details of what is selected"],
+    ["?", "this list"],
   ]],
 ];
 
@@ -41,7 +42,7 @@ export function startKeys(root, idle = []) {
   const letters = make("input", { type: "checkbox", id: "medinterp-letters" });
   letters.checked = true;
   letters.addEventListener("change", () => { root.dataset.keys = letters.checked ? "on" : "off"; });
-  const choice = make("label", { class: "mi-check" }, letters, "Keys of one letter, and / and ?");
+  const choice = make("label", { class: "mi-check" }, letters, "Keys of one letter, / and ? are on");
   dialog.append(make("h2", {}, "Keys"), ...KEYS.map(([title, keys]) => make("section", {}, make("h3", {}, title),
     make("dl", {}, ...keys.filter(([key]) => !idle.includes(key)).flatMap(([key, what]) => [make("dt", {}, key), make("dd", {}, what)])))), choice, make("p", {}, close));
   byId("keys").addEventListener("click", () => dialog.showModal());

@@ -237,15 +237,18 @@ export class Region {
     clear.addEventListener("click", () => this.clear());
     const rows = this.ranked.filter(({ value }) => value > 0).slice(0, LISTED);
     const top = rows[0]?.value ?? 0;
+    const scale = this.viewer.pack?.range(this.viewer.options)[1] ?? 0;
     const list = make("ol", { class: "mi-bars mi-driven", id: "medinterp-driven" }, ...rows.map(({ index, value, share }) => {
-      const row = make("li", {}, make("button", { type: "button", class: "mi-link", "data-driven": index }, report.words[index].text),
-        make("span", { class: "mi-bar-value", title: "The map's mean over the region; the share of the map's sum that lies there" },
-          `${compact(value)} · ${percent(share)}`));
+      const row = make("li", {}, make("button", { type: "button", class: "mi-link", "data-driven": index }, report.words[index].text,
+        make("span", { class: "mi-quiet" }, ` ${report.words[index].section ?? ""}`)),
+      make("span", { class: "mi-bar-value", title: `The map's mean over the region: ${compact(value)}, and that as a share of the report's scale; `
+        + "then the share of the word's own map that lies there" },
+        `${scale > 0 ? percent(value / scale) : compact(value)} · ${percent(share)}`));
       row.style.setProperty("--mi-share", (value / top).toFixed(4));
       return row;
     }));
     this.host.replaceChildren(make("h2", {}, "Words that this region drove"),
-      make("p", { class: "mi-quiet" }, `By ${this.viewer.method?.title ?? "the method"}: the map's mean over the region, and the share of the map that lies in it.`),
+      make("p", { class: "mi-quiet" }, `By ${this.viewer.method?.title ?? "the method"}: how strong its map is in the region, of the report's scale, strongest first; then how much of the word's own map lies there.`),
       clear, rows.length ? list : make("p", { class: "mi-hint" }, "No word: no map has anything there."));
   }
 }

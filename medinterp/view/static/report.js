@@ -263,7 +263,7 @@ export class ReportView {
   sectionButton({ name, start, end }) {
     const selection = this.report && wordsBetween(this.report, start, end);
     if (selection === null) return null;
-    const button = make("button", { type: "button", class: "mi-link mi-whole", "aria-label": `Select the section ${name}` }, "section");
+    const button = make("button", { type: "button", class: "mi-link mi-whole", "aria-label": `Select the whole section ${name}` }, "whole section");
     button.addEventListener("click", () => this.onSelect(selection));
     return button;
   }

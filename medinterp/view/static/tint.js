@@ -27,7 +27,7 @@ export function tintOf(name, words) {
     return { strengths: words.map((word) => (largest > 0 ? word.image_mass / largest : 0)), legend: ["0", percent(largest)] };
   }
   if (name === "surprise") {
-    return { strengths: words.map((word) => Math.min(1, -word.logprob / SURPRISING)), legend: ["certain", "1 in 1,000"] };
+    return { strengths: words.map((word) => Math.sqrt(Math.min(1, Math.max(0, -word.logprob) / SURPRISING))), legend: ["certain", "1 in 1,000"] };
   }
   const drops = words.map((word) => word.reliance ?? 0);
   if (name !== "reliance" || words.every((word) => word.reliance == null)) return null;

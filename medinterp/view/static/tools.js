@@ -13,11 +13,13 @@ const NARROWEST = 0.02;
 /** @type {{ name: string, from: number | null, to: number | null }[]} */
 const PRESETS = [
   // Shares of the film's own grays, darkest first, that are spread over the scale.
-  { name: "As read", from: null, to: null },
+  { name: "Unchanged", from: null, to: null },
   { name: "Stretched (1 to 99 %)", from: 0.01, to: 0.99 },
   { name: "Lungs (dark half)", from: 0.01, to: 0.6 },
   { name: "Mediastinum and bones (bright half)", from: 0.4, to: 0.998 },
 ];
+
+const BY_HAND = PRESETS.length; // the entry behind them, for what is none of them
 
 export class Tools {
   /**
@@ -44,8 +46,9 @@ export class Tools {
     for (const field of [byId("level"), byId("width")]) field.addEventListener("input", () => this.fromSliders());
     byId("invert").addEventListener("change", () => this.fromSliders());
     byId("window-reset").addEventListener("click", () => this.setWindow(FULL));
-    byId("preset").append(...PRESETS.map(({ name }, at) => make("option", { value: at }, name)));
-    byId("preset").addEventListener("change", () => this.usePreset(PRESETS[byId("preset").selectedIndex]));
+    byId("preset").append(...PRESETS.map(({ name }, at) => make("option", { value: at }, name)),
+      make("option", { value: BY_HAND, hidden: true }, "By hand"));
+    byId("preset").addEventListener("change", () => this.usePreset(byId("preset").selectedIndex));
     this.use("move");
     this.setWindow(FULL);
   }
@@ -79,8 +82,11 @@ export class Tools {
 
   // Window and level
 
-  /** @param {GrayWindow} window in shares of the film's grays */
-  setWindow(window) {
+  /**
+   * @param {GrayWindow} window in shares of the film's grays
+   * @param {number} preset which one it is of
+   */
+  setWindow(window, preset = BY_HAND) {
     const width = Math.min(1, Math.max(NARROWEST, window.width));
     this.window = { level: Math.min(1, Math.max(0, window.level)), width, inverted: window.inverted };
     this.viewer.view.setWindow(this.window);
@@ -90,22 +96,23 @@ export class Tools {
     const plain = this.window.level === FULL.level && width === FULL.width && !this.window.inverted;
     byId("window-facts").textContent = plain ? ""
       : `Level ${Math.round(100 * this.window.level)} %, width ${Math.round(100 * width)} %${this.window.inverted ? ", inverted" : ""}`;
-    if (plain) byId("preset").selectedIndex = 0;
+    byId("preset").selectedIndex = plain ? 0 : preset;
   }
 
   fromSliders() {
     this.setWindow({ level: Number(byId("level").value) / 100, width: Number(byId("width").value) / 100, inverted: byId("invert").checked });
   }
 
-  /** @param {(typeof PRESETS)[number]} preset */
-  usePreset({ from, to }) {
+  /** @param {number} preset */
+  usePreset(preset) {
+    const { from, to } = PRESETS[preset];
     const { view } = this.viewer;
     if (from === null || to === null || view.picture === null) {
       this.setWindow(FULL);
       return;
     }
     const [low, high] = quantiles(view.picture, [from, to]);
-    this.setWindow({ level: (low + high) / 2, width: high - low, inverted: this.window.inverted });
+    this.setWindow({ level: (low + high) / 2, width: high - low, inverted: this.window.inverted }, preset);
   }
 
   // Dragging

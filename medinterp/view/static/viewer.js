@@ -118,7 +118,7 @@ export class Viewer {
     const picture = await decoded(blob);
     if (this.previewed !== blob) return; // another film was chosen meanwhile
     byId("empty").textContent = picture ? "" : `${name}: no preview of this format. It is shown once it is read.`;
-    this.setFacts(picture ? `${picture.width} × ${picture.height}, as chosen` : "", []);
+    this.setFacts(picture ? `${picture.width} × ${picture.height} pixels, not read yet` : "", []);
     this.about = null;
     this.replaceFilms(picture ? [picture] : []);
   }
@@ -144,10 +144,11 @@ export class Viewer {
     if (this.previewed === null && this.about && picture) {
       const { width, height, notes } = this.about[image];
       const here = width === picture.width && height === picture.height ? "" : `, here ${picture.width} × ${picture.height}`;
-      this.setFacts(`${width} × ${height}, as read${here}`, notes);
+      this.setFacts(`${width} × ${height} pixels${here}`, notes);
     }
     for (const at of [0, 1]) byId(`image-${at}`).setAttribute("aria-checked", String(at === image));
-    byId("images").hidden = this.films.length < 2;
+    byId("images").hidden = byId("which").hidden = this.films.length < 2;
+    byId("which").textContent = nameOf(image);
   }
 
   /**
@@ -287,6 +288,9 @@ export class Viewer {
     } else if (share !== null && share < FAINT) {
       note.textContent = `Faint: the strongest cell reaches ${Math.round(100 * share)} % of the report's range. `
         + "“This word” stretches it.";
+    } else if (share !== null && !signed) {
+      note.textContent = "One square-root colour range for the whole report: words can be compared. "
+        + `Here the strongest cell reaches ${Math.round(100 * share)} % of its top (the line on the colours).`;
     } else if (signed) {
       note.textContent = "One square-root colour range for the report. Without a cell “against” it, a word is likelier.";
     } else {
@@ -377,4 +381,12 @@ function drawStrip(canvas, table) {
   const line = context.createImageData(256, 1);
   for (let at = 0; at < 256; at += 1) line.data.set([...table.subarray(3 * at, 3 * at + 3), 255], 4 * at);
   context.putImageData(line, 0, 0);
+}
+
+/**
+ * What a report's film is called.
+ * @param {number} image
+ */
+export function nameOf(image) {
+  return image === 0 ? "Current film" : "Prior film";
 }
