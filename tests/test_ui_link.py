@@ -82,7 +82,7 @@ def test_a_link_restores_what_is_seen(page: Page, api: FakeApi, film: Path, othe
     assert other_browser.run(order) == page.run(order)
     other_browser.wait("return document.getElementById('medinterp-film').dataset.width === '300'")
     ours, theirs = page.film_place(), other_browser.film_place()
-    assert theirs[2] / theirs[3] == pytest.approx(ours[2] / ours[3])
+    assert theirs[2] / theirs[3] == pytest.approx(ours[2] / ours[3], rel=1e-4)
     assert other_browser.run("return document.getElementById('medinterp-prompt').value") == page.run(
         "return document.getElementById('medinterp-prompt').value"
     )
