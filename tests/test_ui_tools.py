@@ -16,7 +16,9 @@ from selenium.webdriver.common.actions.mouse_button import MouseButton
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
+from medinterp.relevancy import word_maps
 from medinterp.relevancy.region import box_coverage, cells_coverage, rank_words
+from medinterp.render import report_range
 from tests.browser import Page, browser, chromium  # noqa: F401 - fixtures
 from tests.page_api import FakeApi
 from tests.page_fixtures import (  # noqa: F401 - fixtures
