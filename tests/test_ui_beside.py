@@ -209,7 +209,7 @@ def test_the_prior_film(page: Page, api: FakeApi, film: Path, prior: Path) -> No
         assert page.overlay_pixels() == current
         page.element("beside").click()
         open_beside(page, "image")
-        assert offered(page) == ["The prior film"]
+        assert offered(page) == ["Prior film"]
         assert page.run("return document.getElementById('medinterp-second-film').dataset.width") == "240"
         page.element("image-1").click()
         wait_film(page, 240)

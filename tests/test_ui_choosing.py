@@ -104,7 +104,7 @@ def test_sentence_by_sentence_with_the_keyboard(read: Page) -> None:
 def test_a_whole_section(read: Page) -> None:
     """By its button, which a mouse or the keyboard reaches."""
     section = REPORT.sections[2]
-    button = read.driver.find_element("css selector", f"[aria-label='Select the section {section.name}']")
+    button = read.driver.find_element("css selector", f"[aria-label='Select the whole section {section.name}']")
     with read.asks_nothing():
         read.run("arguments[0].focus()", button)
         assert float(button.value_of_css_property("opacity")) == 1
@@ -112,7 +112,7 @@ def test_a_whole_section(read: Page) -> None:
         assert chosen_words(read) == within(section.start, section.end)
         ActionChains(read.driver).move_to_element(read.word(NODULE)).perform()
         lungs = REPORT.sections[1]
-        read.driver.find_element("css selector", f"[aria-label='Select the section {lungs.name}']").click()
+        read.driver.find_element("css selector", f"[aria-label='Select the whole section {lungs.name}']").click()
         assert chosen_words(read) == within(lungs.start, lungs.end)
 
 

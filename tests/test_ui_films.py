@@ -80,7 +80,7 @@ def test_a_film_without_doubts_is_told_nothing_of(page: Page, film: Path) -> Non
     page.read()
     for name in ("warnings", "film-warning", "windows"):
         assert not page.element(name).is_displayed(), name
-    assert page.text("facts") == f"{WIDTH} × {HEIGHT}, as read · 16 bit"
+    assert page.text("facts") == f"{WIDTH} × {HEIGHT} pixels · 16 bit"
 
 
 def test_warnings_stand_above_the_report_and_on_the_viewer(page: Page, api: FakeApi, film: Path) -> None:
@@ -98,7 +98,7 @@ def test_warnings_stand_above_the_report_and_on_the_viewer(page: Page, api: Fake
     assert page.element("warnings").rect["y"] < page.element("report").rect["y"]
     strip, stage = page.element("film-warning").rect, page.element("stage").rect
     assert strip["y"] + strip["height"] <= stage["y"] + 1, "it does not cover the film"
-    assert page.text("facts").endswith("as read · 16 bit · turned: EXIF orientation 6")
+    assert page.text("facts").endswith("pixels · 16 bit · turned: EXIF orientation 6")
     api.warnings = (CLIPPED,)
     page.element("read").click()
     page.wait("return document.querySelector('[data-code=low-contrast]') === null")

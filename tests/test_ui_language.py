@@ -202,7 +202,7 @@ def test_thoughts_by_keyboard(told: Page) -> None:
     press(told, Keys.TAB)
     assert told.run("return document.activeElement.innerText") == SUMMARY
     press(told, Keys.TAB)
-    assert told.run("return document.activeElement.ariaLabel") == "Select the section HISTORY"
+    assert told.run("return document.activeElement.ariaLabel") == "Select the whole section HISTORY"
     press(told, Keys.TAB)
     assert focused(told) == HIDDEN
     for key in (Keys.ARROW_LEFT, Keys.ARROW_UP, Keys.HOME):

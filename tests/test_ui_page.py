@@ -201,11 +201,11 @@ def test_tab_leads_from_the_findings_to_the_words(page: Page, film: Path) -> Non
     page.read()
     page.run("document.querySelector('#medinterp-findings button:last-child').focus()")
     ActionChains(page.driver).send_keys(Keys.TAB).perform()
-    assert page.run("return document.activeElement.ariaLabel") == "Select the section DEVICES"
+    assert page.run("return document.activeElement.ariaLabel") == "Select the whole section DEVICES"
     ActionChains(page.driver).send_keys(Keys.TAB).perform()
     assert page.run("return document.activeElement.dataset.wordIndex") == "0"
     ActionChains(page.driver).send_keys(Keys.TAB).perform()
-    assert page.run("return document.activeElement.ariaLabel") == "Select the section LUNGS"
+    assert page.run("return document.activeElement.ariaLabel") == "Select the whole section LUNGS"
 
 
 REFUSAL = Problem(

@@ -61,7 +61,7 @@ def tints(page: Page) -> np.ndarray:
 def test_tints_of_the_report_alone(read: Page) -> None:
     """Attention on the film, surprise, none: each with a legend, and no request."""
     masses = np.array([word.image_mass for word in REPORT.words])
-    surprises = np.clip([-word.logprob / np.log(1000) for word in REPORT.words], 0, 1)
+    surprises = np.sqrt(np.clip([-word.logprob / np.log(1000) for word in REPORT.words], 0, 1))
     with read.asks_nothing():
         assert tints(read) == pytest.approx(0.36 * masses / masses.max(), abs=0.001)
         assert read.text("legend").replace("\n", " ").split()[-2:] == [f"{100 * masses.max():.0f}", "%"]
