@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -181,6 +182,24 @@ def test_no_file_outside_the_page_is_served(client: TestClient) -> None:
     assert client.get("/examples/../app.py").status_code == 404
     assert client.get("/examples/%2e%2e/app.py").status_code == 404
     assert client.get("/gradio/gradio_api/file=/etc/hostname").status_code in (403, 404)
+
+
+def test_gradio_keeps_nothing_that_others_could_read(client: TestClient, tmp_path: Path) -> None:
+    """No run history, no monitoring, no endpoints; a file in its own cache is read by nobody."""
+    view = client.get("/gradio/").text
+    assert '"analytics_enabled":false' in view
+    assert client.get("/gradio/gradio_api/runs").status_code == 404
+    assert client.get("/gradio/monitoring").status_code == 403
+    assert client.get("/gradio/gradio_api/info").json() == {"named_endpoints": {}, "unnamed_endpoints": {}}
+    cached = Path(tempfile.gettempdir()) / "gradio" / tmp_path.name
+    cached.mkdir(parents=True, exist_ok=True)
+    try:
+        (cached / "film.png").write_bytes(b"a patient's film")
+        answer = client.get(f"/gradio/gradio_api/file={cached / 'film.png'}")
+    finally:
+        shutil.rmtree(cached)
+    assert answer.status_code == 404
+    assert b"a patient's film" not in answer.content
 
 
 @pytest.mark.parametrize("root", ["https://elsewhere.example/v1", "//elsewhere.example", "v1", ""])
