@@ -181,7 +181,7 @@ class ServeBackend:
 
 def _unnamed(film: Film | None) -> Film | None:
     """The film without what names its patient: the model has no use for that."""
-    return None if film is None else replace(film, source=None)
+    return film if film is None or film.source is None else replace(film, source=None)
 
 
 def _explanation(film: Film, prior: Film | None, explained: Explained) -> Explanation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from asyncio import to_thread
 
 from deployments.settings import RenderingSettings
@@ -19,6 +20,9 @@ class RenderingDeployment:
     def __init__(self, store: SqliteStoreSettings | RedisStoreSettings, settings: RenderingSettings) -> None:
         """Open the store and import what draws. Raises StoreError."""
         from medinterp.api import pictures
+
+        # These quote a DICOM's header; a context that silences them is not one thread's own.
+        warnings.filterwarnings("ignore", module=r"highdicom|pydicom")
         from medinterp.api.kept import KeptReports
 
         self._reports = KeptReports(open_store(store), settings.kept_bytes)

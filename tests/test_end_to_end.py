@@ -138,5 +138,6 @@ def test_curl_and_the_page_read_the_same_film_alike(demo: Served, film: Path) ->
 
 
 def test_it_fits_a_small_machine(demo: Served) -> None:
-    total = sum(process.memory_info().rss for process in demo.processes())
+    """After all of the above; pages that processes share count once."""
+    total = sum(process.memory_full_info().pss for process in demo.processes())
     assert total < 3 * 2**30

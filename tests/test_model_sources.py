@@ -259,7 +259,7 @@ def test_a_given_report_and_a_prior_film(explainer: Explainer, explanation: Expl
 
 
 def test_what_was_asked_is_kept_the_newest(explainer: Explainer, explanation: Explanation, tmp_path: Path) -> None:
-    from medinterp import explainer as module
+    from medinterp import explanation as module
 
     words = explanation.report.words
     found = explainer.text_sources(explanation, words[3])

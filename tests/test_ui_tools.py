@@ -305,3 +305,28 @@ def test_a_region_goes_with_its_report(read: Page) -> None:
     assert driven(read) == []
     read.word(HEARTS).click()
     wait_drawn(read, "Raw attention")
+
+
+def test_cell_by_cell_grid_and_own_size(read: Page, api: FakeApi) -> None:
+    """Each cell in one colour, said above the film; lines between the cells; a film's pixel on each of the screen."""
+    with read.asks_nothing():
+        read.word(NODULE).click()
+        read.wait_overlay()
+        smooth = np.array(read.pixels("overlay", GRID * 4, GRID * 4)).reshape(GRID, 4, GRID, 4, 4)
+        assert np.ptp(smooth, axis=(1, 3)).max() > 8
+        before = read.painted
+        read.element("nearest").click()
+        read.wait_overlay(other_than=before)
+        assert read.text("drawn-method").endswith(", cell by cell")
+        inner = np.array(read.pixels("overlay", GRID * 8, GRID * 8)).reshape(GRID, 8, GRID, 8, 4)[:, 2:6, :, 2:6]
+        assert np.ptp(inner, axis=(1, 3)).max() <= 2, "one colour a cell"
+        read.element("cell-grid").click()
+        path = str(read.run("return document.querySelector('#medinterp-marks .mi-cell-grid').getAttribute('d')"))
+        assert path.count("V") == path.count("H") == GRID - 1
+        read.element("zoom-own").click()
+        _, _, width, height = read.film_place()
+        own = read.run("const { width, height } = document.getElementById('medinterp-film').dataset; return [+width, +height]")
+        assert [width, height] == pytest.approx(own, abs=0.01)
+        read.element("zoom-fit").click()
+        ActionChains(read.driver).send_keys("i").perform()
+        assert "inverted" in read.text("window-facts")

@@ -30,8 +30,14 @@ from medinterp.api.schema import FaithfulnessModel, MapsModel, Model, ProgressMo
 from medinterp.api.schema_sensitivity import ComparingModel, ComparisonModel, ReportComparisonModel
 from medinterp.api.settings import ApiSettings
 from medinterp.api.source_answers import heads_model, reliance_model, text_sources_model
-from medinterp.api.store import ReportStore, pack_record, unpack_record
-from medinterp.errors import DeadlineExceededError, MethodError, PromptError, ServiceInterruptedError
+from medinterp.api.store import ReportStore, change_record, unpack_record
+from medinterp.errors import (
+    DeadlineExceededError,
+    MethodError,
+    PromptError,
+    ServiceInterruptedError,
+    StoreFullError,
+)
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
 from medinterp.explanation import Explanation
 from medinterp.imaging.perturb import get_perturbations
@@ -161,7 +167,7 @@ class Asking:
         """Keep it with the report, and return that."""
 
         def keep() -> Explanation:
-            stored = self._store.update(report_id, lambda blob: pack_record(unpack_record(blob).keeping(found)))
+            stored = self._store.update(report_id, lambda blob: change_record(blob, lambda kept: kept.keeping(found)))
             return unpack_record(stored.blob)
 
         return await asyncio.to_thread(keep)
@@ -170,19 +176,16 @@ class Asking:
         """Add a method's maps on each film to the stored report, in place of earlier ones."""
         method = packs[0].method
 
-        def change(blob: bytes) -> bytes:
-            explanation = unpack_record(blob)
+        def change(explanation: Explanation) -> Explanation:
             own, prior = ({pack.method: pack for pack in packs if pack.image == k} for k in (0, 1))
-            return pack_record(
-                replace(
-                    explanation,
-                    packs={**explanation.packs, **own},
-                    prior_packs={**explanation.prior_packs, **prior},
-                )
+            return replace(
+                explanation,
+                packs={**explanation.packs, **own},
+                prior_packs={**explanation.prior_packs, **prior},
             )
 
         def keep() -> MapsModel:
-            stored = self._store.update(report_id, change)
+            stored = self._store.update(report_id, lambda blob: change_record(blob, change))
             logger.info("report %s: maps by %s kept", log_name(report_id), method)
             explanation: Explanation = unpack_record(stored.blob)
             return maps_model(report_id, explanation, method, image=image)
@@ -192,12 +195,14 @@ class Asking:
     async def _keep_verdict(self, report_id: str, verdict: Faithfulness) -> FaithfulnessModel:
         """Add the verdict to the stored report, in place of an earlier one of the same map."""
 
-        def change(blob: bytes) -> bytes:
-            explanation = unpack_record(blob)
+        def change(explanation: Explanation) -> Explanation:
             others = [one for one in explanation.verdicts if not one.of_same_map(verdict)]
-            return pack_record(replace(explanation, verdicts=(*others, verdict)))
+            return replace(explanation, verdicts=(*others, verdict))
 
-        await asyncio.to_thread(self._store.update, report_id, change)
+        try:
+            await asyncio.to_thread(self._store.update, report_id, lambda blob: change_record(blob, change))
+        except StoreFullError:  # the answer is worth more than its place in the report
+            logger.warning("report %s: no room to keep a verdict", log_name(report_id))
         return FaithfulnessModel.model_validate(verdict)
 
     async def _respond(self, answers: AsyncGenerator[Progress | Model], name: str, media_type: str) -> Response:

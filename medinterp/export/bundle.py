@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 EARLIEST = (1980, 1, 1, 0, 0, 0)
 """The date of every entry: the first that ZIP can write, so that the same report makes the same bytes."""
+MAX_DRAWN = 24
+"""Findings of which pictures are made: a report that was given may name hundreds."""
 COMPRESSED = (".npz", ".png", ".zip")
 
 
@@ -31,7 +33,8 @@ def bundle(explanation: Explanation, task: FileTask, made: datetime) -> bytes:
     What could not be made, and why, stands in contents.json beside the record of the file.
     """
     buffer = io.BytesIO()
-    left_out: dict[str, str] = {}
+    beyond = f"pictures are made of the first {MAX_DRAWN} findings"
+    left_out = {_name(finding): beyond for finding in _drawn(explanation)[MAX_DRAWN:]}
     with zipfile.ZipFile(buffer, "w") as archive:
         names = []
         for name, part in _parts(explanation, task):
@@ -56,15 +59,19 @@ def _parts(explanation: Explanation, task: FileTask) -> Iterator[tuple[str, File
     for name, form in whole:
         yield name, replace(task, form=form, selection=None)
     dicom = explanation.film.media_type == "application/dicom"
-    for finding in explanation.report.findings:
-        if finding.status == "absent" or not tokens_of(explanation.report, finding):
-            continue
+    for finding in _drawn(explanation)[:MAX_DRAWN]:
         yield f"figures/{_name(finding)}.png", replace(task, form="figure-png", selection=finding)
         if dicom:
             yield f"dicom/{_name(finding)}.dcm", replace(task, form="dicom-sc", selection=finding)
     if dicom:
         yield "dicom/report-seg.dcm", replace(task, form="dicom-seg", selection=None)
         yield "dicom/report-sr.dcm", replace(task, form="dicom-sr", selection=None)
+
+
+def _drawn(explanation: Explanation) -> list[Finding]:
+    """Findings that are not denied, and that tokens wrote."""
+    report = explanation.report
+    return [finding for finding in report.findings if finding.status != "absent" and tokens_of(report, finding)]
 
 
 def _name(finding: Finding) -> str:

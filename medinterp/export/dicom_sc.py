@@ -54,7 +54,7 @@ def _object(explanation: Explanation, chosen: Chosen, view: MapView, facts: Expo
     from pydicom.uid import ExplicitVRLittleEndian
 
     picture = burned_in(view.picture(), band_lines(chosen, facts))
-    key = "\0".join((report_key(explanation), facts.text(), repr(view.options), str(view.map.image)))
+    key = "\0".join((report_key(explanation), facts.text(), repr(view.options), made.isoformat()))
     common: dict[str, Any] = {
         "pixel_array": picture,
         "photometric_interpretation": "RGB",

@@ -86,13 +86,13 @@ def region_object(
     without_sinks: bool,
     made: datetime,
 ) -> RegionObject:
-    """The Segmentation of at least one region; its UIDs are the same whenever it is made of the same."""
+    """The Segmentation of at least one region; its UIDs are those of the same report, maps and time."""
     from highdicom.seg import Segmentation
     from pydicom.uid import ExplicitVRLittleEndian
 
     _, header = source_of(explanation, KIND)
     facts = region_facts(explanation, pack, threshold, without_sinks)
-    key = "\0".join((report_key(explanation), maps_key(pack), facts.text()))
+    key = "\0".join((report_key(explanation), maps_key(pack), facts.text(), made.isoformat()))
     dataset = Segmentation(
         source_images=[_one_frame(header)],
         pixel_array=np.stack([region.mask for region in found], axis=-1)[None],

@@ -58,7 +58,8 @@ def _document(
     from pydicom.sr.coding import Code
 
     _, header = source_of(explanation, KIND)
-    key = "\0".join((report_key(explanation), maps_key(pack), facts.text(), repr(explanation.verdicts)))
+    named = (report_key(explanation), maps_key(pack), facts.text(), repr(explanation.verdicts), made.isoformat())
+    key = "\0".join(named)
     groups = [_group(explanation, finding, pack, shown, header, key) for finding in explanation.report.findings]
     content = MeasurementReport(
         observation_context=_observer(),

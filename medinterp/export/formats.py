@@ -59,7 +59,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             Format("figure-png", "image/png", "report-figure.png", _PICTURE),
             Format("figure-svg", "image/svg+xml", "report-figure.svg", _PICTURE),
             Format("figure-pdf", "application/pdf", "report-figure.pdf", _PICTURE),
-            Format("dicom-sc", "application/dicom", "report-overlay.dcm", _PICTURE | {"size"}),
+            Format("dicom-sc", "application/dicom", "report-overlay.dcm", (_PICTURE - {"image"}) | {"size"}),
             Format("dicom-seg", "application/dicom", "report-seg.dcm", _REGION),
             Format("dicom-sr", "application/dicom", "report-sr.dcm", _REGION),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from medinterp.api.store.protocol import ReportStore, StoredReport, StoredStamp, made_at
-from medinterp.api.store.record import pack_record, unpack_record
+from medinterp.api.store.record import change_record, pack_record, unpack_record
 from medinterp.api.store.settings import RedisStoreSettings, SqliteStoreSettings, StoreSettings
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "StoreSettings",
     "StoredReport",
     "StoredStamp",
+    "change_record",
     "made_at",
     "open_store",
     "pack_record",

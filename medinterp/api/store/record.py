@@ -7,7 +7,7 @@ it is read by those exports alone, and goes when the report goes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import cv2
@@ -87,14 +87,28 @@ class Record(Model):
 
 def pack_record(explanation: ExplanationData) -> bytes:
     """Write an explanation as a blob; the trace is left out. Raises StoreError for pixels that are no film's."""
+    prior = None if explanation.prior is None else _film_record(explanation.prior)
+    return _packed(explanation, _film_record(explanation.film), prior)
+
+
+def change_record(blob: bytes, change: Callable[[Explanation], Explanation]) -> bytes:
+    """The blob of a changed explanation of the same films, which are not encoded again: large ones take seconds.
+
+    Raises StoreError as unpack_record.
+    """
+    record = _record(blob)
+    return _packed(change(_explanation(record)), record.film, record.prior)
+
+
+def _packed(explanation: ExplanationData, film: FilmRecord, prior: FilmRecord | None) -> bytes:
     record = Record(
         version=VERSION,
-        film=_film_record(explanation.film),
+        film=film,
         report=ReportModel.model_validate(explanation.report),
         maps=_pack_models(explanation.packs),
         provenance=ProvenanceModel.model_validate(explanation.provenance),
         text_sources=tuple(map(TextSourcesRecord.model_validate, explanation.text_sources)),
-        prior=None if explanation.prior is None else _film_record(explanation.prior),
+        prior=prior,
         prior_maps=_pack_models(explanation.prior_packs),
         verdicts=tuple(map(FaithfulnessModel.model_validate, explanation.verdicts)),
         reliance=None if explanation.reliance is None else RelianceRecord.model_validate(explanation.reliance),
@@ -108,12 +122,20 @@ def unpack_record(blob: bytes) -> Explanation:
 
     Raises StoreError when it is not such a blob, or one of another version.
     """
+    return _explanation(_record(blob))
+
+
+def _record(blob: bytes) -> Record:
     try:
         record = Record.model_validate(msgpack.unpackb(blob, raw=False))
     except (ValueError, msgpack.UnpackException, pydantic.ValidationError) as error:
         raise StoreError(
             f"the stored report cannot be read by this version: {type(error).__name__}"
         ) from error
+    return record
+
+
+def _explanation(record: Record) -> Explanation:
     return Explanation(
         film=_film(record.film),
         report=_report.validate_python(record.report.model_dump()),

@@ -20,7 +20,7 @@ _VERSION_BYTES = 8
 
 
 class RedisStore:
-    """Reports under `medinterp:report:ID`; the server's `maxmemory` is the size limit.
+    """Reports under `medinterp:report:2:ID`; the server's `maxmemory` is the size limit.
 
     A value is the version, 8 bytes, big-endian, and the blob: one key, so that both go at the same moment.
     """
@@ -104,7 +104,7 @@ class RedisStore:
 
 
 def _key(report_id: str) -> str:
-    return f"medinterp:report:{report_id}"
+    return f"medinterp:report:2:{report_id}"
 
 
 def _value(blob: bytes) -> bytes:

@@ -102,9 +102,12 @@ export class Api {
     return response;
   }
 
-  /** @param {string} path */
-  async json(path) {
-    return (await this.request(path, { headers: { Accept: "application/json" } })).json();
+  /**
+   * @param {string} path
+   * @param {AbortSignal} [signal]
+   */
+  async json(path, signal) {
+    return (await this.request(path, { headers: { Accept: "application/json" }, signal })).json();
   }
 
   /**

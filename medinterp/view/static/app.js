@@ -475,6 +475,8 @@ class Page {
       if (picture === null) throw new Error("The film that the server sent is not a picture.");
       return picture;
     }));
+    if (signal?.aborted) for (const picture of pictures) picture.close(); // another film stands there by now
+    signal?.throwIfAborted();
     this.viewer.showFilms(pictures, films);
   }
 
@@ -641,7 +643,7 @@ class Page {
       scale: viewer.scale,
       quantity: viewer.quantity,
       box: this.region.box ? Object.values(this.region.box) : null,
-      zoom: zoom.factor > 1 ? [zoom.factor, zoom.x, zoom.y] : null,
+      zoom: zoom.factor !== 1 ? [zoom.factor, zoom.x, zoom.y] : null,
       window: window.level !== 0.5 || window.width !== 1 || window.inverted ? [window.level, window.width, Number(window.inverted)] : null,
       tab: this.drawer.seen,
     };
@@ -671,6 +673,8 @@ class Page {
    */
   async openReport(id) {
     this.reading?.abort();
+    const reading = new AbortController(); // another film, report or step ends it
+    this.reading = reading;
     this.dropReport();
     clearProblem();
     this.film = null;
@@ -681,17 +685,20 @@ class Page {
     byId("stop").hidden = true;
     this.status("Opening the report …");
     try {
-      const explanation = await this.api.json(`/reports/${id}`);
-      await this.showFilms(explanation);
+      const explanation = await this.api.json(`/reports/${id}`, reading.signal);
+      await this.showFilms(explanation, reading.signal);
       this.explanation = explanation;
       byId("prompt").value = explanation.provenance.prompt;
       this.showPromptState();
       this.showReport(false);
     } catch (error) {
+      if (reading.signal.aborted) return; // what ended it is on the page
       this.viewer.forget(); // nothing of another report stands for it
       this.setState("empty");
       this.openAsk(true);
       throw error;
+    } finally {
+      if (this.reading === reading) this.reading = null;
     }
   }
 
@@ -713,12 +720,14 @@ class Page {
     } else this.select(null);
     if (state.zoom) this.viewer.zoom.set(state.zoom[0], state.zoom[1], state.zoom[2]);
     else this.viewer.zoom.fit();
-    if (state.window) this.tools.setWindow({ level: state.window[0], width: state.window[1], inverted: state.window[2] === 1 });
+    const [level, width, inverted] = state.window ?? [0.5, 1, 0];
+    this.tools.setWindow({ level, width, inverted: inverted === 1 });
     if (state.box) {
       const [left, top, right, bottom] = state.box;
       this.region.setBox({ left, top, right, bottom });
-    }
+    } else this.region.clear();
     if (state.tab !== null && ["word", "text", "heads", "region"].includes(state.tab)) this.drawer.open(state.tab);
+    else this.drawer.close();
   }
 
   leaveReport() {
@@ -736,6 +745,7 @@ class Page {
     try {
       await this.api.forget(id);
       this.beside.unpin(id);
+      if (this.explanation?.id !== id) return; // another report is open by now
       this.dropReport();
       this.given.clear();
       this.address.remember();

@@ -91,11 +91,17 @@ export class Beside {
   async pin() {
     const { viewer } = this;
     if (viewer.map === null || this.explanation === null) return;
-    const film = await createImageBitmap(viewer.films[viewer.image]);
-    this.pinned?.film.close();
-    this.pinned = { pack: viewer.pack, tokens: viewer.tokens, subject: viewer.subject, title: viewer.title,
-      options: viewer.options, film, report: this.explanation.id,
+    const { explanation } = this;
+    const kept = { pack: viewer.pack, tokens: viewer.tokens, subject: viewer.subject, title: viewer.title,
+      options: viewer.options, report: explanation.id,
       which: viewer.films.length > 1 ? `Pinned: ${nameOf(viewer.image).toLowerCase()}` : "Pinned" };
+    const film = await createImageBitmap(viewer.films[viewer.image]);
+    if (this.explanation !== explanation) { // it was forgotten meanwhile, or another one is open
+      film.close();
+      return;
+    }
+    this.pinned?.film.close();
+    this.pinned = { ...kept, film };
     this.fill();
     this.select.value = "pinned";
     this.draw();

@@ -58,11 +58,12 @@ export function pixelTable(colours, { signed, opacity, threshold }) {
  * @param {number} start where the film begins
  * @param {number} size how long it is
  */
-function places(pixels, cells, start, size) {
+function places(pixels, cells, start, size, nearest = false) {
   const first = new Int32Array(pixels);
   const share = new Float32Array(pixels);
   for (let pixel = 0; pixel < pixels; pixel += 1) {
-    const at = Math.min(cells - 1, Math.max(0, ((pixel + 0.5 - start) * cells) / size - 0.5));
+    const place = ((pixel + 0.5 - start) * cells) / size;
+    const at = Math.min(cells - 1, Math.max(0, nearest ? Math.floor(place) : place - 0.5));
     first[pixel] = Math.min(Math.floor(at), Math.max(0, cells - 2));
     share[pixel] = at - first[pixel];
   }
@@ -87,8 +88,8 @@ function extent(pixels, start, size) {
  * @param {Place} place
  * @param {(y: number, cells: Float32Array) => void} line
  */
-function eachLine(shares, { rows, columns }, height, place, line) {
-  const down = places(height, rows, place.top, place.height);
+function eachLine(shares, { rows, columns, nearest }, height, place, line) {
+  const down = places(height, rows, place.top, place.height, nearest);
   const [from, to] = extent(height, place.top, place.height);
   const cells = new Float32Array(columns + 1); // the last one twice: the line below reads one further
   for (let y = from; y < to; y += 1) {
@@ -115,7 +116,7 @@ function eachLine(shares, { rows, columns }, height, place, line) {
  */
 export function paint(pixels, width, height, place, shares, grid, table) {
   pixels.fill(0);
-  const across = places(width, grid.columns, place.left, place.width);
+  const across = places(width, grid.columns, place.left, place.width, grid.nearest);
   const [from, to] = extent(width, place.left, place.width);
   eachLine(shares, grid, height, place, (y, cells) => {
     const line = y * width;
@@ -138,7 +139,7 @@ export function paint(pixels, width, height, place, shares, grid, table) {
  */
 function strengths(width, height, place, shares, grid, signed) {
   const plane = new Float32Array(width * height).fill(NaN);
-  const across = places(width, grid.columns, place.left, place.width);
+  const across = places(width, grid.columns, place.left, place.width, grid.nearest);
   const [from, to] = extent(width, place.left, place.width);
   eachLine(shares, grid, height, place, (y, cells) => {
     for (let x = from; x < to; x += 1) {

@@ -28,7 +28,8 @@ export class FilmView {
     this.picture = null; // what is drawn
     /** @type {Size | null} */
     this.size = null; // the film's own
-    this.smooth = true;
+    this.smooth = true; // between pixels, where it is drawn larger than it is
+    this.asIs = false;
     /** @type {GrayWindow} */
     this.window = AS_READ;
     /** @type {PageMap | null} */
@@ -50,12 +51,12 @@ export class FilmView {
   /**
    * Show a film. size: its own, where the picture's is another (the model's view of it).
    * @param {ImageBitmap | null} picture
-   * @param {{ smooth?: boolean, size?: Size | null }} options
+   * @param {{ asIs?: boolean, size?: Size | null }} options asIs: its pixels as they are, in no window and not smoothed
    */
-  setFilm(picture, { smooth = true, size = picture } = {}) {
+  setFilm(picture, { asIs = false, size = picture } = {}) {
     this.picture = picture;
     this.size = size === null ? null : { width: size.width, height: size.height };
-    this.smooth = smooth;
+    this.asIs = asIs;
     this.filmCanvas.hidden = picture === null;
     if (picture !== null) Object.assign(this.filmCanvas.dataset, { width: picture.width, height: picture.height });
     this.draw();
@@ -138,11 +139,11 @@ export class FilmView {
     if (place === null || this.picture === null) return;
     const { width, height } = this.filmCanvas;
     const { level, width: extent, inverted } = this.window;
-    const plain = level === AS_READ.level && extent === AS_READ.width && !inverted;
+    const plain = this.asIs || (level === AS_READ.level && extent === AS_READ.width && !inverted);
     const shown = contextOf(this.filmCanvas);
     const context = plain ? shown : this.readable(width, height);
     context.clearRect(0, 0, width, height);
-    context.imageSmoothingEnabled = this.smooth;
+    context.imageSmoothingEnabled = this.smooth && !this.asIs;
     context.imageSmoothingQuality = "high";
     context.drawImage(this.picture, place.left, place.top, place.width, place.height);
     if (plain) return;
@@ -179,10 +180,11 @@ export class FilmView {
     const pixels = new Uint32Array(this.buffer.data.buffer);
     const { values, range, signed } = this.map;
     const shares = scaled(values, range, signed);
-    paint(pixels, width, height, place, shares, this.map, pixelTable(this.look.colours, { ...this.look, signed }));
+    const grid = { rows: this.map.rows, columns: this.map.columns, nearest: this.look.nearest };
+    paint(pixels, width, height, place, shares, grid, pixelTable(this.look.colours, { ...this.look, signed }));
     if (this.look.contours.length) {
       const longest = Math.max(place.width, place.height) / this.zoom.factor;
-      contour(pixels, width, height, place, shares, this.map,
+      contour(pixels, width, height, place, shares, grid,
         { signed, levels: this.look.contours, thickness: Math.max(1, longest / CONTOURS_A_SIDE) });
     }
     context.putImageData(this.buffer, 0, 0);

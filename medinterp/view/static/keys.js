@@ -20,7 +20,8 @@ const KEYS = [
     ["Wheel", "zoom"],
   ]],
   ["On the film", [
-    ["+ − 0", "zoom in, out, fit"],
+    ["+ − = 1", "zoom in, out, fit, the film's own size"],
+    ["i", "invert"],
     ["← → ↑ ↓", "move; with Region or Paint: from cell to cell"],
     ["v w r p", "move, window/level, region, paint"],
     ["o", "map on or off"],

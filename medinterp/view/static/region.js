@@ -209,6 +209,7 @@ export class Region {
       shapes.push(...[...this.cells].map((at) => cell(at, "mi-region mi-painted")));
       if (this.cursor && this.tool === "paint") shapes.push(cell(this.cursor[0] * pack.columns + this.cursor[1], "mi-cursor"));
     }
+    if (byId("cell-grid").checked) shapes.push(gridOf(pack));
     this.marks.replaceChildren(...shapes);
     this.marks.toggleAttribute("hidden", shapes.length === 0);
   }
@@ -251,4 +252,14 @@ export class Region {
       make("p", { class: "mi-quiet" }, `By ${this.viewer.method?.title ?? "the method"}: how strong its map is in the region, of the report's scale, strongest first; then how much of the word's own map lies there.`),
       clear, rows.length ? list : make("p", { class: "mi-hint" }, "No word: no map has anything there."));
   }
+}
+
+/**
+ * The lines between the cells of a grid, on the whole film.
+ * @param {{ rows: number, columns: number } | null} pack
+ */
+function gridOf(pack) {
+  const between = (/** @type {number} */ count) => Array.from({ length: Math.max(0, count - 1) }, (_, at) => (at + 1) / count);
+  const lines = pack === null ? [] : [...between(pack.columns).map((x) => `M${x} 0V1`), ...between(pack.rows).map((y) => `M0 ${y}H1`)];
+  return makeSvg("path", { class: "mi-cell-grid", d: lines.join("") });
 }

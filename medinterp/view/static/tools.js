@@ -36,6 +36,7 @@ export class Tools {
     this.group = Object.keys(TOOLS).map((name) => byId(`tool-${name}`));
     byId("tools").addEventListener("keydown", (event) => this.walk(event));
     document.addEventListener("keydown", (event) => {
+      if (event.key === "i" && !typing(event)) this.setWindow({ ...this.window, inverted: !this.window.inverted });
       const named = Object.entries(TOOLS).find(([, key]) => key === event.key);
       if (named && !typing(event)) this.use(named[0]);
     });

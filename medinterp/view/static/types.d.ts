@@ -354,6 +354,8 @@ export interface ExampleFilm {
 export interface Grid {
   rows: number;
   columns: number;
+  /** Every pixel has its own cell's value; otherwise what lies between the cells' centres. */
+  nearest?: boolean;
 }
 
 /** In CSS pixels, or in pixels of a canvas. */
@@ -402,6 +404,7 @@ export interface Look {
   opacity: number;
   threshold: number;
   contours: Contour[];
+  nearest: boolean;
 }
 
 /** Middle and extent of the grays that are spread over the scale, in shares of the film's. */
@@ -469,10 +472,10 @@ export interface FileData {
 
 type Inputs = "compared-question" | "compared-report" | "contours" | "difference" | "file" | "invert" | "level"
   | "max-tokens" | "opacity" | "prior" | "quantity-disagreement" | "quantity-relevancy" | "question" | "scale-map"
-  | "scale-report" | "search" | "show" | "sinks" | "threshold" | "width";
+  | "scale-report" | "cell-grid" | "nearest" | "search" | "show" | "sinks" | "threshold" | "width";
 type Buttons = "ask-toggle" | "beside" | "compare-run" | "drawer-close" | "forget" | "given-clear" | "image-0" | "image-1"
   | "keys" | "link" | "model-view" | "pin" | "prior-clear" | "prompt-reset" | "read" | "save" | "stop" | "theme"
-  | "window-reset" | "zoom-fit" | "zoom-in" | "zoom-out";
+  | "window-reset" | "zoom-own" | "zoom-fit" | "zoom-in" | "zoom-out";
 type Selects = "colormap" | "export" | "method" | "preset" | "second-what" | "setting" | "tint" | "window";
 
 /** The element of page.html with the id medinterp-NAME, as far as it is more than an HTMLElement. */

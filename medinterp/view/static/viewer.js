@@ -46,8 +46,9 @@ export class Viewer {
     byId("zoom-in").addEventListener("click", () => this.zoom.by(STEP));
     byId("zoom-out").addEventListener("click", () => this.zoom.by(1 / STEP));
     byId("zoom-fit").addEventListener("click", () => this.zoom.fit());
+    byId("zoom-own").addEventListener("click", () => this.ownSize());
     for (const field of [byId("opacity"), byId("threshold")]) field.addEventListener("input", () => this.lookChanged());
-    for (const name of ["colormap", "contours", "sinks", "scale", "quantity", "show"]) {
+    for (const name of ["colormap", "contours", "sinks", "scale", "quantity", "show", "nearest", "cell-grid"]) {
       byId(name).addEventListener("change", () => this.lookChanged());
     }
     document.addEventListener("keydown", (event) => {
@@ -94,7 +95,8 @@ export class Viewer {
     const table = colours(byId("colormap").value, signed);
     const contours = byId("contours").checked
       ? CONTOUR_LEVELS.map((level) => ({ level, colour: colourAt(table, level) })) : [];
-    return { colours: table, opacity: Number(byId("opacity").value), threshold: Number(byId("threshold").value), contours };
+    return { colours: table, opacity: Number(byId("opacity").value), threshold: Number(byId("threshold").value), contours,
+      nearest: byId("nearest").checked };
   }
 
   lookChanged() {
@@ -157,7 +159,7 @@ export class Viewer {
    */
   showInstead(picture) {
     if (picture === null) this.view.setFilm(this.films[this.image] ?? null);
-    else this.view.setFilm(picture, { smooth: false, size: this.films[this.image] });
+    else this.view.setFilm(picture, { asIs: true, size: this.films[this.image] });
     this.view.setShown(picture === null && byId("show").checked);
   }
 
@@ -251,7 +253,7 @@ export class Viewer {
     byId("overlay").setAttribute("aria-label",
       drawn ? `The map of ${this.subject} by ${this.title}` : "No map is drawn");
     byId("subject").textContent = drawn ? this.subject : "";
-    byId("drawn-method").textContent = drawn ? this.title : "";
+    byId("drawn-method").textContent = drawn ? `${this.title}${byId("nearest").checked ? ", cell by cell" : ""}` : "";
     this.showKey();
   }
 
@@ -324,6 +326,14 @@ export class Viewer {
     this.nearer(event.deltaY < 0 ? STEP : 1 / STEP, this.view.at(event));
   }
 
+  /** A pixel of the film on each pixel of the screen. */
+  ownSize() {
+    const { size, room, density } = this.view;
+    if (size === null) return;
+    const fitted = Math.min(room.width / size.width, room.height / size.height);
+    this.zoom.set(1 / density / fitted, this.zoom.x, this.zoom.y);
+  }
+
   /**
    * Zoom about a point of the film.
    * @param {number} step
@@ -349,9 +359,10 @@ export class Viewer {
   keyed(event) {
     if (event.target !== this.stage || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
     const step = MOVES[event.key];
-    if (event.key === "+" || event.key === "=") this.zoom.by(STEP);
+    if (event.key === "+") this.zoom.by(STEP);
     else if (event.key === "-") this.zoom.by(1 / STEP);
-    else if (event.key === "0") this.zoom.fit();
+    else if (event.key === "0" || event.key === "=") this.zoom.fit();
+    else if (event.key === "1") this.ownSize();
     else if (step && this.zoom.factor > 1) this.move(-40 * step[0], -40 * step[1]);
     else return;
     event.preventDefault();

@@ -4,6 +4,7 @@
 /** @import { Place, Size } from "./types" */
 
 const LARGEST = 16;
+const SMALLEST = 0.05; // a small film at its own size is smaller than the stage
 export const STEP = 1.25;
 
 export class Zoom {
@@ -37,7 +38,7 @@ export class Zoom {
    * @param {number} y
    */
   set(factor, x, y) {
-    Object.assign(this, { factor: Math.min(LARGEST, Math.max(1, factor)), x, y });
+    Object.assign(this, { factor: Math.min(LARGEST, Math.max(SMALLEST, factor)), x, y });
     this.changed();
   }
 
@@ -46,7 +47,7 @@ export class Zoom {
    * @param {number} step
    */
   by(step) {
-    this.set(this.factor * step, this.x, this.y);
+    this.set(Math.max(1, this.factor * step), this.x, this.y);
   }
 
   /**
