@@ -325,7 +325,8 @@ def test_cell_by_cell_grid_and_own_size(read: Page, api: FakeApi) -> None:
         assert path.count("V") == path.count("H") == GRID - 1
         read.element("zoom-own").click()
         _, _, width, height = read.film_place()
-        own = read.run("const { width, height } = document.getElementById('medinterp-film').dataset; return [+width, +height]")
+        film = "document.getElementById('medinterp-film').dataset"
+        own = read.run(f"return [Number({film}.width), Number({film}.height)]")
         assert [width, height] == pytest.approx(own, abs=0.01)
         read.element("zoom-fit").click()
         ActionChains(read.driver).send_keys("i").perform()
