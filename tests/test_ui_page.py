@@ -353,7 +353,6 @@ def test_forget_and_download(page: Page, api: FakeApi, film: Path) -> None:
         "without_sinks": "false",
         "opacity": "0.5",
         "contours": "false",
-        "image": "0",
     }
     assert len(api.films) == 1
     page.element("forget").click()
