@@ -16,9 +16,9 @@ import pytest
 from medinterp.api.app import create_api
 from medinterp.api.backend import MeasuringTask
 from medinterp.api.store.sqlite import SqliteStore
-from medinterp.errors import MethodError, ServiceBusyError
+from medinterp.errors import MethodError, ServiceBusyError, StoreFullError
 from tests.api_backend import FakeBackend, api_settings, png
-from tests.api_service import Here
+from tests.api_service import Here, Service
 
 
 @asynccontextmanager
@@ -188,3 +188,21 @@ def test_a_slow_answer_ends_at_the_limit_and_stops_the_work(tmp_path: Path) -> N
         store.close()
 
     asyncio.run(run())
+
+
+def test_an_answer_outlives_a_full_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the model was asked for is answered, though there is no room to keep it."""
+    service = Service(tmp_path)
+    place = f"/reports/{service.report()}"
+
+    def full(*_: object) -> None:
+        raise StoreFullError("full")
+
+    monkeypatch.setattr(service.store, "update", full)
+    for question, body in (
+        ("faithfulness", {"words": "1", "method": "raw"}),
+        ("text", {"words": "1"}),
+        ("reliance", {}),
+    ):
+        answer = service.client.post(f"{place}/{question}", json=body)
+        assert answer.status_code == 200, (question, answer.text)

@@ -212,3 +212,14 @@ def test_decoding_that_takes_longer_than_a_request_may_is_given_up(tmp_path: Pat
     service = Service(tmp_path, pool=slow(), timeout_s=0.5)
     with service.client:
         problem(service.post(image=b"sleep"), 504)
+
+
+def test_a_body_that_is_no_form_is_small(service: Service) -> None:
+    """It is parsed in one piece while everybody waits: what no question needs is refused unread."""
+    answer = service.client.post(
+        f"/reports/{service.report()}/region",
+        content=b'{"cells": [' + b"[1, 1], " * 200_000 + b"[1, 1]]}",
+        headers={"Content-Type": "application/json"},
+    )
+    problem(answer, 413)
+    assert "longer than 1048576 bytes" in answer.json()["detail"]

@@ -29,6 +29,8 @@ from medinterp.imaging.workers import DecodingPool
 
 logger = logging.getLogger(__name__)
 
+OTHER_BYTES = 2**20
+"""Of a body that is no form, the largest: questions to the model, cells of a region."""
 FORM_BYTES = 64 * 1024
 """Room for the multipart framing and the short fields beside the film, the prompt and the report."""
 
@@ -86,7 +88,9 @@ def create_api(
     limits = settings.limits
     # Two films, each of which is held to the limit when it is read.
     fields = 4 * (limits.max_prompt_characters + limits.max_report_characters)  # UTF-8
-    app.add_middleware(BodyLimit, max_bytes=2 * limits.max_upload_bytes + fields + FORM_BYTES)
+    app.add_middleware(
+        BodyLimit, max_bytes=2 * limits.max_upload_bytes + fields + FORM_BYTES, other_bytes=OTHER_BYTES
+    )
     app.add_middleware(PrivateResponses)
     app.add_middleware(
         GZipMiddleware,

@@ -167,7 +167,14 @@ class Asking:
         """Keep it with the report, and return that."""
 
         def keep() -> Explanation:
-            stored = self._store.update(report_id, lambda blob: change_record(blob, lambda kept: kept.keeping(found)))
+            def change(blob: bytes) -> bytes:
+                return change_record(blob, lambda kept: kept.keeping(found))
+
+            try:
+                stored = self._store.update(report_id, change)
+            except StoreFullError:  # the answer is worth more than its place in the report
+                logger.warning("report %s: no room to keep an answer", log_name(report_id))
+                return unpack_record(self._store.get(report_id).blob).keeping(found)
             return unpack_record(stored.blob)
 
         return await asyncio.to_thread(keep)

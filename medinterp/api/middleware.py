@@ -32,32 +32,37 @@ class PrivateResponses:
 class BodyLimit:
     """Stops reading a request's body as soon as it is longer than the limit (HTTP 413).
 
-    A body that declares its length is refused before its first byte is read.
+    A body that declares its length is refused before its first byte is read. other_bytes: of what is no form with
+    files; such a body is parsed in one piece, and everybody waits meanwhile.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, other_bytes: int) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._other_bytes = other_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with a `receive` that counts."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        declared = Headers(scope=scope).get("content-length", "")
+        headers = Headers(scope=scope)
+        is_form = headers.get("content-type", "").lower().startswith("multipart/form-data")
+        limit = self._max_bytes if is_form else self._other_bytes
+        declared = headers.get("content-length", "")
         counted = int(declared) if declared.isdecimal() else 0
-        if counted <= self._max_bytes:
+        if counted <= limit:
             counted = 0
 
         async def receive_counted() -> Message:
             nonlocal counted
-            if counted <= self._max_bytes:
+            if counted <= limit:
                 message = await receive()
                 counted += len(message.get("body", b""))
-                if counted <= self._max_bytes:
+                if counted <= limit:
                     return message
             raise HTTPException(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the request is longer than {self._max_bytes} bytes"
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the request is longer than {limit} bytes"
             )
 
         await self._app(scope, receive_counted, send)
