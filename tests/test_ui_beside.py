@@ -203,10 +203,15 @@ def test_the_prior_film(page: Page, api: FakeApi, film: Path, prior: Path) -> No
     assert page.overlay_pixels() != current
     asked = api.paths("GET", "/maps/packed")
     assert [path.rpartition("image=")[2] for path in asked] == ["0", "1"]
+    page.element("judge").click()
+    page.wait("return !document.getElementById('medinterp-verdict').hidden")
+    ((what, body),) = api.questions.asked
+    assert (what, body["image"]) == ("faithfulness", 1), "the map that is looked at is judged"
     with page.asks_nothing():
         page.element("image-0").click()
         wait_film(page, 300)
         assert page.overlay_pixels() == current
+        assert page.element("judge").is_displayed(), "of the map on this film nothing is known"
         page.element("beside").click()
         open_beside(page, "image")
         assert offered(page) == ["Prior film"]

@@ -231,7 +231,7 @@ class Page {
    */
   showMethod(method, doubted = false) {
     this.comparing.follow(method);
-    if (this.explanation && this.selection) this.judging.show(this.explanation, this.selection, method);
+    if (this.explanation && this.selection) this.judging.show(this.explanation, this.selection, method, this.viewer.image);
     this.loadMaps(doubted);
     this.beside.use(this.explanation, this.computed);
     this.address.remember(true);
@@ -564,7 +564,7 @@ class Page {
     const { selection } = this;
     if (!selection || !this.explanation) return;
     this.details.show(selection, this.explanation.report, this.viewer.pack?.notes ?? []);
-    if (this.methods.shown !== null) this.judging.show(this.explanation, selection, this.methods.shown);
+    if (this.methods.shown !== null) this.judging.show(this.explanation, selection, this.methods.shown, this.viewer.image);
     // A map can be true, a disagreement cannot; and a file has nobody to ask.
     this.judging.node.hidden = this.viewer.quantity === "disagreement" || this.data !== null;
   }

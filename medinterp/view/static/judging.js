@@ -20,7 +20,7 @@ export class Judging {
     this.onProblem = onProblem;
     /** @type {WeakMap<Explanation, Map<string, Judgement>>} */
     this.known = new WeakMap(); // judgements by key; what the page forgets is forgotten here
-    /** @type {{ explanation: Explanation, selection: Selection, method: AskedMethod } | null} */
+    /** @type {{ explanation: Explanation, selection: Selection, method: AskedMethod, image: number } | null} */
     this.about = null; // what can be judged
     this.key = ""; // of the selection and the method that are on the screen
     /** @type {{ result: Judgement | undefined, sinksHidden: boolean } | null} */
@@ -41,12 +41,13 @@ export class Judging {
    * @param {Explanation} explanation
    * @param {Selection} selection
    * @param {AskedMethod} method
+   * @param {number} image the film that is looked at: the map on it is judged
    */
-  show(explanation, selection, method) {
-    const key = JSON.stringify([wordsOf(selection), method.name, method.options]);
+  show(explanation, selection, method, image) {
+    const key = JSON.stringify([wordsOf(selection), method.name, method.options, image]);
     if (key !== this.key || explanation !== this.about?.explanation) {
       this.question.abandon();
-      this.about = { explanation, selection, method };
+      this.about = { explanation, selection, method, image };
       this.key = key;
     }
     this.render();
@@ -82,9 +83,9 @@ export class Judging {
   async judge() {
     const { about, key } = this;
     if (about === null) return;
-    const { explanation, selection, method } = about;
+    const { explanation, selection, method, image } = about;
     const asking = this.question.ask({ what: "Judging this map", unit: "altered films" }, (options) =>
-      this.api.judge(explanation.id, { ...wordsOf(selection), method: method.name }, options));
+      this.api.judge(explanation.id, { ...wordsOf(selection), method: method.name, ...(image ? { image } : {}) }, options));
     this.render();
     this.question.stop.focus(); // the button that had it is gone
     try {
