@@ -21,6 +21,7 @@ from medinterp.api.schema import (
     FilmWarningModel,
     MapPackModel,
     Model,
+    PixelSpacingModel,
     ProvenanceModel,
     ReportModel,
     WindowChoiceModel,
@@ -34,6 +35,7 @@ from medinterp.types import (
     Film,
     FilmWarning,
     MapPack,
+    PixelSpacing,
     Provenance,
     Reliance,
     Report,
@@ -68,6 +70,8 @@ class FilmRecord(Model):
     windows: tuple[WindowChoiceModel, ...]
     window: str | None
     source: SourceRecord | None = None
+    spacing: PixelSpacingModel | None = None
+    sides_told: bool = False
 
 
 class Record(Model):
@@ -169,6 +173,8 @@ def _film_record(film: Film) -> FilmRecord:
         windows=tuple(map(WindowChoiceModel.model_validate, film.windows)),
         window=film.window,
         source=None if film.source is None else SourceRecord.model_validate(film.source),
+        spacing=None if film.spacing is None else PixelSpacingModel.model_validate(film.spacing),
+        sides_told=film.sides_told,
     )
 
 
@@ -185,6 +191,8 @@ def _film(record: FilmRecord) -> Film:
         windows=tuple(WindowChoice(**choice.model_dump()) for choice in record.windows),
         window=record.window,
         source=None if record.source is None else DicomSource(**record.source.model_dump()),
+        spacing=None if record.spacing is None else PixelSpacing(**record.spacing.model_dump()),
+        sides_told=record.sides_told,
     )
 
 
