@@ -27,7 +27,7 @@ from tests.k8s_build import (
     serve_config,
 )
 
-SECRET_FILES = {"medinterp-keys": {"keys"}, "medinterp-store-key": {"key"}}
+SECRET_FILES = {"medinterp-keys": {"keys.json"}, "medinterp-store-key": {"key"}}
 """The files of the secrets that are mounted, as k8s/README.md makes them."""
 
 
@@ -140,7 +140,7 @@ def test_a_file_that_is_not_mounted_is_found() -> None:
         for group, pod in ray_pods(documents).items():
             paths = mounted(pod["spec"])
             assert ("/etc/medinterp/store/key" in paths) == (group != "head")
-            assert ("/etc/medinterp/keys/keys" in paths) == (group == "cpu")
+            assert ("/etc/medinterp/keys/keys.json" in paths) == (group == "cpu")
 
 
 @VARIANTS

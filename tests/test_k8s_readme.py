@@ -35,9 +35,9 @@ def test_every_resource_is_said_why_and_no_other() -> None:
 def test_secrets_are_made_as_they_are_named() -> None:
     made = {}
     for name, rest in re.findall(r"create secret generic (\S+)((?:[^\n\\]|\\\n)*)", TEXT):
-        made[name] = set(re.findall(r"--from-(?:literal|file)=([\w-]+)=", rest))
+        made[name] = set(re.findall(r"--from-(?:literal=|file=)([\w.-]+)", rest))
     assert made == SECRETS | SECRET_FILES
-    table = re.findall(r"^\| (?:`(medinterp-[\w-]+)` )?\| `([\w-]+)`", TEXT, re.M)
+    table = re.findall(r"^\| (?:`(medinterp-[\w-]+)` )?\| `([\w.-]+)`", TEXT, re.M)
     name, listed = "", {}
     for first, key in table:
         name = first or name
