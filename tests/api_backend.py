@@ -7,6 +7,7 @@ import functools
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -29,7 +30,7 @@ from medinterp.api.backend import (
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import Selection, selected
 from medinterp.api.settings import ApiSettings, Limits
-from medinterp.api.store import ReportStore, SqliteStoreSettings, made_at, unpack_record
+from medinterp.api.store import ReportStore, SqliteStoreSettings, made_minute, unpack_record
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
 from medinterp.explanation import Explanation as StoredExplanation
 from medinterp.phantom.films import draw_film, sample_film
@@ -184,7 +185,7 @@ class FakeBackend:
 
     async def export(self, report_id: str, task: ExportTask) -> bytes:
         stored = self.store.get(report_id)
-        return pictures.exported(unpack_record(stored.blob), task, made_at(stored.expires_at, 3600))
+        return pictures.exported(unpack_record(stored.blob), task, made_minute(stored.made_at))
 
     async def check(self) -> None:
         if self.early:
@@ -226,11 +227,15 @@ def sample_faithfulness(method: str, tokens: tuple[int, ...]) -> Faithfulness:
 
 
 def api_settings(
-    directory: Path, lifetime_s: float = 3600, store_bytes: int = 50_000, **limits: float
+    directory: Path,
+    lifetime_s: float = 3600,
+    store_bytes: int = 50_000,
+    when_full: Literal["evict", "refuse"] = "evict",
+    **limits: float,
 ) -> ApiSettings:
     """Small limits, and a store in the test's own directory."""
     path = str(directory / "store" / "r.sqlite3")
-    store = SqliteStoreSettings(path=path, max_bytes=store_bytes, lifetime_s=lifetime_s)
+    store = SqliteStoreSettings(path=path, max_bytes=store_bytes, lifetime_s=lifetime_s, when_full=when_full)
     chosen = {"max_upload_bytes": 100_000, "max_pixels": 100_000, "max_new_tokens": 64}
     return ApiSettings(
         methods=("raw",),
