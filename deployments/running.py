@@ -28,15 +28,18 @@ WRAPPERS = ("ray.exceptions.", "ray::", "RuntimeError: Traceback")
 
 
 def start(configuration: Configuration) -> None:
-    """Hand the applications over to Serve, on the Ray that this process has started."""
+    """Hand the applications over to Serve, on the Ray that this process has started. Raises StartError."""
     options = configuration.serve
-    client = serve_start(
-        http_options=options.http_options.model_dump(),
-        proxy_location=options.proxy_location,
-        grpc_options=gRPCOptions(**options.grpc_options.model_dump()),
-        controller_options=options.controller_options,
-    )
-    client.deploy_apps(options, _blocking=False)
+    try:
+        client = serve_start(
+            http_options=options.http_options.model_dump(),
+            proxy_location=options.proxy_location,
+            grpc_options=gRPCOptions(**options.grpc_options.model_dump()),
+            controller_options=options.controller_options,
+        )
+        client.deploy_apps(options, _blocking=False)
+    except (RayError, TimeoutError) as error:
+        raise StartError(f"Serve cannot start: {last_error(str(error)) or type(error).__name__}") from None
 
 
 def kill() -> None:
@@ -79,12 +82,14 @@ def reason(application: ApplicationStatusOverview) -> str:
     """Why an application cannot start, in one line: its deployment's last error."""
     failed = [one for one in application.deployments.values() if "FAIL" in one.status or "UNHEALTHY" in one.status]
     messages = [*(one.message for one in failed), application.message]
-    for message in messages:
-        lines = [line.strip() for line in message.splitlines()]
-        errors = [line for line in lines if ERROR_LINE.match(line) and not line.startswith(WRAPPERS)]
-        if errors:
-            return errors[-1]
-    return " ".join(messages[0].split())
+    return next(filter(None, map(last_error, messages)), " ".join(messages[0].split()))
+
+
+def last_error(message: str) -> str:
+    """The last line of a traceback that names an error of ours, not one that Ray wraps it in; "" where none does."""
+    lines = [line.strip() for line in message.splitlines()]
+    errors = [line for line in lines if ERROR_LINE.match(line) and not line.startswith(WRAPPERS)]
+    return errors[-1] if errors else ""
 
 
 def drain(limit_s: float) -> None:
