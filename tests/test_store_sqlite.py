@@ -271,6 +271,20 @@ def test_the_index_never_holds_what_a_report_or_a_record_says(
     assert b"patient" not in index(settings) and b"film" not in index(settings)
 
 
+def test_records_count_and_never_make_room(store: SqliteStore) -> None:
+    store.put("a" * 32, bytes(6000))
+    store.put_record("job", "one", bytes(8000), 0)  # the report does
+    with pytest.raises(ReportNotFoundError):
+        store.get("a" * 32)
+    for put in (lambda: store.put("b" * 32, bytes(5000)), lambda: store.put_record("job", "two", bytes(5000), 0)):
+        with pytest.raises(StoreFullError):
+            put()
+    with pytest.raises(StoreFullError):
+        store.require_room(5000)
+    assert len(store.get_record("job", "one").data) == 8000
+    assert store.usage().bytes > 8000
+
+
 def test_files_that_a_killed_process_left_are_swept(store: SqliteStore, settings: SqliteStoreSettings) -> None:
     store.put("a" * 32, b"kept")
     payloads = Path(settings.path).with_name("r.sqlite3.d")

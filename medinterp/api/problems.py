@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from medinterp import errors
 
@@ -63,12 +63,13 @@ class Problem(BaseModel):
     status: int
     detail: str
     flaws: tuple[Flaw, ...] = ()
+    _retry_after_s: int = PrivateAttr(RETRY_AFTER_S)
 
     @property
     def headers(self) -> dict[str, str]:
         """Retry-After where the same request may succeed later."""
         busy = self.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
-        return {"Retry-After": str(RETRY_AFTER_S)} if busy else {}
+        return {"Retry-After": str(self._retry_after_s)} if busy else {}
 
 
 def status_of(kind: type[errors.MedInterpError]) -> HTTPStatus:
@@ -89,13 +90,16 @@ def problem_of(error: errors.MedInterpError) -> Problem:
     flaws: tuple[Flaw, ...] = ()
     if isinstance(error, errors.FilmWithheldError):
         flaws = tuple(Flaw(where=f"{error.film}.{warning.code}", what=warning.text) for warning in error.warnings)
-    return Problem(
+    problem = Problem(
         type=f"urn:medinterp:problem:{name}",
         title=title,
         status=int(status_of(kind)),
         detail=str(error) or title,
         flaws=flaws,
     )
+    if isinstance(error, errors.ServiceBusyError) and error.retry_after_s is not None:
+        problem._retry_after_s = error.retry_after_s
+    return problem
 
 
 def problem_of_status(status: int, detail: str | None = None, flaws: tuple[Flaw, ...] = ()) -> Problem:
