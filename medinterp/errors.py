@@ -24,6 +24,8 @@
     ├── GenerationCancelled        the caller went away
     ├── StoreError                 the report store                        (HTTP 503)
     │   ├── ReportNotFoundError        unknown, expired or deleted             (HTTP 404)
+    │   ├── RecordNotFoundError        the same of a record beside the reports (HTTP 404)
+    │   ├── RecordConflictError        another change of it came first         (HTTP 409)
     │   └── StoreFullError             no room for another report              (HTTP 507)
     └── ServiceError               the service cannot answer now
         ├── ServiceBusyError           every place is taken                    (HTTP 503)
@@ -146,6 +148,14 @@ class StoreError(MedInterpError):
 
 class ReportNotFoundError(StoreError):
     """The report is unknown, has expired or was deleted."""
+
+
+class RecordNotFoundError(StoreError):
+    """The record is unknown, has expired or was deleted."""
+
+
+class RecordConflictError(StoreError):
+    """Another change of the record came first."""
 
 
 class StoreFullError(StoreError):

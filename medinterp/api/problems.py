@@ -29,6 +29,8 @@ STATUS: Mapping[type[errors.MedInterpError], HTTPStatus] = {
     errors.ExportError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.GenerationCancelled: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.ReportNotFoundError: HTTPStatus.NOT_FOUND,
+    errors.RecordNotFoundError: HTTPStatus.NOT_FOUND,
+    errors.RecordConflictError: HTTPStatus.CONFLICT,
     errors.StoreFullError: HTTPStatus.INSUFFICIENT_STORAGE,
     errors.StoreError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.EngineError: HTTPStatus.BAD_GATEWAY,
