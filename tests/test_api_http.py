@@ -35,7 +35,7 @@ def test_a_film_becomes_a_report(service: Service) -> None:
     answer = service.post(prompt="Look.", methods="raw", max_new_tokens=7)
     assert answer.status_code == 201
     model = ExplanationModel.model_validate_json(answer.content)
-    assert answer.headers["location"] == f"/v1/reports/{model.id}"
+    assert answer.headers["location"] == f"reports/{model.id}"
     assert model.report.text == TEXT
     assert (model.film.height, model.film.width) == (40, 60)
     assert (model.methods, model.rows, model.columns, model.maps) == (("raw",), 4, 4, None)

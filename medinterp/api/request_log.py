@@ -36,6 +36,7 @@ class RequestLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        VISIT.set(None)
         status, sent, received = 0, 0, 0
         started = time.monotonic()
         first_s: float | None = None

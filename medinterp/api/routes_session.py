@@ -57,7 +57,7 @@ def session_routes(access: Access) -> APIRouter:
             COOKIE,
             value,
             max_age=int(lifetime_s),
-            path=None,  # type: ignore[arg-type] # the browser's own view of this path, also below a proxy's prefix
+            path=None,  # the browser takes this path as it sees it, also below a proxy's prefix
             secure=access.peers.of(request.scope).scheme == "https",
             httponly=True,
             samesite="strict",

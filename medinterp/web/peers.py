@@ -17,8 +17,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 """The names of this machine for itself."""
-FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-port",
-             b"x-forwarded-prefix", b"x-forwarded-server", b"x-real-ip")  # fmt: skip
+FORWARDED = frozenset(
+    name.encode()
+    for name in (
+        "forwarded",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-forwarded-port",
+        "x-forwarded-prefix",
+        "x-forwarded-server",
+        "x-real-ip",
+    )
+)
 """What proxies say of a request, and anybody may claim."""
 
 Refuse = Callable[[HTTPStatus, str], Response]
@@ -104,7 +115,13 @@ class Hosts:
     """
 
     def __init__(
-        self, app: ASGIApp, *, allowed: Sequence[str], peers: Peers, refuse: Refuse, open_paths: frozenset[str] = frozenset()
+        self,
+        app: ASGIApp,
+        *,
+        allowed: Sequence[str],
+        peers: Peers,
+        refuse: Refuse,
+        open_paths: frozenset[str] = frozenset(),
     ) -> None:
         self._app = app
         self._allowed = tuple(allowed)

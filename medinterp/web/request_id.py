@@ -25,7 +25,7 @@ def plain_id(told: str | None) -> str:
 class RequestIds:
     """Sees to it that a request has one id, a plain one, from here inwards and in its answer.
 
-    It stands in the applications, and before Serve's own middleware in its proxy (deployments/edges.py), which takes
+    It stands in the applications, and before Serve's own middleware in its proxy (deployments/edge.py), which takes
     whatever a client sends. dropped: headers that a client has no business to send; nobody behind sees them.
     """
 

@@ -13,6 +13,10 @@ KEPT = 10_000
 """Buckets, at most; the one used longest ago makes room, and its owner begins anew."""
 
 
+ROUNDING = 1e-6
+"""Who has waited as told must not be refused by a last bit."""
+
+
 @dataclass
 class _Bucket:
     tokens: float
@@ -39,10 +43,10 @@ class Buckets:
             waits = [
                 (1 - bucket.tokens) * 60 / per_minute
                 for bucket, (_, per_minute, _) in zip(buckets, asked, strict=True)
-                if bucket.tokens < 1
+                if bucket.tokens < 1 - ROUNDING
             ]
             if waits:
-                return max(1, math.ceil(max(waits)))
+                return max(1, math.ceil(max(waits) - ROUNDING))
             for bucket in buckets:
                 bucket.tokens -= 1
             return 0

@@ -1,4 +1,4 @@
-"""The report store as the one who asks may see it: their own reports, each reading written down where that is wished."""
+"""The report store as the one who asks may see it: their own reports, each reading written down where wished."""
 
 from __future__ import annotations
 

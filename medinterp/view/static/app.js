@@ -35,6 +35,7 @@
 //   #medinterp-comparing, -text, -bar, -stop        being compared
 //   #medinterp-compared  [data-verdict]; #medinterp-variants, #medinterp-comparison-key in #medinterp-comparison
 //   #medinterp-opacity, -threshold, -colormap, -contours, -sinks, -show; #medinterp-scale-report, -scale-map
+//   #medinterp-sign-in   asks for a key where the service wants one: -key in it; #medinterp-sign-out
 //   #medinterp-export, #medinterp-save  downloads; #medinterp-forget  DELETE; #medinterp-link  the view as an address
 // #medinterp carries data-state: "empty", "chosen", "reading" or "read"; data-standalone where it is a file of its own.
 
@@ -64,6 +65,7 @@ import { clearProblem, showProblem } from "./problem.js";
 import { Region } from "./region.js";
 import { ReportView, selectedWords } from "./report.js";
 import { Saving } from "./saving.js";
+import { SignIn } from "./session.js";
 import { API_ROOT } from "./settings.js";
 import { Source } from "./source.js";
 import { TextSources } from "./sources.js";
@@ -157,6 +159,7 @@ class Page {
       await this.standAlone(this.data, this.file);
       return;
     }
+    new SignIn(this.api);
     this.loadExamples().catch((error) => showProblem(error));
     await this.becomeReady();
     await this.address.begin();
