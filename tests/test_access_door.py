@@ -14,8 +14,11 @@ import pytest
 from medinterp.api.access.keys import KeyEntry, KeyList, hash_of, read_keys, write_keys
 from medinterp.api.access.sessions import COOKIE
 from medinterp.api.access.settings import AccessSettings
+from medinterp.api.report_id import new_report_id
+from medinterp.api.store import open_store
 from medinterp.api.store.sqlite import SqliteStore
 from tests.api_access import Provider, bearer, guarded, key_file
+from tests.api_backend import api_settings
 from tests.api_service import Service, problem
 from tests.test_api_http import EVENTS
 
@@ -119,11 +122,14 @@ def test_a_guessed_id_anothers_and_an_expired_one_are_the_same_404(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By every route; and the store is asked the same for each."""
-    with guarded(tmp_path, lifetime_s=0.6, rate={"key_per_minute": 1e6, "key_burst": 10**6,
-                 "address_per_minute": 1e6, "address_burst": 10**6}) as (service, keys):  # fmt: skip
-        expired = service.post(bearer(keys["clinic"])).json()["id"]
-        time.sleep(0.7)
+    rate = {"key_per_minute": 1e6, "key_burst": 10**6, "address_per_minute": 1e6, "address_burst": 10**6}
+    with guarded(tmp_path, rate=rate) as (service, keys):
         others = service.post(bearer(keys["ward"])).json()["id"]
+        expired = new_report_id()
+        brief = open_store(api_settings(tmp_path, lifetime_s=0.05, store_bytes=2**24).store)
+        brief.of("key:clinic").put(expired, service.store.get(others).blob)
+        brief.close()
+        time.sleep(0.1)
         asked: list[str] = []
         for name in ("get", "touch", "stamp", "update", "delete"):
             real = getattr(SqliteStore, name)
@@ -160,6 +166,7 @@ def test_a_guessed_id_anothers_and_an_expired_one_are_the_same_404(
         ]
         assert {json.dumps(told_alike(answer)) for answer in answers} == {json.dumps(guessed[0][0])}
         assert len({answer.json()["request_id"] for answer in answers}) == 1000
+        assert service.client.get(f"/reports/{others}", headers=bearer(keys["ward"])).status_code == 200
 
 
 def test_a_report_is_its_keys_own(tmp_path: Path) -> None:
@@ -271,7 +278,7 @@ def test_a_session_stands_for_a_key_until_it_ends(tmp_path: Path) -> None:
         assert "HttpOnly" in cookie and "SameSite=strict" in cookie and "Max-Age=43200" in cookie
         assert "Secure" not in cookie and "Path" not in cookie and keys["ward"] not in cookie
         value = cookie.split("=", 1)[1].split(";")[0]
-        assert value.encode() not in b"".join(path.read_bytes() for path in (tmp_path / "store").iterdir())
+        assert value.encode() not in b"".join(path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file())
         client.cookies.clear()
         signed_in = {"Cookie": f"{COOKIE}={value}"}
         seen = client.get(f"/reports/{report}", headers=signed_in)

@@ -7,13 +7,14 @@ import secrets
 from collections.abc import Sequence
 from contextvars import ContextVar
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADER = "X-Request-ID"
 REQUEST_ID: ContextVar[str | None] = ContextVar("REQUEST_ID", default=None)
 """Of the request that is being answered."""
 
+_RAW = HEADER.lower().encode()
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -31,7 +32,7 @@ class RequestIds:
 
     def __init__(self, app: ASGIApp, dropped: Sequence[str] = ()) -> None:
         self._app = app
-        self._dropped = frozenset(name.lower().encode("latin-1") for name in dropped)
+        self._dropped = frozenset(name.lower().encode("latin-1") for name in (HEADER, *dropped))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on under its id."""
@@ -41,13 +42,14 @@ class RequestIds:
         told = Headers(scope=scope).getlist(HEADER)
         request_id = plain_id(told[0] if len(told) == 1 else None)
         headers = [(name, value) for name, value in scope["headers"] if name.lower() not in self._dropped]
-        scope = {**scope, "headers": headers}
-        MutableHeaders(scope=scope)[HEADER] = request_id
+        scope = {**scope, "headers": [*headers, (_RAW, request_id.encode())]}
         REQUEST_ID.set(request_id)
 
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[HEADER] = request_id  # once, however many named it further inside
+                # Once, however many named it further inside.
+                told = [(name, value) for name, value in message["headers"] if name.lower() != _RAW]
+                message = {**message, "headers": [*told, (_RAW, request_id.encode())]}
             await send(message)
 
         await self._app(scope, receive, send_named)
