@@ -12,7 +12,7 @@ import signal
 import tempfile
 from pathlib import Path
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 from pydantic import ValidationError
 
 from medinterp.errors import MedInterpError

@@ -17,9 +17,9 @@ def refuse_strangers(access: AccessSettings, host: str) -> None:
     """Raise AccessError where others can reach the service and nobody is asked for a key."""
     if not is_loopback(host) and not access.guarded and not access.insecure:
         raise AccessError(
-            f"the service would listen on {host} without keys, open to everybody: make one (medinterp keys new --name X "
-            "--scopes read,write --file F) and name its file (access: {keys_file: F}), or listen on 127.0.0.1; to serve "
-            "without keys all the same: access: {insecure: true}, or python -m deployments --insecure"
+            f"the service would listen on {host} without keys, open to everybody: make one (medinterp keys new --name X"
+            " --scopes read,write --file F) and name its file (access: {keys_file: F}), or listen on 127.0.0.1;"
+            " to serve without keys all the same: access: {insecure: true}, or python -m deployments --insecure"
         )
 
 

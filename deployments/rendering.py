@@ -8,7 +8,7 @@ from asyncio import to_thread
 from deployments.settings import RenderingSettings
 from medinterp.api.backend import ExportTask, PictureTask
 from medinterp.api.selection import Selection
-from medinterp.api.store import RedisStoreSettings, SqliteStoreSettings, made_at, open_store
+from medinterp.api.store import RedisStoreSettings, SqliteStoreSettings, made_minute, open_store
 
 
 class RenderingDeployment:
@@ -26,7 +26,6 @@ class RenderingDeployment:
         from medinterp.api.kept import KeptReports
 
         self._reports = KeptReports(open_store(store), settings.kept_bytes)
-        self._lifetime_s = store.lifetime_s
         self._pictures = pictures
 
     async def overlay(self, report_id: str, selection: Selection, task: PictureTask) -> bytes:
@@ -42,7 +41,7 @@ class RenderingDeployment:
 
         def make() -> bytes:
             explanation = self._reports.get(report_id)
-            made = made_at(self._reports.expires_at(report_id), self._lifetime_s)
+            made = made_minute(self._reports.made_at(report_id))
             content: bytes = self._pictures.exported(explanation, task, made)
             return content
 

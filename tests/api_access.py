@@ -61,7 +61,7 @@ class Provider:
         return json.dumps(
             {
                 "keys": [
-                    {**json.loads(RSAAlgorithm.to_jwk(self.rsa.public_key())), "kid": "r", "use": "sig", "alg": "RS256"},
+                    {**json.loads(RSAAlgorithm.to_jwk(self.rsa.public_key())), "kid": "r", "alg": "RS256"},
                     {**json.loads(ECAlgorithm.to_jwk(self.ec.public_key())), "kid": "e", "use": "sig", "alg": "ES256"},
                 ]
             }

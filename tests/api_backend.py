@@ -29,7 +29,7 @@ from medinterp.api.backend import (
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import Selection, selected
 from medinterp.api.settings import ApiSettings, Limits
-from medinterp.api.store import ReportStore, SqliteStoreSettings, made_at, unpack_record
+from medinterp.api.store import ReportStore, SqliteStoreSettings, made_minute, unpack_record
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
 from medinterp.explanation import Explanation as StoredExplanation
 from medinterp.phantom.films import draw_film, sample_film
@@ -182,7 +182,7 @@ class FakeBackend:
 
     async def export(self, report_id: str, task: ExportTask) -> bytes:
         stored = self.store.get(report_id)
-        return pictures.exported(unpack_record(stored.blob), task, made_at(stored.expires_at, 3600))
+        return pictures.exported(unpack_record(stored.blob), task, made_minute(stored.made_at))
 
     async def check(self) -> None:
         if self.early:

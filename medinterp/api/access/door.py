@@ -146,7 +146,7 @@ class Door:
             return
         if principal is None:
             nothing = what == Shown(None, None)
-            told = "show a key: Authorization: Bearer KEY" if nothing else "this key, token or session does not hold here"
+            told = "show a key: Authorization: Bearer KEY" if nothing else "this key, token or session does not hold"
             challenge = REALM if nothing else f'{REALM}, error="invalid_token"'
             await self._refuse(scope, receive, send, HTTPStatus.UNAUTHORIZED, told, {"WWW-Authenticate": challenge})
             return

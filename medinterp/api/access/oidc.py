@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 LIFETIME_S = 300.0
 """How long fetched keys are taken for the provider's."""
 PAUSE_S = 10.0
-"""Between two fetches for a key that is not among them, and after a failure: a stranger makes up as many as he likes."""
+"""For an unknown key's id, and after a failure: strangers make up as many as they like."""
 TIMEOUT_S = 5.0
 MAX_BYTES = 2**20
 MAX_TOKEN = 16 * 1024
