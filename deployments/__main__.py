@@ -33,6 +33,8 @@ def main() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # A busy or cold machine needs more than Serve's three times 5 s to start the proxy, and Serve then gives up.
     os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "20")
+    # The server itself believes X-Forwarded-For of this machine: access.trusted_proxies alone says who is believed.
+    os.environ.setdefault("FORWARDED_ALLOW_IPS", "none")
     # Request ids and hints of clients are checked before Serve's own middleware reads them.
     os.environ.setdefault("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "deployments.edge:middlewares")
     os.chdir(ROOT)

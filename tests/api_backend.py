@@ -7,6 +7,7 @@ import functools
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -227,12 +228,13 @@ def api_settings(
     directory: Path,
     lifetime_s: float = 3600,
     store_bytes: int = 50_000,
+    when_full: Literal["evict", "refuse"] = "evict",
     access: AccessSettings | None = None,
     **limits: float,
 ) -> ApiSettings:
     """Small limits, and a store in the test's own directory."""
     path = str(directory / "store" / "r.sqlite3")
-    store = SqliteStoreSettings(path=path, max_bytes=store_bytes, lifetime_s=lifetime_s)
+    store = SqliteStoreSettings(path=path, max_bytes=store_bytes, lifetime_s=lifetime_s, when_full=when_full)
     chosen = {"max_upload_bytes": 100_000, "max_pixels": 100_000, "max_new_tokens": 64}
     return ApiSettings(
         methods=("raw",),

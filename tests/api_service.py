@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
@@ -42,10 +42,11 @@ class Service:
         lifetime_s: float = 3600,
         pool: DecodingPool | None = None,
         store_bytes: int = 50_000,
+        when_full: Literal["evict", "refuse"] = "evict",
         access: AccessSettings | None = None,
         **limits: float,
     ) -> None:
-        settings = api_settings(directory, lifetime_s, store_bytes, access, **limits)
+        settings = api_settings(directory, lifetime_s, store_bytes, when_full, access, **limits)
         self.store = open_store(settings.store)
         self.backend = FakeBackend(self.store)
         self.app = create_api(self.backend, settings, self.store, pool or Here(settings.limits.film()))

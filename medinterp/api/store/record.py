@@ -28,7 +28,7 @@ from medinterp.api.schema import (
 )
 from medinterp.api.schema_sources import RelianceRecord, TextSourcesRecord
 from medinterp.api.store.parts import join_parts, split_parts
-from medinterp.api.store.pixels import decode_pixels, encode_pixels
+from medinterp.api.store.pixels import Coding, decode_pixels, encode_pixels
 from medinterp.errors import StoreError
 from medinterp.explanation import Explanation
 from medinterp.types import (
@@ -65,7 +65,7 @@ class FilmRecord(Model):
     """Where the film's pixels are among the parts, how they are written, and what is known of its source."""
 
     part: int = pydantic.Field(ge=0)
-    coding: Literal["jpeg-ls", "png"]
+    coding: Coding
     media_type: str
     sha256: str
     notes: tuple[str, ...]
@@ -93,8 +93,9 @@ class Record(Model):
 def pack_record(explanation: ExplanationData) -> bytes:
     """Write an explanation as a blob; the trace is left out."""
     films = [explanation.film] if explanation.prior is None else [explanation.film, explanation.prior]
-    records = [_film_record(film, part) for part, film in enumerate(films)]
-    parts = [encode_pixels(film.pixels) for film in films]
+    written = [encode_pixels(film.pixels) for film in films]
+    records = [_film_record(film, part, written[part][1]) for part, film in enumerate(films)]
+    parts = [content for content, _ in written]
     return _packed(explanation, records[0], records[1] if len(records) > 1 else None, parts)
 
 
@@ -199,10 +200,10 @@ def _explanation(record: Record, parts: Sequence[bytes]) -> Explanation:
     )
 
 
-def _film_record(film: Film, part: int) -> FilmRecord:
+def _film_record(film: Film, part: int, coding: Coding) -> FilmRecord:
     return FilmRecord(
         part=part,
-        coding="jpeg-ls",
+        coding=coding,
         media_type=film.media_type,
         sha256=film.sha256,
         notes=film.notes,

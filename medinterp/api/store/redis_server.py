@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
 
 from medinterp.api.store import redis_scripts as scripts
 from medinterp.api.store.settings import RedisStoreSettings
@@ -35,6 +37,7 @@ class RedisServer:
             password=os.environ.get(settings.password_env),
             socket_timeout=_TIMEOUT_S,
             socket_connect_timeout=_TIMEOUT_S,
+            retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 3),
             **tls,
         )
 

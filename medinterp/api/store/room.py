@@ -49,6 +49,15 @@ class Room:
         if self._payloads.free() + leaving < needed + DISK_MARGIN:
             raise StoreFullError(DISK_FULL)
 
+    def typical(self) -> int:
+        """Bytes that are asked for before a report like the largest is made: its film's pixels are not compressed then,
+        to about half; at least 1."""
+        with self._database.reading() as database:
+            report, part = database.execute(
+                "SELECT (SELECT COALESCE(MAX(size), 1) FROM report), (SELECT COALESCE(MAX(size), 0) FROM part)"
+            ).fetchone()
+        return int(report + 2 * part)
+
     def make(self, change: Change, needed: int, report_id: str | None) -> None:
         """After the rows of what is put were written: let reports go until all fits, but never that one.
 

@@ -80,12 +80,12 @@ class SqliteStore(SqliteRecords):
         """Keep the blob; what has expired makes room first, then what was read longest ago."""
         owner = self._mine()
         body, parts = split_parts(blob)
-        self._room.make_on_disk(len(blob), self._evict)
+        names, sealed = self._sealed(report_id, owner, body, parts)
+        self._room.make_on_disk(len(sealed) + sum(map(len, parts)), self._evict)
         now = self._clock()
         expires_at = now + self._settings.lifetime_s
         with changing(self._database, self._payloads) as change:
             change.drop_expired(now)
-            names, sealed = self._sealed(report_id, owner, body, parts)
             row = (report_id, owner, now, expires_at, new_version(), len(sealed), change.write(sealed))
             change.database.execute("INSERT INTO report VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             self._keep_parts(change, report_id, names, parts)
@@ -109,22 +109,27 @@ class SqliteStore(SqliteRecords):
         return StoredStamp(row.version, row.made_at, row.expires_at)
 
     def update(self, report_id: str, change: Callable[[bytes], bytes]) -> StoredReport:
-        """Change the blob under the write lock, so that two changes never lose one another."""
-        with changing(self._database, self._payloads) as step:
-            row = self._row(step.database, report_id)
+        """Change the blob; again from the start when another change came between. The write lock is held briefly."""
+        while True:
+            with self._database.reading() as database:
+                row = self._row(database, report_id)
             blob = change(self._blob(row))
             body, parts = split_parts(blob)
             names, sealed = self._sealed(report_id, row.owner, body, parts)
-            step.database.execute(
-                "UPDATE report SET file = ?, size = ?, version = ? WHERE id = ?",
-                (step.write(sealed), len(sealed), new_version(), report_id),
-            )
-            step.gone.append(row.file)
-            step.database.execute("DELETE FROM report_part WHERE report = ?", (report_id,))
-            self._keep_parts(step, report_id, names, parts)
-            step.drop_loose_parts()
-            self._room.make(step, len(sealed), report_id)
-        return StoredReport(blob, row.made_at, row.expires_at)
+            self._room.make_on_disk(len(sealed), self._evict)
+            with changing(self._database, self._payloads) as step:
+                if self._row(step.database, report_id).version != row.version:
+                    continue
+                step.database.execute(
+                    "UPDATE report SET file = ?, size = ?, version = ? WHERE id = ?",
+                    (step.write(sealed), len(sealed), new_version(), report_id),
+                )
+                step.gone.append(row.file)
+                step.database.execute("DELETE FROM report_part WHERE report = ?", (report_id,))
+                self._keep_parts(step, report_id, names, parts)
+                step.drop_loose_parts()
+                self._room.make(step, len(sealed), report_id)
+            return StoredReport(blob, row.made_at, row.expires_at)
 
     def delete(self, report_id: str) -> None:
         """Forget the report at once: row and files."""
@@ -155,9 +160,8 @@ class SqliteStore(SqliteRecords):
         return gone
 
     def check(self) -> None:
-        """Return when the index can be read and a report like those that are kept would fit."""
-        used = self.usage()
-        self.require_room(max(1, used.bytes // max(1, used.reports)))
+        """Return when the index can be read, and a report like the largest that is kept would be begun."""
+        self.require_room(self._room.typical())
 
     def close(self) -> None:
         """Close the file."""
