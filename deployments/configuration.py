@@ -11,7 +11,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from ray.serve.schema import ServeDeploySchema
 
+from deployments.listening import checked
 from deployments.settings import ApiArgs, UiArgs
+from medinterp.errors import AccessError
 
 ARGUMENTS: dict[str, type[BaseModel]] = {"deployments.app:build_api": ApiArgs, "deployments.app:build_ui": UiArgs}
 
@@ -38,8 +40,11 @@ class Configuration:
         return int(self.serve.http_options.port)
 
 
-def read_configuration(path: Path) -> Configuration:
-    """The file's content. Raises StartError for a file that Serve, or an application, would refuse."""
+def read_configuration(path: Path, *, insecure: bool = False) -> Configuration:
+    """The file's content. Raises StartError for a file that Serve, or an application, would refuse.
+
+    insecure: without keys on an address that others can reach, which is refused otherwise.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -49,14 +54,22 @@ def read_configuration(path: Path) -> Configuration:
     if not isinstance(content, dict):
         raise StartError(f"{path} holds no configuration")
     serve: ServeDeploySchema = _checked(ServeDeploySchema, content, f"{path}")
+    try:
+        checked(content, insecure=insecure)
+    except ValidationError:
+        pass  # said below, with its application's name
+    except AccessError as error:
+        raise StartError(f"{path}: {error}") from None
+    if insecure:
+        serve = _checked(ServeDeploySchema, content, f"{path}")
     drain_s = 0.0
     for application in serve.applications:
         arguments = ARGUMENTS.get(application.import_path or "")
         if arguments is None:
             raise StartError(f"{path}: application {application.name}: {application.import_path} is none of ours")
-        checked = _checked(arguments, application.args, f"{path}: application {application.name}")
-        if isinstance(checked, ApiArgs):
-            drain_s = max(drain_s, checked.drain_s)
+        built = _checked(arguments, application.args, f"{path}: application {application.name}")
+        if isinstance(built, ApiArgs):
+            drain_s = max(drain_s, built.drain_s)
     return Configuration(serve, drain_s)
 
 

@@ -16,6 +16,7 @@ from ray.serve.schema import ServeDeploySchema
 
 import deployments.app
 from deployments.__main__ import OBJECT_STORE_BYTES
+from deployments.listening import checked
 from deployments.settings import (
     ApiArgs,
     EngineSettings,
@@ -25,6 +26,7 @@ from deployments.settings import (
     SlotsSettings,
     UiArgs,
 )
+from medinterp.api.access.settings import AccessSettings, RateSettings
 from medinterp.api.admission import OVER
 from medinterp.api.settings import ApiSettings, Decoding, Limits
 from medinterp.imaging import FilmLimits
@@ -98,7 +100,7 @@ def test_two_applications_where_the_page_expects_them(config: dict[str, Any]) ->
     places = {application["name"]: application["route_prefix"] for application in config["applications"]}
     assert places == {"api": "/v1", "ui": "/"}
     ui = next(application for application in config["applications"] if application["name"] == "ui")
-    assert UiArgs.model_validate(ui["args"]).api_root == places["api"]
+    assert f"/{UiArgs.model_validate(ui['args']).api_root}" == places["api"]
 
 
 def test_unknown_arguments_are_refused() -> None:
@@ -182,6 +184,23 @@ def test_what_rendering_keeps_stands_in_the_file_and_reaches_it(config: dict[str
     built = call_builder(deployments.app.build_api, args)._bound_deployment.init_args
     (rendering,) = [part._bound_deployment for part in built[1:] if part._bound_deployment.name == "rendering"]
     assert rendering.init_args[1] == RenderingSettings(kept_bytes=12345)
+
+
+def test_who_may_come_in_stands_in_the_file_with_its_defaults_and_reaches_the_api() -> None:
+    args = copy.deepcopy(local()["applications"][0]["args"])
+    assert AccessSettings.model_validate(args["access"]) == AccessSettings()
+    assert set(args["access"]) == set(AccessSettings.model_fields)
+    assert set(args["access"]["rate"]) == set(RateSettings.model_fields)
+    ui = local()["applications"][1]["args"]
+    assert set(ui) == set(UiArgs.model_fields) and UiArgs.model_validate(ui) == UiArgs()
+    args["access"]["allowed_hosts"], args["logs"] = ["x-ray.example"], "json"
+    settings = call_builder(deployments.app.build_api, args)._bound_deployment.init_args[0]
+    assert (settings.access.allowed_hosts, settings.logs) == (("x-ray.example",), "json")
+
+
+@CONFIGS
+def test_nobody_but_this_machine_comes_in_without_a_key(config: dict[str, Any]) -> None:
+    checked(config)
 
 
 def test_an_engine_may_write() -> None:
