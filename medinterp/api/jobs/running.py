@@ -40,6 +40,8 @@ LOOK_S = 0.4
 """How often a job that runs is looked at: whether it was cancelled, and how far it is; at most a tenth of its lease."""
 FINAL = (ReportNotFoundError, StoreFullError)
 """Of the store's errors, those that trying again does not mend."""
+TELL_S = 1.0
+"""How often it is written down at most how far a job is: on a disk that costs more than the rest together."""
 BUSY_S = 2.0
 """Until a job is begun again that found no place, where the service did not say when."""
 
@@ -211,6 +213,7 @@ class Runner:
         """Renew the lease, write down how far the work is, and return once the job is not this replica's any more."""
         lease_s, job_id = self._settings.lease_s, run.stored.job.job_id
         told: Progress | None = None
+        told_at = -TELL_S
         while True:
             await asyncio.sleep(min(LOOK_S, lease_s / 10))
             now = time.monotonic()
@@ -219,11 +222,11 @@ class Runner:
                     run.lease = await asyncio.to_thread(self._ledger.renew, job_id, run.claim, run.lease)
                     run.renewed_at = now
                 progress = run.progress
-                if progress == told:
+                if progress == told or now - told_at < TELL_S:
                     await self._mine(run)
                 else:
                     await self._change(run, _at(progress))
-                    told = progress
+                    told, told_at = progress, now
             except (LostError, JobNotFoundError):
                 run.lost = True
                 return
