@@ -319,14 +319,15 @@ def test_jobs_are_their_owners(tmp_path: Path) -> None:
         assert jobs.client.get(place, headers=ward).status_code == 200
 
 
-def test_a_callers_jobs_are_bounded_and_listed(tmp_path: Path) -> None:
+def test_a_callers_jobs_are_bounded(tmp_path: Path) -> None:
     with running(tmp_path, open_per_caller=2) as jobs:
         jobs.backend.delay_s = 1
-        ids = [accepted(jobs.post(ASYNC)) for _ in range(2)]
+        for _ in range(2):
+            accepted(jobs.post(ASYNC))
         refused = jobs.post(ASYNC)
         problem(refused, 503)
         assert int(refused.headers["retry-after"]) > 0
-        assert [job["id"] for job in jobs.client.get("/jobs").json()["jobs"]] == ids
+        problem(jobs.client.get("/jobs"), 404)  # without keys a list would hand out everybody's reports
 
 
 def test_a_job_that_nobody_runs_is_forgotten_with_its_film(tmp_path: Path) -> None:

@@ -163,6 +163,7 @@ def test_a_problem_has_a_stable_name() -> None:
         "status": 404,
         "detail": "gone",
         "flaws": (),
+        "request_id": None,
     }
 
 

@@ -19,6 +19,7 @@ from medinterp.api.answering import Answering
 from medinterp.api.asking import Asking
 from medinterp.api.backend import Backend
 from medinterp.api.caller import Callers
+from medinterp.api.examples import add_examples
 from medinterp.api.jobs.desk import Desk
 from medinterp.api.jobs.doing import Doing
 from medinterp.api.jobs.ledger import Ledger
@@ -31,6 +32,7 @@ from medinterp.api.problems import MEDIA_TYPE, Problem, problem_of_status
 from medinterp.api.reading import Reading
 from medinterp.api.request_log import RequestLog
 from medinterp.api.routes_batches import batch_routes
+from medinterp.api.routes_docs import docs_routes
 from medinterp.api.routes_jobs import job_routes
 from medinterp.api.routes_report import report_routes
 from medinterp.api.routes_service import service_routes
@@ -62,15 +64,17 @@ whose members are deflated already."""
 
 
 class Api(FastAPI):
-    """The application, whose OpenAPI document names the media type of problems."""
+    """The application, whose OpenAPI document names the media type of problems, and has examples."""
 
     def openapi(self) -> dict[str, Any]:
         """FastAPI's document; it takes every answer for application/json."""
         if self.openapi_schema is None:
-            for operations in super().openapi()["paths"].values():
+            paths = super().openapi()["paths"]
+            for operations in paths.values():
                 for operation in operations.values():
                     problem = operation["responses"]["default"]["content"]
                     problem[MEDIA_TYPE] = problem.pop("application/json")
+            add_examples(paths, MEDIA_TYPE)
         return super().openapi()
 
 
@@ -153,6 +157,7 @@ def create_api(
     app.include_router(job_routes(desk, reading, limits.timeout_s))
     app.include_router(batch_routes(desk, reading, once, settings))
     app.include_router(session_routes(access))
+    app.include_router(docs_routes())
     app.include_router(service_routes(backend, settings, store))
     return app
 

@@ -18,7 +18,7 @@ from medinterp.api.negotiation import encode
 from medinterp.api.pacing import Silence, paced
 from medinterp.api.problem_handlers import problem_response
 from medinterp.api.reading import Reading
-from medinterp.api.schema_jobs import JobModel, JobsModel, job_model
+from medinterp.api.schema_jobs import JobModel, job_model
 from medinterp.api.work import ReportWork
 
 JobId = Annotated[str, Path(description="The last part of the Location that a 202 answered with.")]
@@ -27,13 +27,6 @@ JobId = Annotated[str, Path(description="The last part of the Location that a 20
 def job_routes(desk: Desk, reading: Reading, follow_s: float) -> APIRouter:
     """Build the routes. follow_s: after so long an event stream ends, and the caller goes on with another one."""
     router = APIRouter(prefix="/jobs", tags=["jobs"])
-
-    @router.get("", response_model=JobsModel, responses=also(negotiation.MSGPACK))
-    async def list_jobs(request: Request) -> Response:
-        """Your jobs that have not ended, the oldest first."""
-        media_type = chosen(request, negotiation.JSON, negotiation.MSGPACK)
-        model = JobsModel(jobs=tuple(map(job_model, await desk.list())))
-        return Response(encode(model, media_type), media_type=media_type)
 
     @router.get("/{job_id}", response_model=JobModel, responses=also(negotiation.MSGPACK))
     async def get_job(request: Request, job_id: JobId) -> Response:

@@ -36,12 +36,6 @@ class JobModel(Model):
     index: int | None = Field(default=None, description="Of the film in the batch, from 0, as they were sent.")
 
 
-class JobsModel(Model):
-    """Jobs."""
-
-    jobs: tuple[JobModel, ...]
-
-
 class CountsModel(Model):
     """Jobs of a batch by state."""
 

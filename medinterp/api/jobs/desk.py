@@ -105,16 +105,6 @@ class Desk:
         """Raises JobNotFoundError or StoreError."""
         return await asyncio.to_thread(self._mine.get, _known(job_id))
 
-    async def list(self) -> tuple[Stored, ...]:
-        """The caller's jobs that have not ended, the oldest first. Raises StoreError."""
-        mine = self._mine
-
-        def found() -> tuple[Stored, ...]:
-            waiting = sorted(mine.open_jobs().values(), key=lambda one: (one.marker.created_at, one.job_id))
-            return tuple(_there(mine, [one.job_id for one in waiting]))
-
-        return await asyncio.to_thread(found)
-
     async def batch(self, batch_id: str) -> tuple[Batch, float, tuple[Stored, ...]]:
         """The batch, when it is forgotten, and its jobs that are there. Raises JobNotFoundError or StoreError."""
         mine = self._mine
