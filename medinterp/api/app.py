@@ -19,7 +19,6 @@ from medinterp.api.answering import Answering
 from medinterp.api.asking import Asking
 from medinterp.api.backend import Backend
 from medinterp.api.caller import Callers
-from medinterp.api.examples import add_examples
 from medinterp.api.jobs.desk import Desk
 from medinterp.api.jobs.doing import Doing
 from medinterp.api.jobs.ledger import Ledger
@@ -27,8 +26,9 @@ from medinterp.api.jobs.running import Runner
 from medinterp.api.middleware import BodyLimit, PrivateResponses
 from medinterp.api.negotiation import NPZ
 from medinterp.api.once import Once
+from medinterp.api.openapi import complete
 from medinterp.api.problem_handlers import install_problem_handlers, problem_response
-from medinterp.api.problems import MEDIA_TYPE, Problem, problem_of_status
+from medinterp.api.problems import Problem, problem_of_status
 from medinterp.api.reading import Reading
 from medinterp.api.request_log import RequestLog
 from medinterp.api.routes_batches import batch_routes
@@ -64,17 +64,12 @@ whose members are deflated already."""
 
 
 class Api(FastAPI):
-    """The application, whose OpenAPI document names the media type of problems, and has examples."""
+    """The application, whose OpenAPI document is completed."""
 
     def openapi(self) -> dict[str, Any]:
-        """FastAPI's document; it takes every answer for application/json."""
+        """FastAPI's document, and what that lacks."""
         if self.openapi_schema is None:
-            paths = super().openapi()["paths"]
-            for operations in paths.values():
-                for operation in operations.values():
-                    problem = operation["responses"]["default"]["content"]
-                    problem[MEDIA_TYPE] = problem.pop("application/json")
-            add_examples(paths, MEDIA_TYPE)
+            complete(super().openapi())
         return super().openapi()
 
 

@@ -29,6 +29,8 @@ JOB = {
     "index": None,
 }
 
+IN_BATCH = {"kind": "report", "progress": {"what": "report", "done": 24, "of": 512}, "batch": ID, "index": 0}
+
 
 @dataclass(frozen=True)
 class Example:
@@ -76,7 +78,7 @@ EXAMPLES: dict[tuple[str, str], Example] = {
             "forgotten": 0,
             "created_at": "2026-08-01T12:00:00+00:00",
             "expires_at": "2026-08-01T19:00:00+00:00",
-            "jobs": [{**JOB, "kind": "report", "batch": ID, "index": 0}],
+            "jobs": [{**JOB, **IN_BATCH}],
         },
     ),
     ("get", "/methods"): Example(f"curl {V1}/methods"),
