@@ -15,6 +15,7 @@ from deployments.relevancy import Explained
 from medinterp.api.backend import (
     ComparingTask,
     ExportTask,
+    FilmDepth,
     FilmView,
     HeadsTask,
     JudgingTask,
@@ -45,7 +46,7 @@ CHECK_S = 5.0
 
 
 class ServeBackend:
-    """Asks the deployments. The trace never passes through here: only references to it do."""
+    """Asks the deployments. The trace never passes through here: generation hands it to relevancy."""
 
     def __init__(
         self,
@@ -73,15 +74,7 @@ class ServeBackend:
 
     async def _read(self, film: Film, task: ReadingTask, prior: Film | None) -> Explanation:
         writing = self._generation.write.remote(_unnamed(film), task, CALLER.get(), _unnamed(prior))
-        explaining = self._relevancy.explain.remote(writing, task.methods)
-        try:
-            with translated():
-                answer = await explaining
-        except asyncio.CancelledError:
-            explaining.cancel()
-            writing.cancel()
-            raise
-        return _explanation(film, prior, answer)
+        return _explanation(film, prior, await _answered(writing))
 
     async def read_aloud(
         self, film: Film, task: ReadingTask, prior: Film | None = None
@@ -104,19 +97,9 @@ class ServeBackend:
         self, film: Film, task: ReadingTask, prior: Film | None
     ) -> AsyncGenerator[str | Progress | Explanation]:
         writing = self._aloud.write_aloud.remote(_unnamed(film), task, CALLER.get(), _unnamed(prior))
-        finished = False
-        try:
-            with translated():
-                async for item in writing:
-                    if isinstance(item, str | Progress):
-                        yield item
-                        continue
-                    explaining = self._relevancy.explain.remote(item["generation"], task.methods)
-                    yield _explanation(film, prior, await explaining)
-            finished = True
-        finally:
-            if not finished:
-                writing.cancel()
+        async with aclosing(_streamed(writing)) as items:
+            async for item in items:
+                yield item if isinstance(item, str | Progress) else _explanation(film, prior, item)
 
     async def measure(self, report_id: str, task: MeasuringTask) -> AsyncGenerator[Progress | MapPack]:
         """Progress, and last the maps on each film."""
@@ -151,12 +134,14 @@ class ServeBackend:
         picture: bytes = await _answered(self._rendering.overlay.remote(report_id, selection, task))
         return picture
 
-    async def film(self, report_id: str, size: int | None, view: FilmView = "film", image: int = 0) -> bytes:
+    async def film(
+        self, report_id: str, size: int | None, view: FilmView = "film", image: int = 0, depth: FilmDepth = 8
+    ) -> bytes:
         """A PNG of the film; what the model gets is drawn where the model is."""
         if view == "model":
             picture: bytes = await _answered(self._generation.view.remote(report_id, image))
         else:
-            picture = await _answered(self._rendering.film.remote(report_id, size, image))
+            picture = await _answered(self._rendering.film.remote(report_id, size, image, depth))
         return picture
 
     async def export(self, report_id: str, task: ExportTask) -> bytes:

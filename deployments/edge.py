@@ -1,13 +1,10 @@
-"""What stands before Serve's own middleware in its HTTP proxies.
-
-Serve calls `middlewares` in each proxy, where the environment names it:
-RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=deployments.edge:middlewares (`python -m deployments` sets it).
-"""
+"""What Serve's proxies run around every request, named by RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH."""
 
 from __future__ import annotations
 
 from starlette.middleware import Middleware
 
+from medinterp.api.edge import DOOR, Edge
 from medinterp.web.request_id import RequestIds
 
 DROPPED = (
@@ -21,5 +18,11 @@ the second has an answer made that nobody waits for. Their settings stand in ser
 
 
 def middlewares() -> list[Middleware]:
-    """Called by Serve. The last one is the first to see a request."""
-    return [Middleware(RequestIds, dropped=DROPPED)]
+    """Called by a proxy when it starts. The last one is the first to see a request."""
+    return [Middleware(Edge), Middleware(RequestIds, dropped=DROPPED)]
+
+
+def close_door(_: object) -> int:
+    """Run inside a proxy: new requests are refused from now on. Returns how many calls of the API are under way."""
+    DOOR.closed = True
+    return DOOR.under_way

@@ -175,6 +175,16 @@ class ServiceError(MedInterpError):
 class ServiceBusyError(ServiceError):
     """Every place is taken and the queue is full."""
 
+    def __init__(self, message: str, *, retry_after_s: int | None = None) -> None:
+        """retry_after_s: when there will be a place, where that is known."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        """What is wrong, and when to try again."""
+        told = super().__str__()
+        return told if self.retry_after_s is None else f"{told}; try again in {self.retry_after_s} s"
+
 
 class ServiceInterruptedError(ServiceError):
     """A part of the service went away while it worked on the request."""

@@ -17,6 +17,7 @@ from medinterp.api.access.settings import AccessSettings
 from medinterp.api.backend import (
     ComparingTask,
     ExportTask,
+    FilmDepth,
     FilmView,
     HeadsTask,
     JudgingTask,
@@ -178,8 +179,10 @@ class FakeBackend:
     async def overlay(self, report_id: str, selection: Selection, task: PictureTask) -> bytes:
         return pictures.overlay_png(self.stored(report_id), selection, task)
 
-    async def film(self, report_id: str, size: int | None, view: FilmView = "film", image: int = 0) -> bytes:
-        return pictures.film_png(self.stored(report_id), MODEL_SIZE if view == "model" else size, image)
+    async def film(
+        self, report_id: str, size: int | None, view: FilmView = "film", image: int = 0, depth: FilmDepth = 8
+    ) -> bytes:
+        return pictures.film_png(self.stored(report_id), MODEL_SIZE if view == "model" else size, image, depth)
 
     async def export(self, report_id: str, task: ExportTask) -> bytes:
         stored = self.store.get(report_id)

@@ -15,7 +15,9 @@ import pytest
 
 
 @contextmanager
-def redis_server(directory: Path, *options: str, password: str = "secret", tls: bool = False) -> Iterator[int]:
+def redis_server(
+    directory: Path, *options: str, password: str = "secret", tls: bool = False, port: int = 0
+) -> Iterator[int]:
     """Run a server on 127.0.0.1 that keeps nothing on the disk, and tell its port; skip where none is installed."""
     binary = shutil.which("redis-server")
     if binary is None:
@@ -23,7 +25,8 @@ def redis_server(directory: Path, *options: str, password: str = "secret", tls: 
             pytest.fail("redis-server is not installed, and MEDINTERP_REQUIRE_ALL=1")
         pytest.skip("redis-server is not installed")
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
         port = probe.getsockname()[1]
     ports = ["--port", "0", "--tls-port", str(port)] if tls else ["--port", str(port)]
     fixed = ["--bind", "127.0.0.1", "--save", "", "--dir", str(directory), "--requirepass", password]

@@ -1,4 +1,4 @@
-"""serve_config.yaml and the k8s manifest, read strictly and against the applications they build."""
+"""serve_config.yaml and those of k8s/overlays, read strictly and against the applications they build."""
 
 from __future__ import annotations
 
@@ -15,16 +15,26 @@ from ray.serve._private.api import call_user_app_builder_with_args_if_necessary 
 from ray.serve.schema import ServeDeploySchema
 
 import deployments.app
-from deployments.listening import checked
-from deployments.settings import ApiArgs, EngineSettings, QuestionSettings, RenderingSettings, SlotsSettings, UiArgs
+from deployments.__main__ import OBJECT_STORE_BYTES
+from deployments.listening import refuse_strangers
+from deployments.settings import (
+    ApiArgs,
+    EngineSettings,
+    QuestionSettings,
+    QueueSettings,
+    RenderingSettings,
+    SlotsSettings,
+    UiArgs,
+)
 from medinterp.api.access.settings import AccessSettings, RateSettings
+from medinterp.api.admission import OVER
 from medinterp.api.settings import ApiSettings, Decoding, Limits
 from medinterp.imaging import FilmLimits
 from medinterp.imaging.workers import DecodingLimits
 from tests.serve_config_schema import unknown_keys
 
 ROOT = Path(__file__).parent.parent
-MANIFEST = ROOT / "k8s" / "rayservice.yaml"
+OVERLAYS = ("demo", "gpu", "gpu-with-engine")
 
 
 def local() -> dict[str, Any]:
@@ -32,17 +42,15 @@ def local() -> dict[str, Any]:
     return config
 
 
-def documents() -> dict[str, dict[str, Any]]:
-    return {document["kind"]: document for document in yaml.safe_load_all(MANIFEST.read_text())}
-
-
-def cluster() -> dict[str, Any]:
-    config: dict[str, Any] = yaml.safe_load(documents()["RayService"]["spec"]["serveConfigV2"])
+def cluster(overlay: str) -> dict[str, Any]:
+    """What an overlay's RayService tells Serve; tests/test_k8s_build.py holds that it does."""
+    place = ROOT / "k8s" / "overlays" / overlay / "serve_config.yaml"
+    config: dict[str, Any] = yaml.safe_load(place.read_text())
     return config
 
 
 CONFIGS = pytest.mark.parametrize(
-    "config", [local(), cluster()], ids=["serve_config.yaml", "rayservice.yaml"]
+    "config", [local(), *map(cluster, OVERLAYS)], ids=["serve_config.yaml", *OVERLAYS]
 )
 
 
@@ -84,7 +92,7 @@ def test_deployments_are_those_of_the_built_applications(config: dict[str, Any])
         builder = getattr(deployments.app, application["import_path"].partition(":")[2])
         built = call_builder(builder, application["args"])
         named = [block["name"] for block in application["deployments"]]
-        assert sorted(named) == sorted(built_names(built))
+        assert sorted(named) == sorted(set(built_names(built)))
 
 
 @CONFIGS
@@ -128,13 +136,44 @@ def test_what_a_film_may_cost_stands_in_the_file_and_reaches_the_api(config: dic
 @CONFIGS
 def test_the_writer_and_the_questions_stand_in_the_file_and_reach_the_model(config: dict[str, Any]) -> None:
     args = copy.deepcopy(config["applications"][0]["args"])
-    assert set(args["writer"]) == set(SlotsSettings.model_fields)
+    own = args["writer"]["kind"] == "slots"
+    assert set(args["writer"]) == set((SlotsSettings if own else EngineSettings).model_fields)
     assert set(args["questions"]) == set(QuestionSettings.model_fields)
-    assert deployment(config, "generation")["max_ongoing_requests"] > args["writer"]["max_slots"]
-    args["writer"]["max_slots"], args["questions"]["piece_s"] = 3, 0.5
+    if own:
+        assert deployment(config, "generation")["max_ongoing_requests"] > args["writer"]["max_slots"]
+    changed = "max_slots" if own else "timeout_s"
+    args["writer"][changed], args["questions"]["piece_s"] = 3, 0.5
     generation = call_builder(deployments.app.build_api, args)._bound_deployment.init_args[1]
-    _, writer, questions, _ = generation._bound_deployment.init_args
-    assert (writer.max_slots, questions.piece_s) == (3, 0.5)
+    _, writer, questions, *_ = generation._bound_deployment.init_args
+    assert (getattr(writer, changed), questions.piece_s) == (3, 0.5)
+
+
+@CONFIGS
+def test_who_may_wait_stands_in_the_file_and_reaches_the_model(config: dict[str, Any]) -> None:
+    """Serve's own bound is never the one that refuses: it knows neither callers nor a pace."""
+    args = copy.deepcopy(config["applications"][0]["args"])
+    queue = ApiArgs.model_validate(args).queue
+    inside = OVER * (queue.reports + queue.questions)
+    others = max(deployment(config, name)["max_ongoing_requests"] for name in ("rendering", "relevancy"))
+    assert deployment(config, "generation")["max_ongoing_requests"] >= inside + others
+    args["queue"] = {"reports": 5}
+    generation = call_builder(deployments.app.build_api, args)._bound_deployment.init_args[1]
+    assert generation._bound_deployment.init_args[4] == QueueSettings(reports=5)
+
+
+def test_films_and_traces_fit_the_object_store() -> None:
+    for settings in (ApiArgs(), ApiArgs.model_validate(local()["applications"][0]["args"])):
+        assert settings.model.traces_bytes + settings.queue.film_bytes <= OBJECT_STORE_BYTES
+    with pytest.raises(ValidationError, match="traces_bytes is below max_trace_bytes"):
+        ApiArgs.model_validate({"model": {"traces_bytes": 2**20}})
+
+
+@CONFIGS
+def test_what_is_under_way_has_time_to_end(config: dict[str, Any]) -> None:
+    args = ApiArgs.model_validate(config["applications"][0]["args"])
+    assert args.drain_s > args.limits.timeout_s
+    assert ApiArgs().drain_s == Limits().timeout_s + 10
+    assert ApiArgs.model_validate({"shutdown": {"drain_s": 5}}).drain_s == 5
 
 
 @CONFIGS
@@ -161,7 +200,8 @@ def test_who_may_come_in_stands_in_the_file_with_its_defaults_and_reaches_the_ap
 
 @CONFIGS
 def test_nobody_but_this_machine_comes_in_without_a_key(config: dict[str, Any]) -> None:
-    checked(config)
+    args = ApiArgs.model_validate(config["applications"][0]["args"])
+    refuse_strangers(args.access, config["http_options"].get("host", "0.0.0.0"))
 
 
 def test_an_engine_may_write() -> None:
@@ -218,66 +258,3 @@ def test_time_limits_are_nested(config: dict[str, Any]) -> None:
         assert deployment(config, name)["graceful_shutdown_timeout_s"] > longest
     for application in config["applications"]:
         assert all(block["health_check_period_s"] <= 5 for block in application["deployments"])
-
-
-def pods() -> dict[str, dict[str, Any]]:
-    """The pod templates of the RayCluster by group name, the head's under "head"."""
-    spec = documents()["RayService"]["spec"]["rayClusterConfig"]
-    found = {group["groupName"]: group["template"]["spec"] for group in spec["workerGroupSpecs"]}
-    return {"head": spec["headGroupSpec"]["template"]["spec"], **found}
-
-
-def test_the_cluster_is_closed() -> None:
-    spec = documents()["RayService"]["spec"]["rayClusterConfig"]
-    assert spec["authOptions"] == {"mode": "token"}
-    assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
-    for pod in pods().values():
-        assert pod["securityContext"]["runAsNonRoot"] is True
-        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        for container in pod["containers"]:
-            assert container["securityContext"]["allowPrivilegeEscalation"] is False
-            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-            assert not {"livenessProbe", "readinessProbe", "startupProbe"} & set(container)
-    policy = documents()["NetworkPolicy"]["spec"]
-    selector = {
-        "matchLabels": {"ray.io/originated-from-cr-name": documents()["RayService"]["metadata"]["name"]}
-    }
-    assert policy["podSelector"] == selector
-    assert sorted(policy["policyTypes"]) == ["Egress", "Ingress"]
-
-
-def test_ray_start_parameters_are_strings() -> None:
-    spec = documents()["RayService"]["spec"]["rayClusterConfig"]
-    for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
-        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
-
-
-def test_secrets_come_from_secrets() -> None:
-    for pod in pods().values():
-        for container in pod["containers"]:
-            for variable in container.get("env", []):
-                if "TOKEN" in variable["name"] or "PASSWORD" in variable["name"]:
-                    assert set(variable) == {"name", "valueFrom"}
-                    assert "secretKeyRef" in variable["valueFrom"]
-
-
-def test_every_replica_lands_where_its_secrets_are() -> None:
-    """The store's password is in the CPU group's environment, the model's token in the GPU group's."""
-    spec = documents()["RayService"]["spec"]["rayClusterConfig"]
-    pools = {group["labels"]["medinterp/pool"]: group["groupName"] for group in spec["workerGroupSpecs"]}
-    needed = {
-        "generation": "HF_TOKEN",
-        "rendering": "MEDINTERP_REDIS_PASSWORD",
-        "api": "MEDINTERP_REDIS_PASSWORD",
-    }
-    for name, variable in needed.items():
-        options = deployment(cluster(), name)["ray_actor_options"]
-        pod = pods()[pools[options["label_selector"]["medinterp/pool"]]]
-        assert variable in {entry["name"] for entry in pod["containers"][0]["env"]}
-
-
-def test_shared_memory_fits_the_pod() -> None:
-    for pod in pods().values():
-        memory = int(pod["containers"][0]["resources"]["limits"]["memory"].removesuffix("Gi"))
-        shared = next(volume for volume in pod["volumes"] if volume["name"] == "shm")
-        assert int(shared["emptyDir"]["sizeLimit"].removesuffix("Gi")) <= memory / 3

@@ -245,6 +245,8 @@ def test_records_change_one_version_at_a_time(opens: Opens) -> None:
     with pytest.raises(RecordConflictError):
         store.put_record("job", "gone", b"?", 5)
     store.put_record("other", "one", b"another kind", 0)
+    with pytest.raises(ValueError, match="lower-case word"):
+        store.put_record("job:a", "b", b"", 0)
     store.of("alice").put_record("job", "two", b"hers", 0)
     assert [(one.record_id, one.owner) for one in store.list_records("job")] == [("one", None), ("two", "alice")]
     assert [one.record_id for one in store.of("alice").list_records("job")] == ["two"]

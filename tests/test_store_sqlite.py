@@ -271,6 +271,20 @@ def test_the_index_never_holds_what_a_report_or_a_record_says(
     assert b"patient" not in index(settings) and b"film" not in index(settings)
 
 
+def test_records_count_and_never_make_room(store: SqliteStore) -> None:
+    store.put("a" * 32, bytes(6000))
+    store.put_record("job", "one", bytes(8000), 0)  # the report does
+    with pytest.raises(ReportNotFoundError):
+        store.get("a" * 32)
+    for put in (lambda: store.put("b" * 32, bytes(5000)), lambda: store.put_record("job", "two", bytes(5000), 0)):
+        with pytest.raises(StoreFullError):
+            put()
+    with pytest.raises(StoreFullError):
+        store.require_room(5000)
+    assert len(store.get_record("job", "one").data) == 8000
+    assert store.usage().bytes > 8000
+
+
 def test_files_that_a_killed_process_left_are_swept(store: SqliteStore, settings: SqliteStoreSettings) -> None:
     store.put("a" * 32, b"kept")
     payloads = Path(settings.path).with_name("r.sqlite3.d")
@@ -278,6 +292,23 @@ def test_files_that_a_killed_process_left_are_swept(store: SqliteStore, settings
     store.purge()
     assert b"patient" not in on_disk(settings)
     assert store.get("a" * 32).blob == b"kept"
+
+
+def test_what_goes_is_overwritten_before_it_is_unlinked(
+    store: SqliteStore, settings: SqliteStoreSettings, clock: Clock
+) -> None:
+    """Seen by who has the files open still, as a disk's blocks would be."""
+    for letter, forget in (("a", lambda: store.delete("a" * 32)), ("b", store.purge)):
+        store.put(letter * 32, join_parts(MARK, (b"film " * 999,)))
+        files = [file.open("rb") for file in Path(settings.path).with_name("r.sqlite3.d").iterdir()]
+        assert MARK in b"".join(file.read() for file in files)
+        clock.now += 61 if letter == "b" else 0
+        forget()
+        for file in files:
+            file.seek(0)
+        assert not any(b"".join(file.read() for file in files))
+        for file in files:
+            file.close()
 
 
 def test_a_damaged_file_is_told_and_not_shown(store: SqliteStore, settings: SqliteStoreSettings) -> None:

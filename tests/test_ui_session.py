@@ -63,9 +63,11 @@ def ready(page: Page) -> None:
 @contextmanager
 def page_before_the_door(directory: Path, **access: Any) -> Iterator[tuple[str, Service, dict[str, str]]]:
     """The page and the API on one address; the service, and its keys by name."""
-    with guarded(directory, allowed_hosts=LOCAL, **access) as (service, keys):
-        with serve(together(create_app(), service.app)) as url:
-            yield url, service, keys
+    with (
+        guarded(directory, allowed_hosts=LOCAL, **access) as (service, keys),
+        serve(together(create_app(), service.app)) as url,
+    ):
+        yield url, service, keys
 
 
 def test_the_page_signs_in_reads_and_signs_out(
@@ -75,7 +77,8 @@ def test_the_page_signs_in_reads_and_signs_out(
         browser.driver.delete_all_cookies()
         browser.driver.get(url)
         sign_in(browser, "mi_wrong")
-        browser.wait("return document.getElementById('medinterp-secret-said').textContent === 'This key does not hold here.'")
+        said = "return document.getElementById('medinterp-secret-said').textContent"
+        browser.wait(f"{said} === 'This key does not hold here.'")
         assert not browser.element("sign-out").is_displayed()
         browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
         assert browser.run(ASKED)
@@ -86,8 +89,9 @@ def test_the_page_signs_in_reads_and_signs_out(
         assert browser.element("sign-out").get_attribute("title") == "Signed in as ward"
         (cookie,) = cookies(browser)
         assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, "Strict", "/v1")
-        kept = "return JSON.stringify([document.cookie, {...localStorage}, {...sessionStorage}, document.body.innerHTML])"
-        assert keys["ward"] not in str(browser.run(kept)) and cookie["value"] not in str(browser.run(kept))
+        kept = "[document.cookie, {...localStorage}, {...sessionStorage}, document.body.innerHTML]"
+        seen = str(browser.run(f"return JSON.stringify({kept})"))
+        assert keys["ward"] not in seen and cookie["value"] not in seen
 
         browser.upload(film)
         browser.read()
@@ -165,11 +169,13 @@ def use_it(page: Page, url: str, key: str, film: Path) -> None:
 
 
 def test_below_a_prefix_that_is_taken_off(browser: Page, fake_films: None, film: Path, tmp_path: Path) -> None:
-    with guarded(tmp_path, allowed_hosts=LOCAL) as (service, keys):
-        with serve(Below(together(create_app(), service.app), "/dept/x-ray")) as url:
-            use_it(browser, f"{url.rstrip('/')}/dept/x-ray/", keys["ward"], film)
-            assert "/dept/x-ray/v1" in {one["path"] for one in cookies(browser)}
-            browser.driver.get("about:blank")
+    with (
+        guarded(tmp_path, allowed_hosts=LOCAL) as (service, keys),
+        serve(Below(together(create_app(), service.app), "/dept/x-ray")) as url,
+    ):
+        use_it(browser, f"{url.rstrip('/')}/dept/x-ray/", keys["ward"], film)
+        assert "/dept/x-ray/v1" in {one["path"] for one in cookies(browser)}
+        browser.driver.get("about:blank")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
 from medinterp import errors
 from medinterp.web.request_id import REQUEST_ID
@@ -108,6 +108,7 @@ class Problem(BaseModel):
     request_id: str | None = Field(
         default_factory=lambda: REQUEST_ID.get(), description="The answer's X-Request-ID: by it the log tells more."
     )
+    _retry_after_s: int = PrivateAttr(RETRY_AFTER_S)
 
     @field_validator("detail")
     @classmethod
@@ -119,7 +120,7 @@ class Problem(BaseModel):
     def headers(self) -> dict[str, str]:
         """Retry-After where the same request may succeed later."""
         busy = self.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
-        return {"Retry-After": str(RETRY_AFTER_S)} if busy else {}
+        return {"Retry-After": str(self._retry_after_s)} if busy else {}
 
 
 def status_of(kind: type[errors.MedInterpError]) -> HTTPStatus:
@@ -140,13 +141,16 @@ def problem_of(error: errors.MedInterpError) -> Problem:
     flaws: tuple[Flaw, ...] = ()
     if isinstance(error, errors.FilmWithheldError):
         flaws = tuple(Flaw(where=f"{error.film}.{warning.code}", what=warning.text) for warning in error.warnings)
-    return Problem(
+    problem = Problem(
         type=f"urn:medinterp:problem:{name}",
         title=title,
         status=int(status_of(kind)),
         detail=str(error) or title,
         flaws=flaws,
     )
+    if isinstance(error, errors.ServiceBusyError) and error.retry_after_s is not None:
+        problem._retry_after_s = error.retry_after_s
+    return problem
 
 
 def problem_of_status(status: int, detail: str | None = None, flaws: tuple[Flaw, ...] = ()) -> Problem:

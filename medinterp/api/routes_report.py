@@ -242,7 +242,7 @@ def report_routes(backend: Backend, reading: Reading, asking: Asking, store: Rep
     @router.get("/{report_id}/film.png", response_class=Response, responses=PNG)
     async def get_film(report_id: ReportId, query: Annotated[FilmQuery, Query()]) -> Response:
         """The film as it was read, or as the model's processor gives it to the model (`view=model`)."""
-        return _png(await backend.film(await found(report_id), query.size, query.view, query.image))
+        return _png(await backend.film(await found(report_id), query.size, query.view, query.image, query.depth))
 
     @router.get("/{report_id}/export", response_class=Response)
     async def get_export(report_id: ReportId, query: Annotated[ExportQuery, Query()]) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -78,9 +79,9 @@ def made_minute(made_at: float) -> datetime:
 class RecordStore(Protocol):
     """Records beside the reports: small data by kind and id, changed one version at a time.
 
-    Kinds keep namespaces apart ("job"). The version is what leases stand on: of two who read version 4 and write, one
-    gets 5 and the other RecordConflictError. Records are encrypted, owned and forgotten as reports are, count
-    towards the size limit, and never make room for a report.
+    Kinds, lower-case words ("job", "job-result"), keep namespaces apart. The version is what leases stand on: of two
+    who read version 4 and write, one gets 5 and the other RecordConflictError. Records are encrypted, owned and
+    forgotten as reports are, count towards the size limit, and never make room for a report.
     """
 
     def put_record(
@@ -172,6 +173,12 @@ class ReportStore(RecordStore, Protocol):
     def close(self) -> None:
         """Let go of the file or connection."""
         ...
+
+
+def check_kind(kind: str) -> None:
+    """Raise ValueError for a kind that is no lower-case word: a store joins it with ids."""
+    if not re.fullmatch(r"[a-z]+(-[a-z]+)*", kind):
+        raise ValueError("a record's kind is a lower-case word")
 
 
 def new_version() -> int:

@@ -22,6 +22,7 @@ from medinterp.api.schema import (
     FilmWarningModel,
     MapPackModel,
     Model,
+    PixelSpacingModel,
     ProvenanceModel,
     ReportModel,
     WindowChoiceModel,
@@ -37,6 +38,7 @@ from medinterp.types import (
     Film,
     FilmWarning,
     MapPack,
+    PixelSpacing,
     Provenance,
     Reliance,
     Report,
@@ -73,6 +75,8 @@ class FilmRecord(Model):
     windows: tuple[WindowChoiceModel, ...]
     window: str | None
     source: SourceRecord | None = None
+    spacing: PixelSpacingModel | None = None
+    sides_told: bool = False
 
 
 class Record(Model):
@@ -211,6 +215,8 @@ def _film_record(film: Film, part: int, coding: Coding) -> FilmRecord:
         windows=tuple(map(WindowChoiceModel.model_validate, film.windows)),
         window=film.window,
         source=None if film.source is None else SourceRecord.model_validate(film.source),
+        spacing=None if film.spacing is None else PixelSpacingModel.model_validate(film.spacing),
+        sides_told=film.sides_told,
     )
 
 
@@ -224,6 +230,8 @@ def _film(record: FilmRecord, parts: Sequence[bytes]) -> Film:
         windows=tuple(WindowChoice(**choice.model_dump()) for choice in record.windows),
         window=record.window,
         source=None if record.source is None else DicomSource(**record.source.model_dump()),
+        spacing=None if record.spacing is None else PixelSpacing(**record.spacing.model_dump()),
+        sides_told=record.sides_told,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from medinterp.api.store import redis_scripts as scripts
-from medinterp.api.store.protocol import ANYONE, Owner, StoredRecord
+from medinterp.api.store.protocol import ANYONE, Owner, StoredRecord, check_kind
 from medinterp.api.store.redis_server import RedisServer
 from medinterp.api.store.sealing import Sealer, record_place
 from medinterp.api.store.sqlite_records import CONFLICT, NOT_FOUND
@@ -26,6 +26,7 @@ class RedisRecords:
         self, kind: str, record_id: str, data: bytes, expected_version: int, *, lifetime_s: float | None = None
     ) -> int:
         """Compare the version and set, in one step of the server."""
+        check_kind(kind)
         owner = None if self._owner is ANYONE else self._owner
         if self._owner is ANYONE and expected_version:
             found = self._records(kind, record_id)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from medinterp.api.store.change import changing
 from medinterp.api.store.database import Database
 from medinterp.api.store.payloads import Payloads
-from medinterp.api.store.protocol import ANYONE, Owner, StoredRecord
+from medinterp.api.store.protocol import ANYONE, Owner, StoredRecord, check_kind
 from medinterp.api.store.room import Room
 from medinterp.api.store.sealing import DamagedError, Sealer, record_place
 from medinterp.api.store.settings import SqliteStoreSettings
-from medinterp.errors import RecordConflictError, RecordNotFoundError
+from medinterp.errors import RecordConflictError, RecordNotFoundError, StoreError
 
 NOT_FOUND = "there is no such record; it may have expired or been deleted"
 CONFLICT = "another change of the record came first: read it again"
@@ -33,6 +33,7 @@ class SqliteRecords:
         self, kind: str, record_id: str, data: bytes, expected_version: int, *, lifetime_s: float | None = None
     ) -> int:
         """Compare the version and set, under the write lock."""
+        check_kind(kind)
         now = self._clock()
         expires_at = now + (self._settings.lifetime_s if lifetime_s is None else lifetime_s)
         with changing(self._database, self._payloads) as change:
@@ -101,13 +102,13 @@ class SqliteRecords:
     def _read(
         self, kind: str, record_id: str, owner: str | None, version: int, expires_at: float, file: str
     ) -> StoredRecord | None:
-        """The record, or None where its file went meanwhile. Raises DamagedError."""
+        """The record, or None where its file went meanwhile. Raises StoreError."""
         try:
             data = self._sealer.open(self._payloads.read(file), record_place(kind, record_id, owner, version))
-        except (FileNotFoundError, DamagedError):
+        except (FileNotFoundError, DamagedError) as error:
             if not self._still(kind, record_id, version):
                 return None
-            raise
+            raise StoreError("the stored record is damaged") from error
         return StoredRecord(record_id, data, version, owner, expires_at)
 
     def _still(self, kind: str, record_id: str, version: int) -> bool:

@@ -102,6 +102,9 @@ export interface ReadFilm {
   warnings: FilmWarning[];
   windows: WindowChoice[];
   window: string | null;
+  bits: number;
+  spacing?: { mm: number; plane: "detector" | "patient" } | null;
+  sides_told: boolean;
 }
 
 export interface Provenance {
@@ -173,6 +176,7 @@ export interface Method {
   title: string;
   meaning: string;
   citation: string;
+  unit: string;
   on_model: boolean;
   default: boolean;
   settings: Setting[];
