@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 NODE := .ci/node
 TSC := $(NODE)/node_modules/.bin/tsc
 
-.PHONY: install serve test lint bench phantom
+.PHONY: install serve test lint bench faults phantom
 
 $(BIN)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -37,6 +37,9 @@ lint: $(BIN)/.tested $(NODE)/node_modules/.installed
 
 bench: install
 	$(BIN)/medinterp bench
+
+faults: $(BIN)/.tested
+	$(BIN)/python -m tests.faults
 
 phantom: install
 	$(BIN)/medinterp phantom train --out medinterp/phantom/weights
