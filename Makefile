@@ -4,16 +4,21 @@ BIN := $(VENV)/bin
 NODE := .ci/node
 TSC := $(NODE)/node_modules/.bin/tsc
 
-.PHONY: install serve test lint bench faults phantom
+LOCKED := $(BIN)/python -m pip install --quiet --no-deps --require-hashes
 
-$(BIN)/.installed: pyproject.toml constraints.txt
+.PHONY: install serve test lint audit bench faults phantom
+
+# torch comes as your index has it, for a CPU or for CUDA; all the rest by hash.
+$(BIN)/.installed: pyproject.toml constraints.txt .ci/build.lock .ci/runtime.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[model,serve,dicom]'
+	$(LOCKED) -r .ci/build.lock
+	$(LOCKED) -r .ci/runtime.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 
-$(BIN)/.tested: $(BIN)/.installed
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[model,serve,dicom,dev]'
+$(BIN)/.tested: $(BIN)/.installed .ci/dev.lock
+	$(LOCKED) -r .ci/dev.lock
 	touch $@
 
 install: $(BIN)/.installed
@@ -34,6 +39,9 @@ lint: $(BIN)/.tested $(NODE)/node_modules/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy medinterp deployments
 	$(TSC) -p $(NODE)
+
+audit: $(BIN)/.tested
+	$(BIN)/python .ci/audit.py
 
 bench: install
 	$(BIN)/medinterp bench

@@ -27,6 +27,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m deployments", description=__doc__)
     parser.add_argument("config", nargs="?", type=Path, default=ROOT / "serve_config.yaml")
     parser.add_argument("--environment", action="store_true", help="print what `serve run` needs exported, and exit")
+    parser.add_argument(
+        "--insecure", action="store_true", help="serve without keys on an address that others can reach"
+    )
     options = parser.parse_args()
     if options.environment:
         print(exports())
@@ -38,7 +41,7 @@ def main() -> int:
     from deployments.configuration import StartError, read_configuration, require_free
 
     try:
-        configuration = read_configuration(path)
+        configuration = read_configuration(path, insecure=options.insecure)
         require_free(configuration.host, configuration.port)
     except StartError as error:
         print(f"medinterp: {error}", file=sys.stderr)

@@ -17,7 +17,7 @@ from medinterp.api.settings import ApiSettings
 
 def build_api(args: ApiArgs) -> Application:
     """Film -> generation -> relevancy -> rendering, behind the HTTP API."""
-    settings = ApiSettings(methods=args.methods, limits=args.limits, decoding=args.decoding, store=args.store)
+    settings = ApiSettings(**{name: getattr(args, name) for name in ApiSettings.model_fields})
     relevancy = serve.deployment(name="relevancy")(RelevancyDeployment).bind()
     generation = serve.deployment(name="generation")(GenerationDeployment).bind(
         args.model, args.writer, args.questions, args.store, args.queue, relevancy

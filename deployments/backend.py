@@ -15,6 +15,7 @@ from deployments.relevancy import Explained
 from medinterp.api.backend import (
     ComparingTask,
     ExportTask,
+    FilmDepth,
     FilmView,
     HeadsTask,
     JudgingTask,
@@ -133,12 +134,14 @@ class ServeBackend:
         picture: bytes = await _answered(self._rendering.overlay.remote(report_id, selection, task))
         return picture
 
-    async def film(self, report_id: str, size: int | None, view: FilmView = "film", image: int = 0) -> bytes:
+    async def film(
+        self, report_id: str, size: int | None, view: FilmView = "film", image: int = 0, depth: FilmDepth = 8
+    ) -> bytes:
         """A PNG of the film; what the model gets is drawn where the model is."""
         if view == "model":
             picture: bytes = await _answered(self._generation.view.remote(report_id, image))
         else:
-            picture = await _answered(self._rendering.film.remote(report_id, size, image))
+            picture = await _answered(self._rendering.film.remote(report_id, size, image, depth))
         return picture
 
     async def export(self, report_id: str, task: ExportTask) -> bytes:

@@ -11,7 +11,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from ray.serve.schema import ServeDeploySchema
 
+from deployments.listening import made_insecure, refuse_strangers
 from deployments.settings import ApiArgs, UiArgs
+from medinterp.errors import AccessError
 
 ARGUMENTS: dict[str, type[BaseModel]] = {"deployments.app:build_api": ApiArgs, "deployments.app:build_ui": UiArgs}
 
@@ -38,8 +40,11 @@ class Configuration:
         return int(self.serve.http_options.port)
 
 
-def read_configuration(path: Path) -> Configuration:
-    """The file's content. Raises StartError for a file that Serve, or an application, would refuse."""
+def read_configuration(path: Path, *, insecure: bool = False) -> Configuration:
+    """The file's content, with `access.insecure` where that is asked for.
+
+    Raises StartError for a file that Serve, or an application, would refuse, and where strangers could come in.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -48,6 +53,8 @@ def read_configuration(path: Path) -> Configuration:
         raise StartError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise StartError(f"{path} holds no configuration")
+    if insecure:
+        made_insecure(content)
     serve: ServeDeploySchema = _checked(ServeDeploySchema, content, f"{path}")
     drain_s = 0.0
     for application in serve.applications:
@@ -57,6 +64,10 @@ def read_configuration(path: Path) -> Configuration:
         checked = _checked(arguments, application.args, f"{path}: application {application.name}")
         if isinstance(checked, ApiArgs):
             drain_s = max(drain_s, checked.drain_s)
+            try:
+                refuse_strangers(checked.access, str(serve.http_options.host))
+            except AccessError as error:
+                raise StartError(f"{path}: {error}") from None
     return Configuration(serve, drain_s)
 
 

@@ -18,6 +18,8 @@ ENVIRONMENT = {
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "0.5",
     # A busy or cold machine needs more than Serve's three times 5 s to start the proxy, and Serve then gives up.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "20",
+    # The server itself believes X-Forwarded-For of this machine: `access.trusted_proxies` alone says who is believed.
+    "FORWARDED_ALLOW_IPS": "none",
     # Errors of the proxy itself become problem documents, and a service that is being ended turns requests away.
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": CALLBACK,
 }

@@ -62,7 +62,7 @@ class GenerationDeployment:
         queue: QueueSettings,
         relevancy: DeploymentHandle[Any],
     ) -> None:
-        """Load the model and test it, make the writer's slots and graphs, and open the store.
+        """Open the store, load the model and test it, and make the writer's slots and graphs.
 
         Raises ModelError: a replica that fails the test, or has no room for one slot, never serves; EngineError for an
         engine whose key is missing; StoreError.
@@ -80,6 +80,7 @@ class GenerationDeployment:
         self._engine: Engine | None = None
         if isinstance(writer, EngineSettings):
             self._engine = make_engine(writer, image_first=settings.image_first)
+        self._store = open_store(store)  # one that cannot be used is told before the model is loaded
         # A thread that has computed keeps helpers (OpenMP's) for as long as it lives, and where they are more than the
         # cores, every step of the writer has to wake its own: this thread lives, so that another one computes.
         with ThreadPoolExecutor(1) as aside:
@@ -91,7 +92,6 @@ class GenerationDeployment:
         self._judge_map = judge_map
         self._head_maps, self._text_sources, self._word_reliance = head_maps, text_sources, word_reliance
         self._model_view = model_view
-        self._store = open_store(store)
         self._handoff = Handoff(relevancy, settings.traces_bytes)
         self._reports = Admission(queue.reports, max_bytes=queue.film_bytes)
         self._questions = Admission(queue.questions)

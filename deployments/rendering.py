@@ -6,9 +6,9 @@ import warnings
 from asyncio import to_thread
 
 from deployments.settings import RenderingSettings
-from medinterp.api.backend import ExportTask, PictureTask
+from medinterp.api.backend import ExportTask, FilmDepth, PictureTask
 from medinterp.api.selection import Selection
-from medinterp.api.store import RedisStoreSettings, SqliteStoreSettings, made_at, open_store
+from medinterp.api.store import RedisStoreSettings, SqliteStoreSettings, made_minute, open_store
 
 
 class RenderingDeployment:
@@ -26,23 +26,22 @@ class RenderingDeployment:
         from medinterp.api.kept import KeptReports
 
         self._reports = KeptReports(open_store(store), settings.kept_bytes)
-        self._lifetime_s = store.lifetime_s
         self._pictures = pictures
 
     async def overlay(self, report_id: str, selection: Selection, task: PictureTask) -> bytes:
         """A PNG of the film with a map. Raises ReportNotFoundError, SelectionError, MethodError."""
         return await to_thread(lambda: self._pictures.overlay_png(self._reports.get(report_id), selection, task))
 
-    async def film(self, report_id: str, size: int | None, image: int = 0) -> bytes:
+    async def film(self, report_id: str, size: int | None, image: int = 0, depth: FilmDepth = 8) -> bytes:
         """A PNG of the film, or of the prior one (image 1). Raises ReportNotFoundError, SelectionError."""
-        return await to_thread(lambda: self._pictures.film_png(self._reports.get(report_id), size, image))
+        return await to_thread(lambda: self._pictures.film_png(self._reports.get(report_id), size, image, depth))
 
     async def export(self, report_id: str, task: ExportTask) -> bytes:
         """The report as one file. Raises ReportNotFoundError, SelectionError, MethodError, ExportError."""
 
         def make() -> bytes:
             explanation = self._reports.get(report_id)
-            made = made_at(self._reports.expires_at(report_id), self._lifetime_s)
+            made = made_minute(self._reports.made_at(report_id))
             content: bytes = self._pictures.exported(explanation, task, made)
             return content
 

@@ -2,9 +2,20 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from medinterp.api.settings import ApiSettings
+from medinterp.ui.framing import frame_ancestors
+from medinterp.web.peers import LOOPBACK, HostPattern, Network
+
+
+def _ancestor(text: str) -> str:
+    frame_ancestors([text])
+    return text
+
+
+Ancestor = Annotated[str, AfterValidator(_ancestor)]
+"""Who may frame the page."""
 
 
 class ModelSettings(BaseModel):
@@ -140,5 +151,14 @@ class UiArgs(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     api_root: str = Field(
-        default="/v1", pattern=r"^(/[A-Za-z0-9._~-]+)+$", description="On the page's own host."
+        default="v1",
+        pattern=r"^/?[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*$",
+        description='On the page\'s own host: "v1" beside the page, also below a proxy\'s prefix; "/v1" at its root.',
+    )
+    frame_ancestors: tuple[Ancestor, ...] = Field(
+        default=("self",), description='Who may show the page in a frame: self, none, or origins ("https://a.host").'
+    )
+    allowed_hosts: tuple[HostPattern, ...] = Field(default=LOOPBACK, min_length=1, description='"*" for any.')
+    trusted_proxies: tuple[Network, ...] = Field(
+        default=(), description="Addresses and networks whose X-Forwarded-* are believed."
     )

@@ -24,10 +24,14 @@
     ├── GenerationCancelled        the caller went away
     ├── StoreError                 the report store                        (HTTP 503)
     │   ├── ReportNotFoundError        unknown, expired or deleted             (HTTP 404)
+    │   ├── RecordNotFoundError        the same of a record beside the reports (HTTP 404)
+    │   ├── RecordConflictError        another change of it came first         (HTTP 409)
     │   └── StoreFullError             no room for another report              (HTTP 507)
+    ├── AccessError                who may come in cannot be told          (HTTP 503)
     └── ServiceError               the service cannot answer now
         ├── ServiceBusyError           every place is taken                    (HTTP 503)
         ├── ServiceInterruptedError    a part of it went away on the way       (HTTP 503)
+        ├── AuditError                 the audit log cannot be written         (HTTP 503)
         ├── EngineError                the engine that writes is not set up    (HTTP 502)
         └── DeadlineExceededError      it took longer than the limit           (HTTP 504)
 """
@@ -148,8 +152,20 @@ class ReportNotFoundError(StoreError):
     """The report is unknown, has expired or was deleted."""
 
 
+class RecordNotFoundError(StoreError):
+    """The record is unknown, has expired or was deleted."""
+
+
+class RecordConflictError(StoreError):
+    """Another change of the record came first."""
+
+
 class StoreFullError(StoreError):
     """The store has no room for another report."""
+
+
+class AccessError(MedInterpError):
+    """Who may use the service cannot be told: keys or settings are missing or broken."""
 
 
 class ServiceError(MedInterpError):
@@ -172,6 +188,10 @@ class ServiceBusyError(ServiceError):
 
 class ServiceInterruptedError(ServiceError):
     """A part of the service went away while it worked on the request."""
+
+
+class AuditError(ServiceError):
+    """What was asked for cannot be written into the audit log."""
 
 
 class EngineError(ServiceError):

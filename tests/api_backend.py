@@ -7,14 +7,17 @@ import functools
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
 
 from medinterp.api import pictures
+from medinterp.api.access.settings import AccessSettings
 from medinterp.api.backend import (
     ComparingTask,
     ExportTask,
+    FilmDepth,
     FilmView,
     HeadsTask,
     JudgingTask,
@@ -28,7 +31,7 @@ from medinterp.api.backend import (
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import Selection, selected
 from medinterp.api.settings import ApiSettings, Limits
-from medinterp.api.store import ReportStore, SqliteStoreSettings, made_at, unpack_record
+from medinterp.api.store import ReportStore, SqliteStoreSettings, made_minute, unpack_record
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
 from medinterp.explanation import Explanation as StoredExplanation
 from medinterp.phantom.films import draw_film, sample_film
@@ -176,12 +179,14 @@ class FakeBackend:
     async def overlay(self, report_id: str, selection: Selection, task: PictureTask) -> bytes:
         return pictures.overlay_png(self.stored(report_id), selection, task)
 
-    async def film(self, report_id: str, size: int | None, view: FilmView = "film", image: int = 0) -> bytes:
-        return pictures.film_png(self.stored(report_id), MODEL_SIZE if view == "model" else size, image)
+    async def film(
+        self, report_id: str, size: int | None, view: FilmView = "film", image: int = 0, depth: FilmDepth = 8
+    ) -> bytes:
+        return pictures.film_png(self.stored(report_id), MODEL_SIZE if view == "model" else size, image, depth)
 
     async def export(self, report_id: str, task: ExportTask) -> bytes:
         stored = self.store.get(report_id)
-        return pictures.exported(unpack_record(stored.blob), task, made_at(stored.expires_at, 3600))
+        return pictures.exported(unpack_record(stored.blob), task, made_minute(stored.made_at))
 
     async def check(self) -> None:
         if self.early:
@@ -223,15 +228,22 @@ def sample_faithfulness(method: str, tokens: tuple[int, ...]) -> Faithfulness:
 
 
 def api_settings(
-    directory: Path, lifetime_s: float = 3600, store_bytes: int = 50_000, **limits: float
+    directory: Path,
+    lifetime_s: float = 3600,
+    store_bytes: int = 50_000,
+    when_full: Literal["evict", "refuse"] = "evict",
+    access: AccessSettings | None = None,
+    **limits: float,
 ) -> ApiSettings:
     """Small limits, and a store in the test's own directory."""
     path = str(directory / "store" / "r.sqlite3")
-    store = SqliteStoreSettings(path=path, max_bytes=store_bytes, lifetime_s=lifetime_s)
+    store = SqliteStoreSettings(path=path, max_bytes=store_bytes, lifetime_s=lifetime_s, when_full=when_full)
     chosen = {"max_upload_bytes": 100_000, "max_pixels": 100_000, "max_new_tokens": 64}
     return ApiSettings(
         methods=("raw",),
-        limits=Limits.model_validate({**chosen, "default_max_new_tokens": 32, **limits}), store=store
+        limits=Limits.model_validate({**chosen, "default_max_new_tokens": 32, **limits}),
+        store=store,
+        access=AccessSettings(allowed_hosts=("*",)) if access is None else access,
     )
 
 

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 from fastapi import FastAPI, File, Form, Request, UploadFile
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from PIL import Image
@@ -43,7 +45,8 @@ from medinterp.api.schema_sensitivity import (
 from medinterp.api.schema_sources import HeadsAskingModel, SelectingModel
 from medinterp.errors import FilmWithheldError, ReportTextError
 from medinterp.imaging.perturb import PERTURBATIONS
-from medinterp.types import FilmWarning, MapPack, Report, WindowChoice
+from medinterp.render import encode_png
+from medinterp.types import FilmWarning, MapPack, PixelSpacing, Report, WindowChoice
 from tests.page_asking import Questions, heads, judgement, methods, reliances, text_sources
 from tests.page_maps import GRID, Options, fake_pack
 from tests.page_reports import fake_report, written
@@ -88,6 +91,9 @@ class FakeApi:
         self.made: dict[str, ExplanationModel] = {}  # what was answered, for those who come by a link
         self.used: dict[str, str | None] = {}  # the window of each film
         self.given: dict[str, Report] = {}  # reports that somebody else wrote
+        self.deep: npt.NDArray[np.uint16] | None = None  # all the grays of the film, where it has more than 8 bits
+        self.spacing: PixelSpacing | None = None
+        self.sides_told = False
         self.engine: dict[str, Any] = {}  # of the provenance, where an engine writes
         self.computed: dict[str, dict[str, Options]] = {}  # each report's methods, and their options
         self.questions = Questions()
@@ -239,6 +245,9 @@ class FakeApi:
         described = {
             "width": film.width,
             "height": film.height,
+            "bits": 8 if self.deep is None else 16,
+            "spacing": self.spacing,
+            "sides_told": self.sides_told,
             "media_type": "application/dicom" if self.windows else "image/png",
             "sha256": "ab" * 32,
             "notes": self.notes,
@@ -263,8 +272,8 @@ class FakeApi:
         if film is None:
             return None
         return FilmModel(
-            width=film.width, height=film.height, media_type="image/png", sha256="ef" * 32, notes=("an old film",),
-            warnings=(), windows=(), window=None,
+            width=film.width, height=film.height, bits=8, media_type="image/png", sha256="ef" * 32,
+            notes=("an old film",), warnings=(), windows=(), window=None,
         )  # fmt: skip
 
     def report_of(self, report_id: str) -> Report:
@@ -282,8 +291,13 @@ class FakeApi:
         self.priors.pop(report_id, None)
         return Response(status_code=204)
 
-    async def film(self, report_id: str, view: Literal["film", "model"] = "film", image: int = 0) -> Response:
+    async def film(
+        self, report_id: str, view: Literal["film", "model"] = "film", image: int = 0, depth: int = 8
+    ) -> Response:
         film = (self.films if image == 0 else self.priors)[report_id]
+        if depth == 16:
+            assert self.deep is not None, "the page asks for no grays that a film has not"
+            return Response(encode_png(self.deep), media_type="image/png")
         if view == "film":
             return png(film)
         if self.refuse_model_view is not None:

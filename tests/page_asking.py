@@ -53,6 +53,7 @@ def methods() -> tuple[MethodModel, ...]:
         title="Raw attention",
         meaning="Where the last layer looked, all heads averaged.",
         citation="Vaswani et al. 2017",
+        unit="attention weight",
         needs=("image_attention",),
         on_model=False,
         default=True,
@@ -69,6 +70,7 @@ def methods() -> tuple[MethodModel, ...]:
             "title": "Occlusion",
             "meaning": "How much less likely the word becomes when a cell is hidden.",
             "citation": "Zeiler & Fergus, ECCV 2014",
+            "unit": "nats of log-probability",
             "settings": tuple(SettingModel.model_validate(setting) for setting in METHODS["occlusion"].settings),
         }
     )

@@ -35,7 +35,7 @@ def test_a_film_becomes_a_report(service: Service) -> None:
     answer = service.post(prompt="Look.", methods="raw", max_new_tokens=7)
     assert answer.status_code == 201
     model = ExplanationModel.model_validate_json(answer.content)
-    assert answer.headers["location"] == f"/v1/reports/{model.id}"
+    assert answer.headers["location"] == f"reports/{model.id}"
     assert model.report.text == TEXT
     assert (model.film.height, model.film.width) == (40, 60)
     assert (model.methods, model.rows, model.columns, model.maps) == (("raw",), 4, 4, None)
@@ -107,7 +107,8 @@ def test_a_failure_before_the_first_word_has_its_own_status(service: Service) ->
 
 def test_a_failure_after_the_first_word_is_an_event(service: Service) -> None:
     service.backend.late = errors.ServiceInterruptedError("gone")
-    events = sent_events(service.post(EVENTS))
+    answer = service.post(EVENTS)
+    events = sent_events(answer)
     assert events[0][0] == "text"
     assert events[-1] == (
         "error",
@@ -117,6 +118,7 @@ def test_a_failure_after_the_first_word_is_an_event(service: Service) -> None:
             "status": 503,
             "detail": "gone",
             "flaws": [],
+            "request_id": answer.headers["x-request-id"],
         },
     )
 
@@ -145,10 +147,26 @@ def test_what_takes_too_long_is_given_up(tmp_path: Path, headers: dict[str, str]
         assert sent_events(answer)[-1][1]["status"] == 504
 
 
-def test_a_full_store_is_507(service: Service) -> None:
-    codes = [service.post().status_code for _ in range(60)]
-    assert codes[0] == 201
-    problem(service.post(), 507)
+def test_a_full_store_is_507_before_anything_is_read(tmp_path: Path) -> None:
+    service = Service(tmp_path, when_full="refuse")
+    with service.client:
+        codes = [service.post().status_code for _ in range(60)]
+        assert codes[0] == 201
+        read = len(service.backend.tasks)
+        problem(service.post(), 507)
+        problem(service.post({"accept": "text/event-stream"}), 507)
+        assert len(service.backend.tasks) == read
+        not_ready = problem(service.client.get("/readyz"), 503)
+        assert "of 50000 bytes" in not_ready["detail"]
+
+
+def test_in_a_full_store_the_reports_read_longest_ago_make_room(service: Service) -> None:
+    first = service.report()
+    ids = [service.report() for _ in range(60)]
+    problem(service.client.get(f"/reports/{first}"), 404)
+    assert service.client.get(f"/reports/{ids[-1]}").status_code == 200
+    assert service.client.get("/readyz").status_code == 200
+    assert service.store.usage().share <= 1
 
 
 def test_an_upload_that_declares_its_length_is_refused_unread(service: Service) -> None:
@@ -240,13 +258,11 @@ def test_the_expired_are_removed_though_nobody_asks(tmp_path: Path) -> None:
     service = Service(tmp_path, lifetime_s=0.3)
     with service.client:
         service.report()
-        files = list((tmp_path / "store").iterdir())
-        held = sum(file.stat().st_size for file in files)
+        payloads = tmp_path / "store" / "r.sqlite3.d"
+        assert len(list(payloads.iterdir())) == 3
         time.sleep(1.0)
-        left = b"".join(file.read_bytes() for file in files)
-    assert b"IHDR" not in left
-    assert b"pleural effusion" not in left
-    assert len(left) < held
+        assert [file.name for file in payloads.iterdir()] == ["reserve"]
+        assert service.store.usage().reports == 0
 
 
 def test_nothing_is_cached_and_nothing_comes_from_elsewhere(service: Service) -> None:

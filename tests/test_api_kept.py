@@ -46,6 +46,11 @@ class Counting:
             raise StoreError("the store cannot be reached")
         return self._store.stamp(report_id)
 
+    def touch(self, report_id: str) -> Any:
+        if self.broken:
+            raise StoreError("the store cannot be reached")
+        return self._store.touch(report_id)
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Counting:

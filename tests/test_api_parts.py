@@ -138,7 +138,7 @@ def test_statuses_are_those_that_the_tree_of_errors_names(kind: type[errors.MedI
     problem = problems.problem_of(kind(told))
     if named:
         assert problem.status == int(named[0])
-    assert problem.status in {400, 404, 413, 415, 422, 500, 502, 503, 504, 507}
+    assert problem.status in {400, 404, 409, 413, 415, 422, 500, 502, 503, 504, 507}
     assert "what to do" in problem.detail
     assert problem.type.startswith("urn:medinterp:problem:")
     assert ("Retry-After" in problem.headers) == (problem.status == 503)

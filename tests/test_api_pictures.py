@@ -17,6 +17,7 @@ import pytest
 from medinterp.api.schema import MapsModel
 from medinterp.api.store import pack_record, unpack_record
 from medinterp.imaging import gray8, read_film
+from medinterp.imaging.film import gray16
 from medinterp.types import MapPack
 from tests.api_backend import MODEL_SIZE, png
 from tests.api_service import Service, problem, service  # noqa: F401 - pytest finds fixtures by name
@@ -148,6 +149,9 @@ def test_options_of_a_picture_change_it(service: Service, name: str, value: str)
         "film.png?size=1",
         "film.png?view=patient",
         "film.png?view=model&size=30",
+        "film.png?view=model&depth=16",
+        "film.png?depth=12",
+        "words/0/overlay.png?cutoff=1",
         "export",
         "export?format=docx",
     ],
@@ -162,6 +166,27 @@ def test_the_film_comes_back_as_it_was_read(service: Service) -> None:
     assert film.shape[:2] == (40, 60)
     np.testing.assert_array_equal(film, gray8(read_film(png())))
     assert picture(service.client.get(place, params={"size": 30})).shape[:2] == (20, 30)
+
+
+def test_the_film_with_all_its_grays(service: Service) -> None:
+    """16 bits a pixel where they are asked for: of a film of 8 bits each gray times 257; halved, the means of them."""
+    place = f"/reports/{service.report()}/film.png"
+    deep = picture(service.client.get(place, params={"depth": 16}))
+    assert deep.dtype == np.uint16
+    np.testing.assert_array_equal(deep, gray16(read_film(png())))
+    small = picture(service.client.get(place, params={"depth": 16, "size": 30}))
+    assert small.dtype == np.uint16
+    blocks = deep.reshape(20, 2, 30, 2).mean(axis=(1, 3))
+    assert np.abs(small - blocks).max() <= 1
+
+
+def test_what_is_weaker_than_a_cutoff_is_not_drawn(service: Service) -> None:
+    place = f"/reports/{service.report()}/words/1/overlay.png"
+    free, cut = (picture(service.client.get(place, params={"cutoff": cutoff})) for cutoff in (0, 0.6))
+    film = picture(service.client.get(f"{place.rpartition('/words')[0]}/film.png")).reshape(40, 60, -1)[..., :3]
+    left_out = (cut == film).all(axis=2)
+    assert 0 < left_out.mean() < 1
+    np.testing.assert_array_equal(cut[~left_out], free[~left_out])
 
 
 def test_the_film_as_the_model_gets_it_has_the_models_size(service: Service) -> None:

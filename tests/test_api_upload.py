@@ -20,6 +20,7 @@ from starlette.formparsers import MultiPartParser
 
 from medinterp.api.app import create_api
 from medinterp.api.store import open_store
+from medinterp.api.store.record import unpack_plain
 from medinterp.imaging import FilmLimits
 from medinterp.imaging.workers import DecodingLimits, DecodingPool
 from tests.api_backend import FakeBackend, api_settings, png
@@ -104,12 +105,19 @@ def test_nothing_of_an_upload_is_written_to_a_disk(tmp_path: Path, monkeypatch: 
         answer = service.post(image=data)
         assert answer.status_code == 201, answer.text
         assert (answer.json()["film"]["width"], answer.json()["film"]["height"]) == (1700, 1600)
-        named = [path for path in tmp_path.rglob("*") if path.is_file() and PATIENT.encode() in path.read_bytes()]
-        # What DICOM exports need of the header lies in the store, beside the film, and goes with it.
-        assert named and all(path.name.startswith("r.sqlite3") for path in named)
-        assert service.client.delete(f"/reports/{answer.json()['id']}").status_code == 204
-        kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
-        assert PATIENT.encode() not in kept
+        report_id = answer.json()["id"]
+        # What DICOM exports need of the header lies in the store, in the report's deflated file, and goes with it.
+        plain, _ = unpack_plain(service.store.get(report_id).blob)
+        assert PATIENT.encode() in plain["film"]["source"]["header"]
+        files = {path for path in tmp_path.rglob("*") if path.is_file()}
+        index = {path for path in files if path.name in ("r.sqlite3", "r.sqlite3-wal", "r.sqlite3-shm")}
+        payloads = {path for path in files if path.parent.name == "r.sqlite3.d"}
+        assert files == index | payloads and len(payloads) == 3
+        assert service.client.delete(f"/reports/{report_id}").status_code == 204
+        assert {path for path in tmp_path.rglob("*") if path.is_file()} - index == {
+            tmp_path / "store" / "r.sqlite3.d" / "reserve"
+        }
+        assert PATIENT.encode() not in b"".join(path.read_bytes() for path in index)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 import torch
 from models import noise_film, save_small_model
 
+from medinterp.api.store.cost import store_lines
 from medinterp.cli import main
 from medinterp.errors import ModelError, ServiceError
 from medinterp.evaluation import speed
@@ -171,7 +172,12 @@ def test_the_bench_command_writes_as_it_measures(
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
-    [(["--device", "cuda"], "--device goes with --layout"), (["--layout", "tiny"], "no CUDA device")],
+    [
+        (["--device", "cuda"], "--device goes with --layout"),
+        (["--layout", "tiny"], "no CUDA device"),
+        (["--layout", "tiny", "--store"], "--page and --store go with --model"),
+        (["--page", "--store"], "leave one out"),
+    ],
 )
 def test_what_the_bench_cannot_measure_is_said(
     arguments: list[str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -222,3 +228,13 @@ def test_the_service_is_measured_beside_its_own_work(monkeypatch: pytest.MonkeyP
         service.service_lines(loaded, films, "small", tokens=3, rounds=1)
     server.shutdown()
     server.server_close()
+
+
+def test_what_reports_cost_in_the_store() -> None:
+    lines = {line.name.partition(" (")[0]: line for line in store_lines(reports=2)}
+    own = lines["a thousand reports, each of a film of its own / in version 4"]
+    again = lines["a thousand more reports of one film / in version 4"]
+    assert again.ratio < own.ratio < 0.9 and (own.unit, again.unit) == ("MB", "MB")
+    assert 300 < again.value < own.value < own.baseline < 3000
+    assert lines["a film by jpeg-ls / PNG"].ratio < 0.9
+    assert len(lines) == 8

@@ -138,6 +138,9 @@ def test_the_document_says_all_of_the_films_but_their_pictures() -> None:
     assert record["film"] == {
         "width": 60,
         "height": 40,
+        "bits": 16,
+        "spacing": None,
+        "sides_told": False,
         "media_type": "image/png",
         "sha256": "ab" * 32,
         "notes": ["16 bit"],

@@ -46,6 +46,7 @@ from tests.api_service import Service, problem, service  # noqa: F401 - pytest f
 from tests.export_samples import MADE, dicom_explained
 from tests.programs import program
 from tests.report_samples import all_kinds_explained
+from tests.sources_samples import sample_reliance, sample_text_sources
 
 NAMES = ("disclaimer", "software", "model", "revision", "film_sha256", "scale", "method", "layers", "calibration")
 
@@ -200,6 +201,18 @@ def test_msgpack_is_the_apis_without_the_key(explanation: Explanation) -> None:
     model = ExportedModel.model_validate(msgpack.unpackb(made(explanation, "msgpack")))
     np.testing.assert_array_equal(model.maps["raw"].values, explanation.packs["raw"].values)
     assert model.verdicts[0].verdict == "region"
+    asked = replace(
+        explanation,
+        prior=explanation.film,
+        prior_packs={"raw": replace(explanation.packs["raw"], image=1)},
+        reliance=sample_reliance(),
+        text_sources=(sample_text_sources((1,)),),
+    )
+    whole = ExportedModel.model_validate(msgpack.unpackb(made(asked, "msgpack")))
+    assert whole.prior is not None and whole.prior.sha256 == explanation.film.sha256
+    assert whole.prior_maps["raw"].image == 1
+    assert whole.reliance is not None and whole.text_sources[0].token_indices == (1,)
+    np.testing.assert_array_equal(whole.reliance.reliance, sample_reliance().reliance)
     assert "id" not in msgpack.unpackb(made(explanation, "msgpack"))
 
 

@@ -86,7 +86,8 @@ def test_nothing_names_the_patient(tmp_path: Path) -> None:
     film = read((tmp_path / "film.dcm").read_bytes())
     assert "Phantom" not in repr(film)
     assert "PHANTOM-77" not in repr(film)
-    assert set(vars(film)) == {"pixels", "media_type", "sha256", "notes", "warnings", "windows", "window", "source"}
+    told = {"media_type", "sha256", "notes", "warnings", "windows", "window", "source", "spacing", "sides_told"}
+    assert set(vars(film)) == {"pixels", *told}
 
 
 def test_without_a_window_the_values_seen_are_black_and_white(dataset: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""k8s/vllm.yaml beside k8s/rayservice.yaml: as closed, and the writer that the README names reaches it."""
+"""The engine beside the service (overlays/gpu-with-engine): closed, of the same checkpoint, reached by its key."""
 
 from __future__ import annotations
 
@@ -8,73 +8,57 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.test_config import ROOT, cluster, deployment, pods
+from tests.k8s_build import ROOT, build, environment, of_kind, pods, ray_pods, serve_config
 
-MANIFEST = ROOT / "k8s" / "vllm.yaml"
-
-
-def documents(kind: str) -> list[dict[str, Any]]:
-    return [document for document in yaml.safe_load_all(MANIFEST.read_text()) if document["kind"] == kind]
+NAME = "Deployment medinterp-engine"
 
 
 @pytest.fixture
-def pod() -> dict[str, Any]:
-    (engine,) = documents("Deployment")
-    template = engine["spec"]["template"]
-    assert engine["spec"]["selector"]["matchLabels"] == template["metadata"]["labels"]
-    return template["spec"]
-
-
-def writers() -> list[dict[str, Any]]:
-    """The `writer` of the README and of the manifest's head."""
-    found = []
-    for name in ("README.md", "k8s/vllm.yaml"):
-        (block,) = re.findall(r"\{kind: openai,\s[^}]+\}", (ROOT / name).read_text())
-        found.append(yaml.safe_load(block))
+def container() -> dict[str, Any]:
+    (one,) = pods(build("gpu-with-engine"))[NAME]["spec"]["containers"]
+    found: dict[str, Any] = one
     return found
 
 
-def test_the_engine_is_closed(pod: dict[str, Any]) -> None:
-    (container,) = pod["containers"]
-    assert pod["securityContext"] == pods()["gpu"]["securityContext"]
-    assert container["securityContext"] == pods()["gpu"]["containers"][0]["securityContext"]
-    assert pod["automountServiceAccountToken"] is False
-    for variable in container["env"]:
-        if re.search("TOKEN|KEY", variable["name"]):
-            assert set(variable) == {"name", "valueFrom"} and "secretKeyRef" in variable["valueFrom"]
-    assert {"VLLM_API_KEY", "VLLM_NO_USAGE_STATS"} <= {variable["name"] for variable in container["env"]}
+@pytest.fixture
+def api() -> dict[str, Any]:
+    found: dict[str, Any] = serve_config(build("gpu-with-engine"))["applications"][0]["args"]
+    return found
+
+
+def test_it_tells_nobody_and_asks_for_its_key(container: dict[str, Any]) -> None:
+    there = environment(build("gpu-with-engine"), pods(build("gpu-with-engine"))[NAME]["spec"])
+    assert there["VLLM_NO_USAGE_STATS"] == "1" and there["HF_HUB_OFFLINE"] == "1"
+    assert isinstance(there["VLLM_API_KEY"], dict)
     assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)
     assert container["resources"]["requests"] == container["resources"]["limits"]
-    assert ":" in container["image"] and not container["image"].endswith(":latest")
-
-
-def test_only_the_cluster_comes_in_and_it_may_go_out(pod: dict[str, Any]) -> None:
-    inward, outward = (policy["spec"] for policy in documents("NetworkPolicy"))
-    engine = {"matchLabels": {"app": "medinterp-vllm"}}
-    ray = {"matchLabels": {"ray.io/originated-from-cr-name": "medinterp"}}
-    assert inward["podSelector"] == engine and sorted(inward["policyTypes"]) == ["Egress", "Ingress"]
-    assert inward["ingress"] == [{"from": [{"podSelector": ray}], "ports": [{"port": 8000}]}]
-    assert outward["podSelector"] == ray
-    assert outward["egress"] == [{"to": [{"podSelector": engine}], "ports": [{"port": 8000}]}]
-    (service,) = documents("Service")
-    assert service["spec"]["selector"] == engine["matchLabels"]
-
-
-def test_the_writer_that_is_documented_fits_the_engine_and_the_model(pod: dict[str, Any]) -> None:
-    first, second = writers()
-    assert first == second
-    (service,) = documents("Service")
-    assert first["base_url"] == f"http://{service['metadata']['name']}:{service['spec']['ports'][0]['port']}/v1"
-    (container,) = pod["containers"]
-    model = cluster()["applications"][0]["args"]["model"]
-    assert first["model"] == container["args"][0] == model["name"]
-    assert f"--dtype={model['dtype']}" in container["args"]
     assert not [argument for argument in container["args"] if re.match("--(reasoning-parser|enable-log)", argument)]
 
 
-def test_the_replica_that_asks_has_the_key(pod: dict[str, Any]) -> None:
-    assert deployment(cluster(), "generation")["ray_actor_options"]["label_selector"] == {"medinterp/pool": "gpu"}
-    asks = {entry["name"]: entry for entry in pods()["gpu"]["containers"][0]["env"]}[writers()[0]["api_key_env"]]
-    holds = {entry["name"]: entry for entry in pod["containers"][0]["env"]}["VLLM_API_KEY"]
-    secret = asks["valueFrom"]["secretKeyRef"]
-    assert holds["valueFrom"]["secretKeyRef"] == {name: secret[name] for name in ("name", "key")}
+def test_the_replica_that_asks_has_the_same_key(api: dict[str, Any]) -> None:
+    documents = build("gpu-with-engine")
+    held = environment(documents, pods(documents)[NAME]["spec"])["VLLM_API_KEY"]
+    asked = environment(documents, ray_pods(documents)["gpu"]["spec"])[api["writer"]["api_key_env"]]
+    assert held == asked
+
+
+def test_the_writer_reaches_it_and_reads_the_same_checkpoint(container: dict[str, Any], api: dict[str, Any]) -> None:
+    (service,) = [one for one in of_kind(build("gpu-with-engine"), "Service")
+                  if one["metadata"]["name"] == "medinterp-engine"]
+    port = service["spec"]["ports"][0]["port"]
+    assert api["writer"]["base_url"] == f"http://medinterp-engine:{port}/v1"
+    assert api["writer"]["model"] == container["args"][0] == api["model"]["name"]
+    for setting in ("revision", "dtype"):
+        assert f"--{setting}={api['model'][setting]}" in container["args"]
+
+
+def test_it_may_be_shown_a_prior_film_too(container: dict[str, Any]) -> None:
+    (limit,) = [argument for argument in container["args"] if argument.startswith("--limit-mm-per-prompt=")]
+    assert yaml.safe_load(limit.partition("=")[2]) == {"image": 2}
+
+
+def test_the_readme_names_a_writer_that_the_settings_take() -> None:
+    from deployments.settings import EngineSettings
+
+    (block,) = re.findall(r"\{kind: openai,\s[^}]+\}", (ROOT / "README.md").read_text())
+    EngineSettings.model_validate(yaml.safe_load(block))

@@ -21,6 +21,7 @@ RANK = {
     "relevancy": 3,
     "render": 3,
     "view": 4,
+    "web": 4,
     "evaluation": 4,
     "export": 5,
     "explanation": 6,
@@ -29,7 +30,10 @@ RANK = {
     "api": 8,
     "cli": 9,
 }
-NO_TORCH = ("types", "errors", "imaging", "report", "relevancy", "render", "view", "export", "explanation", "api", "ui")
+NO_TORCH = (
+    *("types", "errors", "imaging", "report", "relevancy", "render", "view", "web", "export", "explanation"),
+    *("api", "ui"),
+)
 FILES = sorted((ROOT / "medinterp").rglob("*.py"))
 
 

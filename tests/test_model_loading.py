@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,8 @@ from safetensors.torch import load_file, save_file
 from medinterp.errors import ModelError, ModelNotFoundError
 from medinterp.model import load_model
 from medinterp.model.capture import ATTENTION
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +107,28 @@ def test_a_hub_id_that_is_not_cached_says_what_to_do() -> None:
     with pytest.raises(ModelNotFoundError, match="HF_TOKEN") as caught:
         load_model("medinterp-tests/no-such-model", allow_download=False)
     assert "allow_download=False" in str(caught.value)
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def test_a_hub_id_is_loaded_offline_from_a_cache_that_somebody_filled(directory: Path, tmp_path: Path) -> None:
+    """As a pod of a cluster does, in a process of its own: the hub's libraries read the environment when imported."""
+    model = tmp_path / "hub" / "models--owner--model"
+    shutil.copytree(directory, model / "snapshots" / COMMIT)
+    (model / "refs").mkdir()
+    (model / "refs" / "main").write_text(COMMIT)
+    script = f"""
+from medinterp.model import load_model
+for revision in ("main", None, {COMMIT!r}):
+    loaded = load_model("owner/model", revision=revision, allow_download=False)
+    print(loaded.model_id, loaded.revision)
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT,
+        env={**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"},
+    )
+    assert answer.stdout.split() == ["owner/model", COMMIT] * 3, answer.stderr[-2000:]
 
 
 def test_an_empty_directory_is_not_a_model(tmp_path: Path) -> None:

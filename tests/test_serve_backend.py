@@ -285,7 +285,7 @@ def test_a_prior_film_goes_to_the_model_and_comes_back_with_its_doubts_and_maps(
     service = backend(pictures[0], rendering=pictures[1])
     assert asyncio.run(service.film("id", None, "model", 1)) == b"view"
     assert asyncio.run(service.film("id", 64, image=1)) == b"film"
-    assert [handle.calls[0].arguments for handle in pictures] == [("id", 1), ("id", 64, 1)]
+    assert [handle.calls[0].arguments for handle in pictures] == [("id", 1), ("id", 64, 1, 8)]
 
 
 def test_what_the_model_doubts_stands_behind_what_the_film_was_read_with() -> None:

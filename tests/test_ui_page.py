@@ -343,8 +343,12 @@ def test_forget_and_download(page: Page, api: FakeApi, film: Path) -> None:
     assert not page.element("save").is_enabled()
     assert page.element("save").get_attribute("title") == "Choose a word or a finding first"
     page.word(NODULE).click()
+    page.run(
+        "const t = document.getElementById('medinterp-threshold'); t.value = 0.3; t.dispatchEvent(new Event('input'))"
+    )
     page.element("save").click()
     assert queries(wait_paths(api, "/export", 4))[-1] == {
+        "cutoff": "0.3",
         "format": "figure-pdf",
         "words": f"{NODULE}-{NODULE}",
         "method": "raw",

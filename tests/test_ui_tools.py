@@ -89,6 +89,7 @@ def test_window_by_the_right_button(read: Page) -> None:
     """Whatever tool is chosen: across changes contrast, down darkens; the numbers are said, the map stays."""
     read.word(NODULE).click()
     read.wait_overlay()
+    read.element("zoom-own").click()  # between pixels a window and what lies between them are not to be swapped
     before, map_before = film_grays(read), read.overlay_pixels()
     with read.asks_nothing():
         right_drag(read, -90, 40)
@@ -109,10 +110,11 @@ def test_window_by_sliders_presets_and_reset(read: Page) -> None:
     press(read, "w")
     assert read.element("window-panel").is_displayed()
     assert read.element("tool-window").get_attribute("aria-checked") == "true"
+    read.element("zoom-own").click()
     before = film_grays(read)
     with read.asks_nothing():
         read.element("level").send_keys(*[Keys.ARROW_LEFT] * 20)
-        read.element("width").send_keys(*[Keys.ARROW_LEFT] * 50)
+        read.element("width").send_keys(*[Keys.ARROW_LEFT] * 100)
         assert read.text("window-facts") == "Level 30 %, width 50 %"
         assert np.abs(film_grays(read) - windowed(before, 0.3, 0.5)).max() <= 1
         read.element("invert").click()
@@ -126,6 +128,7 @@ def test_window_by_sliders_presets_and_reset(read: Page) -> None:
         level, width = (int(number) / 100 for number in re.findall(r"\d+", read.text("window-facts")))
         low, high = np.quantile(before, [0.01, 0.6]) / 255
         assert (level - width / 2, level + width / 2) == pytest.approx((low, high), abs=0.02)
+        read.element("zoom-fit").click()
         ActionChains(read.driver).double_click(read.element("stage")).perform()
         assert read.text("window-facts") == ""
         assert read.element("preset").get_property("value") == "0"

@@ -138,6 +138,7 @@ def methods_model(default: Sequence[str]) -> MethodsModel:
                 title=method.title,
                 meaning=method.meaning,
                 citation=method.citation,
+                unit=method.unit,
                 needs=tuple(sorted(method.needs)),
                 on_model=method.on_model,
                 default=method.name in default,

@@ -99,7 +99,7 @@ class PictureTask:
     method: None for the report's first; opacity 0..1; scale: one range for the whole report, or
     each map to its own; size: the longer side in pixels, None for the film's own; without_sinks: flagged
     sink cells are left out; quantity: relevancy, or of a consensus the members' disagreement; image: 0 the film, 1 the
-    prior film.
+    prior film; cutoff: what stands lower on the scale is not drawn.
     """
 
     method: str | None = None
@@ -111,6 +111,7 @@ class PictureTask:
     without_sinks: bool = False
     quantity: Quantity = "relevancy"
     image: int = 0
+    cutoff: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,8 @@ class ExportTask:
 
 FilmView = Literal["film", "model"]
 """The film as it was read, or as the model's processor gives it to the model."""
+FilmDepth = Literal[8, 16]
+"""Bits of a pixel of the film's picture."""
 
 
 class Backend(Protocol):
@@ -179,7 +182,9 @@ class Backend(Protocol):
         """A PNG of the film with the map of what is selected drawn over it."""
         ...
 
-    async def film(self, report_id: str, size: int | None, view: FilmView = "film", image: int = 0) -> bytes:
+    async def film(
+        self, report_id: str, size: int | None, view: FilmView = "film", image: int = 0, depth: FilmDepth = 8
+    ) -> bytes:
         """A PNG of the film (image 0) or the prior one (1); size: the longer side, of the view "film" only."""
         ...
 

@@ -82,9 +82,10 @@ class KeptReports:
     """The reports asked for last, as many as `max_bytes` hold, unpacked; safe to use from several threads.
 
     Every request asks the store for the report's stamp first, so that one that was deleted or has expired is not
-    found from that moment on, and one that has changed is read again. What is gone is dropped here at the next request
-    for it, and by a thread that looks every `every_s` seconds (CHECK_S: 2): a deleted patient's film stays in memory
-    no longer than that. While the store cannot be reached nothing is kept.
+    found from that moment on, and one that has changed is read again; the report's lifetime begins anew with that.
+    What is gone is dropped here at the next request for it, and by a thread that looks every `every_s` seconds
+    (CHECK_S: 2): a deleted patient's film stays in memory no longer than that. While the store cannot be reached
+    nothing is kept.
     """
 
     def __init__(self, store: ReportStore, max_bytes: int, every_s: float = CHECK_S) -> None:
@@ -106,7 +107,7 @@ class KeptReports:
     def get(self, report_id: str) -> Explanation:
         """The report's explanation, not to be changed. Raises ReportNotFoundError or StoreError."""
         try:
-            stamp = self._store.stamp(report_id)
+            stamp = self._store.touch(report_id)
         except StoreError:
             self._drop(report_id)
             raise
@@ -121,9 +122,9 @@ class KeptReports:
         self._keep(report_id, _Kept(stamp.version, explanation))
         return explanation
 
-    def expires_at(self, report_id: str) -> float:
-        """When the report is forgotten, seconds since 1970. Raises ReportNotFoundError or StoreError."""
-        return self._store.stamp(report_id).expires_at
+    def made_at(self, report_id: str) -> float:
+        """When the report was put, seconds since 1970. Raises ReportNotFoundError or StoreError."""
+        return self._store.stamp(report_id).made_at
 
     def close(self) -> None:
         """Drop everything, end the thread and close the store."""

@@ -24,6 +24,7 @@ class PrivateResponses:
                 headers["Cache-Control"] = "no-store"
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers["Referrer-Policy"] = "no-referrer"
+                headers["Cross-Origin-Resource-Policy"] = "same-origin"
             await send(message)
 
         await self._app(scope, receive, send_private)

@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from medinterp.api.backend import ExportTask, FilmView, PictureTask
+from medinterp.api.backend import ExportTask, FilmDepth, FilmView, PictureTask
 from medinterp.api.selection import parse_selection
 from medinterp.export.formats import ExportFormat, check_parameters
 from medinterp.export.regions import parse_threshold
@@ -40,6 +40,7 @@ class WordPictureQuery(BaseModel):
     without_sinks: bool = Field(default=False, description="Leave flagged sink cells out.")
     quantity: Quantity = Field(default="relevancy", description=QUANTITY)
     image: int = Field(default=0, ge=0, le=1, description=IMAGE)
+    cutoff: float = Field(default=0.0, ge=0, lt=1, description="What stands lower on the scale is not drawn.")
 
     @field_validator("colormap")
     @classmethod
@@ -73,12 +74,21 @@ class FilmQuery(BaseModel):
         default="film", description="The film as it was read, or as the model gets it: its resolution and its grays."
     )
     image: int = Field(default=0, ge=0, le=1, description=IMAGE)
+    depth: FilmDepth = Field(
+        default=8, description="Bits of a pixel; 16 for all the grays of a film that has them."
+    )
+
+    @field_validator("depth", mode="before")
+    @classmethod
+    def number(cls, depth: object) -> object:
+        """A literal takes no text, and a query is text."""
+        return int(depth) if isinstance(depth, str) and depth.isdecimal() else depth
 
     @model_validator(mode="after")
-    def model_has_its_size(self) -> Self:
-        """Refuse a size for what has one of its own."""
-        if self.view == "model" and self.size is not None:
-            raise ValueError("the model's view has a size of its own")
+    def model_has_its_own(self) -> Self:
+        """Refuse a size or a depth for what has its own."""
+        if self.view == "model" and (self.size is not None or self.depth != 8):
+            raise ValueError("the model's view has a size of its own, and 8 bits")
         return self
 
 

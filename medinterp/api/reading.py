@@ -119,7 +119,8 @@ class Reading:
     async def answer(
         self, film: Film, task: ReadingTask, media_type: str, *, prior: Film | None = None
     ) -> Response:
-        """Read the film, keep the report, and answer with it."""
+        """Read the film, keep the report, and answer with it. Raises StoreFullError before anything is spent on it."""
+        await self._require_room(film, prior)
         try:
             async with asyncio.timeout(self._limits.timeout_s):
                 explanation = await self._backend.read(film, task, prior)
@@ -130,11 +131,12 @@ class Reading:
             encode(model, media_type),
             status_code=HTTPStatus.CREATED,
             media_type=media_type,
-            headers={"Location": f"/v1/reports/{model.id}"},
+            headers={"Location": f"reports/{model.id}"},
         )
 
     async def stream(self, film: Film, task: ReadingTask, *, prior: Film | None = None) -> StreamingResponse:
-        """Read the film and answer with an event stream."""
+        """Read the film and answer with an event stream; raises as `answer` before it begins."""
+        await self._require_room(film, prior)
         return await events.respond(self._frames(film, task, prior))
 
     async def _frames(self, film: Film, task: ReadingTask, prior: Film | None) -> AsyncGenerator[bytes]:
@@ -176,6 +178,11 @@ class Reading:
             return explanation_model(report_id, explanation, expires_at, with_maps=with_maps)
 
         return await asyncio.to_thread(keep)
+
+    async def _require_room(self, film: Film, prior: Film | None) -> None:
+        """The films' pixels as they are: compressed they leave room for the maps."""
+        needed = sum(one.pixels.nbytes for one in (film, prior) if one is not None)
+        await asyncio.to_thread(self._store.require_room, needed)
 
     def _too_slow(self) -> DeadlineExceededError:
         return DeadlineExceededError(f"no report within {self._limits.timeout_s:g} s")

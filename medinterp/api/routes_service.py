@@ -12,6 +12,7 @@ from medinterp.api.schema import HealthModel, LimitsModel, MethodsModel, ModelsM
 from medinterp.api.schema_sensitivity import PerturbationModel, PerturbationsModel
 from medinterp.api.settings import ApiSettings
 from medinterp.api.store import ReportStore
+from medinterp.errors import StoreError, StoreFullError
 from medinterp.imaging.perturb import PERTURBATIONS
 
 
@@ -44,8 +45,11 @@ def service_routes(backend: Backend, settings: ApiSettings, store: ReportStore) 
 
     @router.get("/readyz")
     async def readyz() -> HealthModel:
-        """Every part of the service answers, and the store."""
-        await asyncio.to_thread(store.check)
+        """Every part of the service answers, and the store has room for another report."""
+        try:
+            await asyncio.to_thread(store.check)
+        except StoreFullError as error:
+            raise StoreError(str(error)) from error  # 503: it is the service that is not ready
         await backend.check()
         return HealthModel(status="ready")
 

@@ -151,17 +151,33 @@ class WindowChoiceModel(Model):
     label: str
 
 
+class PixelSpacingModel(Model):
+    """How large a film's pixels are."""
+
+    mm: float = Field(description="The side of one.")
+    plane: Literal["detector", "patient"] = Field(
+        description="Where that holds: at the detector the patient is drawn larger than he is."
+    )
+
+
 class FilmModel(Model):
     """The film that was read; its picture is at `/v1/reports/{id}/film.png`."""
 
     width: int
     height: int
+    bits: int = Field(description="Of a pixel: 8 or 16.")
     media_type: str
     sha256: str
     notes: tuple[str, ...] = Field(default=(), description="What was done to the file on the way to the film.")
     warnings: tuple[FilmWarningModel, ...] = ()
     windows: tuple[WindowChoiceModel, ...] = Field(default=(), description="The windows and tables of a DICOM.")
     window: str | None = Field(default=None, description="The one that was used.")
+    spacing: PixelSpacingModel | None = Field(default=None, description="Where the file tells it.")
+    sides_told: bool = Field(
+        default=False,
+        description="The file says which side of the patient lies where: the left on the right, as films hang. "
+        "Of others that is taken for granted.",
+    )
 
 
 class ProvenanceModel(Model):
@@ -324,6 +340,7 @@ class MethodModel(Model):
     title: str
     meaning: str
     citation: str
+    unit: str = Field(description="Of the maps' values.")
     needs: tuple[str, ...]
     on_model: bool = Field(description="The model is asked again: on demand, or when a request names it.")
     default: bool = Field(description="Run when a request names no methods.")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from medinterp.api.schema import FaithfulnessModel, FilmModel, MapPackModel, Model, ProvenanceModel, ReportModel
+from medinterp.api.schema_sources import RelianceRecord, TextSourcesRecord
 from medinterp.export.facts import export_facts
 from medinterp.types import Explanation
 
@@ -29,7 +32,7 @@ class ExportFactsModel(Model):
 
 
 class ExportedModel(Model):
-    """A report as a file: ExplanationModel's fields but `id` and `expires_at`, the verdicts, and the record."""
+    """A report as a file: ExplanationModel's fields but `id` and `expires_at`, what was asked of it, the record."""
 
     film: FilmModel
     report: ReportModel
@@ -38,6 +41,10 @@ class ExportedModel(Model):
     columns: int
     provenance: ProvenanceModel
     maps: dict[str, MapPackModel]
+    prior: FilmModel | None
+    prior_maps: dict[str, MapPackModel]
+    text_sources: tuple[TextSourcesRecord, ...] = Field(description="Of each selection that was asked about.")
+    reliance: RelianceRecord | None = Field(description="Of every token, where it was asked for.")
     verdicts: tuple[FaithfulnessModel, ...]
     export: ExportFactsModel
 
@@ -53,6 +60,10 @@ def exported_model(explanation: Explanation) -> ExportedModel:
         columns=columns,
         provenance=ProvenanceModel.model_validate(explanation.provenance),
         maps={name: MapPackModel.model_validate(pack) for name, pack in explanation.packs.items()},
+        prior=None if explanation.prior is None else FilmModel.model_validate(explanation.prior),
+        prior_maps={name: MapPackModel.model_validate(pack) for name, pack in explanation.prior_packs.items()},
+        text_sources=tuple(map(TextSourcesRecord.model_validate, explanation.text_sources)),
+        reliance=None if explanation.reliance is None else RelianceRecord.model_validate(explanation.reliance),
         verdicts=tuple(map(FaithfulnessModel.model_validate, explanation.verdicts)),
         export=ExportFactsModel.model_validate(export_facts(explanation)),
     )

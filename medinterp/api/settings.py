@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from medinterp.api.access.settings import AccessSettings
 from medinterp.api.store.settings import SqliteStoreSettings, StoreSettings
 from medinterp.imaging import FilmLimits
 from medinterp.imaging.workers import DecodingLimits
@@ -72,3 +73,5 @@ class ApiSettings(BaseModel):
     limits: Limits = Limits()
     decoding: Decoding = Decoding()
     store: StoreSettings = SqliteStoreSettings()
+    access: AccessSettings = AccessSettings()
+    logs: Literal["text", "json"] = "text"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,7 @@ def add(commands: Commands) -> None:
         help="a GPU's benchmark, on random weights of that layout (tiny: 2 layers of MedGemma-4B's widths)",
     )
     bench.add_argument("--page", action="store_true", help="the page in a browser alone; needs Chromium and selenium")
+    bench.add_argument("--store", action="store_true", help="what reports cost in the store alone")
     bench.add_argument("--device", default=None, help="of --layout: cuda, cuda:1 or cpu (default: cuda)")
     bench.add_argument("--json", type=Path, default=None, metavar="FILE", help="is written line by line as it measures")
     bench.set_defaults(run=_bench)
@@ -34,8 +37,10 @@ def add(commands: Commands) -> None:
 def _bench(options: argparse.Namespace) -> int:
     import torch
 
+    from medinterp.api.store.cost import store_lines
     from medinterp.evaluation.speed import card_lines, page_bench, run_bench
 
+    lines: Iterator[BenchLine]
     failures: dict[str, str] = {}
     left_out: dict[str, str] = {}
 
@@ -46,10 +51,18 @@ def _bench(options: argparse.Namespace) -> int:
     if options.layout is None:
         if options.device is not None:
             raise ModelError("--device goes with --layout; the benchmark of a model is of the processor's")
-        lines = (page_bench if options.page else run_bench)(options.model, skipped=skipped)
+        if options.page and options.store:
+            raise ModelError("--page and --store each measure one part alone; leave one out")
+        parts = {
+            "all": lambda: run_bench(options.model, skipped=skipped),
+            "page": lambda: page_bench(options.model, skipped=skipped),
+            "store": lambda: store_lines(options.model),
+        }
+        asked = [part for part in ("page", "store") if getattr(options, part)] or ["all", "store"]
+        lines = chain.from_iterable(parts[part]() for part in asked)
     else:
-        if options.page:
-            raise ModelError("--page goes with --model: a layout has no service")
+        if options.page or options.store:
+            raise ModelError("--page and --store go with --model: a layout has no service")
         device = options.device or "cuda"
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise ModelError("there is no CUDA device here; --device cpu --layout tiny shows that the benchmark runs")

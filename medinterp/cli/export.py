@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 KEPT = "explanation.msgpack"
 """What `medinterp explain` writes for this command: the film, the report and its maps."""
 PARAMETERS = (
-    "method", "words", "finding", "scale", "colormap", "opacity", "contours", "quantity", "without_sinks", "image",
-    "size", "threshold",
+    "method", "words", "finding", "scale", "colormap", "opacity", "cutoff", "contours", "quantity", "without_sinks",
+    "image", "size", "threshold",
 )  # fmt: skip
 
 
@@ -35,6 +35,7 @@ def add(commands: Commands) -> None:
     export.add_argument("--scale", help="report (one range for all words, the default) or map")
     export.add_argument("--colormap")
     export.add_argument("--opacity", type=float, help="of the top of the scale, 0 to 1")
+    export.add_argument("--cutoff", type=float, help="what stands lower on the scale, 0 to 1, is not drawn")
     export.add_argument("--contours", action="store_true", default=None)
     export.add_argument("--quantity", help="relevancy (the default), or of a consensus disagreement")
     export.add_argument("--without-sinks", action="store_true", default=None, help="leave flagged sink cells out")

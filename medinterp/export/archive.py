@@ -20,18 +20,20 @@ def npz(explanation: Explanation) -> bytes:
     """A compressed numpy archive (no pickles): float32 [T, rows, columns] under each method's name.
 
     A consensus has its disagreement beside it, under consensus_disagreement. A
-    prior film's maps are under NAME_prior; where there are sink cells, they are under sinks, bool [rows, columns].
+    prior film's maps are under NAME_prior; where there are sink cells, they are under sinks, bool [rows, columns]. What
+    is of the prior film ends in _prior.
     `export` is the record of the file as JSON, a text of no dimension.
     With a trace also image_attention float16 [T, L, H, cells] and attention_mass float32 [T, L, H, 4].
     Raises ValueError when a method has the name of one of these.
     """
     arrays: dict[str, npt.NDArray[Any]] = {name: pack.values for name, pack in explanation.packs.items()}
     arrays |= {f"{name}_prior": pack.values for name, pack in explanation.prior_packs.items()}
-    for name, pack in explanation.packs.items():
-        if pack.disagreement is not None:
-            arrays[f"{name}_disagreement"] = pack.disagreement
-        if pack.sinks is not None and pack.sinks.any():
-            arrays["sinks"] = pack.sinks
+    for packs, film in ((explanation.packs, ""), (explanation.prior_packs, "_prior")):
+        for name, pack in packs.items():
+            if pack.disagreement is not None:
+                arrays[f"{name}_disagreement{film}"] = pack.disagreement
+            if pack.sinks is not None and pack.sinks.any():
+                arrays[f"sinks{film}"] = pack.sinks
     if explanation.trace is not None:
         for name in TRACE_ARRAYS:
             if name in arrays:

@@ -108,9 +108,10 @@ def _captions(chosen: Chosen, view: MapView, facts: ExportFacts) -> tuple[str, .
     lines = facts.lines()
     method = METHODS.get(view.pack.method)
     title = view.pack.method if method is None else f"{method.title} ({method.name})"
+    which = "Prior film" if view.pack.image else "Film"
     return (
         f"{chosen.label}. {title}, {lines['layers']}, {lines['calibration']}. Scale: {facts.scale}.",
-        f"Model {facts.model}, revision {facts.revision}. Film SHA-256 {view.film.sha256[:16]}…",
+        f"Model {facts.model}, revision {facts.revision}. {which} SHA-256 {view.film.sha256[:16]}…",
         f"{facts.disclaimer} {facts.software}.",
     )
 

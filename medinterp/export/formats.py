@@ -24,7 +24,7 @@ ExportFormat = Literal[
     "dicom-sr",
 ]
 SELECTION = frozenset({"words", "finding"})
-_DRAWN = frozenset({"method", "scale", "colormap", "opacity", "contours", "without_sinks"})
+_DRAWN = frozenset({"method", "scale", "colormap", "opacity", "contours", "cutoff", "without_sinks"})
 _PICTURE = _DRAWN | SELECTION | {"quantity", "image"}
 _REGION = frozenset({"method", "threshold", "without_sinks"})
 

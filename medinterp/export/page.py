@@ -120,14 +120,16 @@ def _method(name: str) -> dict[str, Any]:
     """What the page needs to know of a method."""
     method = METHODS.get(name)
     if method is None:  # a stored report may have been made with a method that is gone
-        gone = {"title": name, "meaning": "This version of medinterp no longer has this method.", "citation": ""}
-        return {"name": name, "family": "", **gone, "on_model": False, "default": True, "settings": []}
+        gone = {"title": name, "meaning": "This version of medinterp no longer has this method."}
+        unknown = {"family": "", "citation": "", "unit": ""}
+        return {"name": name, **gone, **unknown, "on_model": False, "default": True, "settings": []}
     return {
         "name": method.name,
         "family": method.family,
         "title": method.title,
         "meaning": method.meaning,
         "citation": method.citation,
+        "unit": method.unit,
         "on_model": False,  # a file has no model to ask
         "default": True,
         "settings": [asdict(setting) for setting in method.settings],

@@ -49,6 +49,9 @@ def _film(film: Film) -> dict[str, Any]:
     return {
         "width": film.width,
         "height": film.height,
+        "bits": film.bits,
+        "spacing": _plain(film.spacing),
+        "sides_told": film.sides_told,
         "media_type": film.media_type,
         "sha256": film.sha256,
         "notes": list(film.notes),

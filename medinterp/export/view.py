@@ -54,7 +54,8 @@ class MapView:
         low, high = self.value_range
         quantity = ", of the members' disagreement" * (self.options.quantity == "disagreement")
         sinks = ", sink cells left out" * self.options.without_sinks
-        return f"{self.options.scale}, {low:.3g} to {high:.3g}, square root{quantity}{sinks}"
+        weak = f", below {self.options.cutoff:.0%} of it not drawn" * (self.options.cutoff > 0)
+        return f"{self.options.scale}, {low:.3g} to {high:.3g}, square root{weak}{quantity}{sinks}"
 
     def picture(self, size: int | None = None) -> npt.NDArray[np.uint8]:
         """The film with the map over it, uint8 [height, width, 3]; size: of the longer side, else the options'."""

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from medinterp.errors import UnreadableFilmError
 from medinterp.imaging.broken import broken_is_unreadable
 from medinterp.imaging.dicom_frame import MONOCHROME, DicomFrame, read_frame_header, read_values
-from medinterp.imaging.dicom_geometry import shut, squared
+from medinterp.imaging.dicom_geometry import shut, spacing_of, squared
 from medinterp.imaging.dicom_open import open_dicom
 from medinterp.imaging.dicom_pixels import extra_rows, read_codes
 from medinterp.imaging.dicom_source import source_of
@@ -26,7 +26,7 @@ from medinterp.imaging.orientation import PATIENT_ORIENTATION, upright
 from medinterp.imaging.picture import middle
 from medinterp.imaging.tear import torn
 from medinterp.imaging.window import read_voi, show
-from medinterp.types import DicomSource, FilmWarning, WindowChoice
+from medinterp.types import DicomSource, FilmWarning, PixelSpacing, WindowChoice
 
 MOST_PADDING = 0.98
 """Share of the pixels from which on a padding value is not one."""
@@ -46,6 +46,8 @@ class DicomFilm:
     source: DicomSource
     windows: tuple[WindowChoice, ...] = ()
     window: str | None = None
+    spacing: PixelSpacing | None = None
+    sides_told: bool = False
 
 
 def read_dicom(data: bytes, limits: FilmLimits, window: str | None = None) -> DicomFilm:
@@ -75,13 +77,16 @@ def read_dicom(data: bytes, limits: FilmLimits, window: str | None = None) -> Di
         notes.append(f"gray from {frame.photometric}")
     warnings += torn(pixels)
     pixels = squared(dataset, shut(dataset, pixels, notes, warnings), limits, notes, warnings)
+    spacing = spacing_of(dataset, pixels)
     directions = terms(dataset, "PatientOrientation")
-    orientation = PATIENT_ORIENTATION.get("".join(direction[:1] for direction in directions), 1)
+    named = "".join(direction[:1] for direction in directions)
+    orientation = PATIENT_ORIENTATION.get(named, 1)
     if orientation != 1:
         pixels = upright(pixels, orientation)
         notes.append("turned: patient orientation " + "\\".join(directions))
+    sided = named in PATIENT_ORIENTATION
     source = source_of(dataset, frame.rows, frame.columns, orientation)
-    return DicomFilm(pixels, tuple(notes), tuple(warnings), source, windows, chosen)
+    return DicomFilm(pixels, tuple(notes), tuple(warnings), source, windows, chosen, spacing, sided)
 
 
 def _gray(

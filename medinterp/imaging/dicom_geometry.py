@@ -12,12 +12,15 @@ from pydicom.dataset import Dataset
 
 from medinterp.imaging.dicom_values import decimals, terms
 from medinterp.imaging.limits import FilmLimits
-from medinterp.types import BoolArray, FilmWarning
+from medinterp.types import BoolArray, FilmWarning, PixelSpacing
 
 LEAST_OPEN = 0.05
 """Share of the film that a shutter must leave open to be believed."""
 SQUARE = 0.01
 """How far from 1 the aspect may be for pixels to count as square."""
+FINEST_MM, COARSEST_MM = 0.01, 5.0
+"""Pixel spacings of a radiograph that can be; a thumbnail's are coarse."""
+MOST_MAGNIFIED = 3.0
 
 Pixels = npt.NDArray[Any]
 
@@ -91,6 +94,41 @@ def squared(
     notes.append(f"pixels {aspect:g} times as tall as wide: resampled to {width} x {height}")
     resized: Pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
     return resized
+
+
+def spacing_of(dataset: Dataset, pixels: Pixels) -> PixelSpacing | None:
+    """How large the pixels that `squared` left are, or None where the header does not say, or says what cannot be.
+
+    PixelSpacing is at the detector unless it differs from ImagerPixelSpacing or names its calibration (PS3.3 10.7.1.3);
+    what is only known at the detector is brought to the patient by the estimated magnification, where there is one.
+    """
+    at_detector = _spacing(dataset, "ImagerPixelSpacing") or _spacing(dataset, "NominalScannedPixelSpacing")
+    told = _spacing(dataset, "PixelSpacing")
+    calibrated = told is not None and (
+        bool(terms(dataset, "PixelSpacingCalibrationType")) or (at_detector is not None and told != at_detector)
+    )
+    found = told or at_detector
+    if found is None:
+        return None
+    down, across = found
+    if abs(down / across - 1.0) <= SQUARE:
+        mm = (down + across) / 2
+    elif pixels.shape == (int(dataset.Rows), int(dataset.Columns)):
+        return None  # they were left as they are
+    else:
+        mm = min(found)  # rows or columns were added
+    magnified = decimals(dataset, "EstimatedRadiographicMagnificationFactor")
+    factor = magnified[0] if len(magnified) == 1 and 1.0 <= magnified[0] <= MOST_MAGNIFIED else None
+    if not calibrated and factor is not None:
+        return PixelSpacing(mm / factor, "patient")
+    return PixelSpacing(mm, "patient" if calibrated else "detector")
+
+
+def _spacing(dataset: Dataset, keyword: str) -> tuple[float, float] | None:
+    numbers = decimals(dataset, keyword)
+    if len(numbers) != 2 or not all(FINEST_MM <= number <= COARSEST_MM for number in numbers):
+        return None
+    return numbers[0], numbers[1]
 
 
 def _aspect(dataset: Dataset) -> float:

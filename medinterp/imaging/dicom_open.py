@@ -27,7 +27,9 @@ PREAMBLE = 132
 _KEYWORDS = (
     "SOPClassUID Modality PresentationIntentType BodyPartExamined ViewPosition PatientOrientation SamplesPerPixel "
     "PhotometricInterpretation PlanarConfiguration NumberOfFrames Rows Columns PixelAspectRatio PixelSpacing "
-    "ImagerPixelSpacing BitsAllocated BitsStored HighBit PixelRepresentation PixelPaddingValue PixelPaddingRangeLimit "
+    "ImagerPixelSpacing PixelSpacingCalibrationType NominalScannedPixelSpacing "
+    "EstimatedRadiographicMagnificationFactor "
+    "BitsAllocated BitsStored HighBit PixelRepresentation PixelPaddingValue PixelPaddingRangeLimit "
     "ModalityLUTSequence RescaleSlope RescaleIntercept VOILUTSequence VOILUTFunction WindowCenter WindowWidth "
     "PresentationLUTShape ShutterShape ShutterLeftVerticalEdge ShutterRightVerticalEdge ShutterUpperHorizontalEdge "
     "ShutterLowerHorizontalEdge CenterOfCircularShutter RadiusOfCircularShutter VerticesOfThePolygonalShutter "

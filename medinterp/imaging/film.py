@@ -14,7 +14,7 @@ from medinterp.imaging.gate import look
 from medinterp.imaging.limits import FilmLimits
 from medinterp.imaging.picture import check_picture
 from medinterp.imaging.raster import read_raster
-from medinterp.types import DicomSource, Film, FilmWarning, WindowChoice
+from medinterp.types import DicomSource, Film, FilmWarning, PixelSpacing, WindowChoice
 
 DICOM_PREFIX = b"DICM"
 DICOM_PREFIX_OFFSET = 128
@@ -70,6 +70,8 @@ def read_film(data: bytes, *, limits: FilmLimits | None = None, window: str | No
     windows: tuple[WindowChoice, ...] = ()
     chosen: str | None = None
     source: DicomSource | None = None
+    spacing: PixelSpacing | None = None
+    sides_told = False
     warnings: tuple[FilmWarning, ...]
     pixels: npt.NDArray[Any]
     raster = next(((kind, media) for signature, kind, media in RASTERS if data.startswith(signature)), None)
@@ -88,14 +90,32 @@ def read_film(data: bytes, *, limits: FilmLimits | None = None, window: str | No
         film = read_dicom(data, limits, window)
         pixels, notes, warnings = film.pixels, film.notes, film.warnings
         windows, chosen, source = film.windows, film.window, film.source
+        spacing, sides_told = film.spacing, film.sides_told
     pixels = np.ascontiguousarray(pixels)
     warnings = (*warnings, *check_picture(pixels), *look(pixels))
-    return Film(pixels, media_type, hashlib.sha256(data).hexdigest(), notes, warnings, windows, chosen, source)
+    return Film(
+        pixels=pixels,
+        media_type=media_type,
+        sha256=hashlib.sha256(data).hexdigest(),
+        notes=notes,
+        warnings=warnings,
+        windows=windows,
+        window=chosen,
+        source=source,
+        spacing=spacing,
+        sides_told=sides_told,
+    )
 
 
 def gray8(film: Film) -> npt.NDArray[np.uint8]:
     """The film's full range brought to 8 bits, uint8 [height, width]; the film's own pixels where they are that."""
     return np.asarray(film.pixels if film.pixels.dtype == np.uint8 else np.take(_TO_8_BITS, film.pixels), np.uint8)
+
+
+def gray16(film: Film) -> npt.NDArray[np.uint16]:
+    """The film's full range in 16 bits, uint16 [height, width]; the film's own pixels where they are that."""
+    deep = film.bits == 16
+    return np.asarray(film.pixels if deep else film.pixels.astype(np.uint16) * np.uint16(257), np.uint16)
 
 
 def rgb8(film: Film) -> npt.NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 import re
 from dataclasses import asdict
 from typing import Any
@@ -22,7 +23,7 @@ import numpy.typing as npt
 from medinterp import errors
 from medinterp.errors import FilmError, FilmWithheldError, MedInterpError, SelectionError
 from medinterp.imaging.limits import FilmLimits
-from medinterp.types import DicomSource, Film, FilmWarning, WindowChoice
+from medinterp.types import DicomSource, Film, FilmWarning, PixelSpacing, WindowChoice
 
 LENGTH_BYTES = 4
 MAX_HEADER_BYTES = 2**20
@@ -79,6 +80,8 @@ def film_header(film: Film) -> dict[str, Any]:
             "windows": [[_cut(one.name), _cut(one.label)] for one in film.windows[:MAX_TEXTS]],
             "window": None if film.window is None else _cut(film.window),
             "source": None if film.source is None else _source_header(film.source),
+            "spacing": None if film.spacing is None else [film.spacing.mm, film.spacing.plane],
+            "sides_told": film.sides_told,
         },
     }
 
@@ -127,6 +130,8 @@ def film_of(header: dict[str, Any], pixels: npt.NDArray[np.uint8], limits: FilmL
         windows=tuple(_choice(choice) for choice in _list(film.get("windows"))),
         window=None if film.get("window") is None else _text(film["window"]),
         source=None if film.get("source") is None else _source(film["source"], height, width),
+        spacing=None if film.get("spacing") is None else _spacing(film["spacing"]),
+        sides_told=film.get("sides_told") is True,
     )
 
 
@@ -181,6 +186,13 @@ def _source(value: object, height: int, width: int) -> DicomSource:
             except binascii.Error:
                 raise BrokenMessageError("a source's header is not base64") from None
     raise BrokenMessageError("a source is none, or too long")
+
+
+def _spacing(value: object) -> PixelSpacing:
+    match value:
+        case [float(mm), "detector" | "patient" as plane] if 0.0 < mm < math.inf:
+            return PixelSpacing(mm, plane)
+    raise BrokenMessageError("a spacing is none")
 
 
 def _warning(value: object) -> FilmWarning:

@@ -140,7 +140,7 @@ def load_model(
     model.set_attn_implementation({"text_config": ATTENTION})
     sidecar = _sidecar(directory)
     facts = read_facts(model, processor)
-    model_revision = _revision(model, directory)
+    model_revision = _commit(name, revision) if directory is None else _fingerprint(directory)
     return LoadedModel(
         model=model,
         processor=processor,
@@ -242,13 +242,21 @@ def _sidecar(directory: Path | None) -> Mapping[str, str]:
     return {key: str(entry) for key, entry in entries.items()}
 
 
-def _revision(model: Any, directory: Path | None) -> str:
-    """The hub's commit, or for a directory a fingerprint of its config and weights.
+def _commit(name: str, revision: str | None) -> str:
+    """The hub's commit that was loaded: its snapshot in the cache, for a config tells it no more (transformers 5)."""
+    from huggingface_hub import try_to_load_from_cache
+
+    path = try_to_load_from_cache(name, "config.json", revision=revision)
+    if not isinstance(path, str):
+        raise ModelNotFoundError(f"{name} was loaded, but its commit is not in the hub's cache")
+    return Path(path).parent.name
+
+
+def _fingerprint(directory: Path) -> str:
+    """A fingerprint of a directory's config and weights.
 
     Of each file the size and the first and last MiB are hashed, so that a large model costs nothing.
     """
-    if directory is None:
-        return str(model.config._commit_hash)
     digest = hashlib.sha256()
     for path in sorted([directory / "config.json", *directory.glob("*.safetensors")]):
         size = path.stat().st_size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from medinterp.render.colormaps import COLORMAPS, DEFAULT_COLORMAP, SIGNED_COLORMAP, colormap, default_colormap
 from medinterp.render.contours import CONTOUR_LEVELS
-from medinterp.render.overlay import RenderOptions, canvas, overlay, own_range, report_range, scaled
+from medinterp.render.overlay import RenderOptions, canvas, overlay, own_range, report_range, resized, scaled
 from medinterp.render.picture import Picture
 from medinterp.render.png import encode_png
 
@@ -22,5 +22,6 @@ __all__ = [
     "overlay",
     "own_range",
     "report_range",
+    "resized",
     "scaled",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -13,10 +13,14 @@ from medinterp.imaging import gray8
 from medinterp.imaging.geometry import upsample
 from medinterp.render.colormaps import colormap, default_colormap
 from medinterp.render.contours import CONTOUR_LEVELS, draw_contours
-from medinterp.types import Film, Float32Array, Quantity, RelevancyMap
+from medinterp.types import BoolArray, Film, Float32Array, Quantity, RelevancyMap
+
+Gray = TypeVar("Gray", np.uint8, np.uint16)
 
 _COMMON = 0.9
 """Share of the words whose peaks lie within the report's range."""
+STEPS = 1275
+"""Of the scale on which a cut-off is decided; the page's canvas has the same ones."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,8 @@ class RenderOptions:
     at CONTOUR_LEVELS; scale: "report" (one range for all words, the default) or "map" (this map's own
     maximum: two words' colours then do not compare); size: longest side in pixels, None for the film's own;
     without_sinks: flagged sink cells are left out before the map is drawn; quantity: relevancy, or of a consensus the
-    members' disagreement.
+    members' disagreement; cutoff: what stands lower on the scale, 0..1 (for signed maps nearer to its middle), is not
+    drawn.
     """
 
     opacity: float = 0.5
@@ -37,10 +42,13 @@ class RenderOptions:
     size: int | None = None
     without_sinks: bool = False
     quantity: Quantity = "relevancy"
+    cutoff: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.opacity <= 1.0:
             raise ValueError(f"opacity is between 0 and 1, not {self.opacity}")
+        if not 0.0 <= self.cutoff < 1.0:
+            raise ValueError(f"cutoff is between 0 and 1, not {self.cutoff}")
         if self.scale not in ("report", "map"):
             raise ValueError(f"scale is report or map, not {self.scale!r}")
         if self.size is not None and self.size < 1:
@@ -93,10 +101,23 @@ def scaled(map_: RelevancyMap, value_range: tuple[float, float]) -> Float32Array
 def canvas(film: Film, size: int | None = None) -> npt.NDArray[np.uint8]:
     """What a map is drawn on: the film's grays, uint8 [height, width], its longer side `size` where one is given."""
     gray = gray8(film)
-    if size is None or size == max(gray.shape):
+    return gray if size is None else resized(gray, size)
+
+
+def resized(gray: npt.NDArray[Gray], size: int) -> npt.NDArray[Gray]:
+    """Grays [height, width] with `size` pixels on the longer side, each the mean of what it covers."""
+    if size == max(gray.shape):
         return gray
     height, width = (max(1, round(side * size / max(gray.shape))) for side in gray.shape)
-    return np.asarray(cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    smaller: npt.NDArray[Gray] = cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    return smaller
+
+
+def _below(shares: Float32Array, signed: bool, cutoff: float) -> BoolArray:
+    """Where a map is weaker than `cutoff`, on the steps that the page draws by: the same pixels in both."""
+    steps = np.arange(STEPS + 1) / STEPS
+    weak = (np.abs(2 * steps - 1) if signed else steps) < cutoff
+    return np.asarray(np.take(weak, np.floor(shares * np.float32(STEPS) + np.float32(0.5)).astype(np.int32)))
 
 
 def overlay(
@@ -116,7 +137,7 @@ def overlay(
     At each pixel, with s the scaled map between the cells' centres (`upsample`), gray the canvas, and colour the 256
     of the colour map, within 1 gray level:
 
-        alpha = opacity s, for signed maps opacity |2 s - 1|
+        alpha = opacity s, for signed maps opacity |2 s - 1|; 0 where s, or |2 s - 1|, is below options.cutoff
         picture = gray + alpha (colour[round(255 s)] - gray)
     """
     gray = canvas(film, options.size) if base is None else base
@@ -127,6 +148,8 @@ def overlay(
     # OpenCV's own loops: numpy's take ten times as long for the same.
     colours = cv2.applyColorMap(cv2.convertScaleAbs(shares, alpha=255.0), table[:, None, :])
     alpha = strength * np.float32(options.opacity)
+    if options.cutoff > 0:
+        alpha[_below(shares, map.signed, options.cutoff)] = 0
     film_rgb = cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB)
     blended = np.asarray(cv2.blendLinear(film_rgb, colours, np.float32(1) - alpha, alpha), dtype=np.uint8)
     if not options.contours:

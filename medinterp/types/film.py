@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,18 @@ class WindowChoice:
 
     name: str
     label: str
+
+
+@dataclass(frozen=True)
+class PixelSpacing:
+    """How large a film's pixels are.
+
+    mm: the side of one; plane: where that holds, "detector" (the patient is nearer to the tube, and is drawn larger)
+    or "patient" (the header was calibrated, or tells the magnification).
+    """
+
+    mm: float
+    plane: Literal["detector", "patient"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +73,9 @@ class Film:
     windows, window: the windows and tables that a DICOM offers, and the name of the one that was used (or of what
         was asked for in numbers); none for other kinds of files.
     source: of a DICOM, what objects about its picture need; it names the patient.
+    spacing: how large its pixels are, where the file says so.
+    sides_told: the file says on which side the patient's left lies (now the right, as films hang); of others that is
+        taken for granted.
     """
 
     pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
@@ -70,6 +86,13 @@ class Film:
     windows: tuple[WindowChoice, ...] = ()
     window: str | None = None
     source: DicomSource | None = field(default=None, repr=False)
+    spacing: PixelSpacing | None = None
+    sides_told: bool = False
+
+    @property
+    def bits(self) -> int:
+        """Of a pixel: 8 or 16."""
+        return 8 * self.pixels.dtype.itemsize
 
     @property
     def height(self) -> int:

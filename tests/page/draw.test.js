@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { contour, paint, pixelTable, scaled, strengthOf, windowTable } from "../../medinterp/view/static/draw.js";
+import { contour, paint, pixelTable, scaled, strengthOf } from "../../medinterp/view/static/draw.js";
 import { compared, floats, furthest, octets, random, values } from "./values.js";
 
 const RAMP = Uint8Array.from({ length: 768 }, (_, at) => Math.floor(at / 3));
@@ -117,13 +117,4 @@ test("a line follows its level, in the middle of two columns", () => {
   const drawn = Array.from({ length: 200 }, (_, x) => pixels[10 * 200 + x]).flatMap((pixel, x) => (pixel >>> 24 ? [x] : []));
   assert.deepEqual(drawn, [99, 100]);
   assert.equal(pixels[10 * 200 + 99], ((255 << 24) | (7 << 16) | (8 << 8) | 9) >>> 0);
-});
-
-test("a window spreads grays over the scale", () => {
-  assert.deepEqual([...windowTable({ level: 0.5, width: 1, inverted: false })], Array.from({ length: 256 }, (_, at) => at));
-  assert.deepEqual([...windowTable({ level: 0.5, width: 1, inverted: true })], Array.from({ length: 256 }, (_, at) => 255 - at));
-  const narrow = windowTable({ level: 0.5, width: 0.2, inverted: false });
-  assert.deepEqual([narrow[0], narrow[102], narrow[153], narrow[255]], [0, 0, 255, 255]);
-  assert.ok(Math.abs(narrow[127] - 125) <= 1);
-  for (let gray = 1; gray < 256; gray += 1) assert.ok(narrow[gray] >= narrow[gray - 1]);
 });

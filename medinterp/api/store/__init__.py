@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from medinterp.api.store.protocol import ReportStore, StoredReport, StoredStamp, made_at
+from medinterp.api.store.protocol import (
+    RecordStore,
+    ReportStore,
+    StoredRecord,
+    StoredReport,
+    StoredStamp,
+    Usage,
+    made_minute,
+)
 from medinterp.api.store.record import change_record, pack_record, unpack_record
 from medinterp.api.store.settings import RedisStoreSettings, SqliteStoreSettings, StoreSettings
 
 __all__ = [
+    "RecordStore",
     "RedisStoreSettings",
     "ReportStore",
     "SqliteStoreSettings",
     "StoreSettings",
+    "StoredRecord",
     "StoredReport",
     "StoredStamp",
+    "Usage",
     "change_record",
-    "made_at",
+    "made_minute",
     "open_store",
     "pack_record",
     "unpack_record",
@@ -22,7 +33,7 @@ __all__ = [
 
 
 def open_store(settings: SqliteStoreSettings | RedisStoreSettings) -> ReportStore:
-    """Open the store that the settings describe. Raises StoreError when it cannot be used."""
+    """Open the store that the settings describe, and ask it. Raises StoreError when it cannot be used."""
     if isinstance(settings, SqliteStoreSettings):
         from medinterp.api.store.sqlite import SqliteStore
 

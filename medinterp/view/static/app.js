@@ -12,7 +12,7 @@
 //   #medinterp-warnings  the film's warnings above the report: li[data-code]; #medinterp-film-warning  the first, on the viewer
 //   #medinterp-window    by which window a DICOM is shown, in #medinterp-windows
 //   #medinterp-model-view  shows the film as the model saw it; #medinterp-model-caption
-//   #medinterp-tool-move, -window, -region, -paint  what dragging does; #medinterp-level, -width, -invert, -preset
+//   #medinterp-tool-move, -zoom, -window, -region, -paint, -length  what dragging does; #medinterp-level, -width, -invert, -preset
 //   #medinterp-report    the report; in it .medinterp-word[data-word-index="n"]
 //   #medinterp-thinking  details in it: what the model thought before it answered, with words of the same kind
 //   #medinterp-findings  findings; in it [data-finding-index="k"], of what is said twice that of the first
@@ -22,6 +22,7 @@
 //   #medinterp-notes     what was done to the file, where the film is small
 //   #medinterp-film      the film (canvas; data-width, data-height: its own size)
 //   #medinterp-overlay   the map (canvas; data-drawn counts how often it was painted); #medinterp-subject, -drawn-method
+//   #medinterp-side-right, -left  R and L; #medinterp-ruler-length, -said  what was measured; #medinterp-key-share
 //   #medinterp-second    the view beside it: -film, -overlay, -what; #medinterp-beside, #medinterp-pin, #medinterp-difference
 //   #medinterp-method    the methods          #medinterp-setting   "Detail" of one, in #medinterp-settings
 //   #medinterp-quantity-relevancy, -disagreement   what of a consensus is seen, in #medinterp-quantity
@@ -35,6 +36,7 @@
 //   #medinterp-comparing, -text, -bar, -stop        being compared
 //   #medinterp-compared  [data-verdict]; #medinterp-variants, #medinterp-comparison-key in #medinterp-comparison
 //   #medinterp-opacity, -threshold, -colormap, -contours, -sinks, -show; #medinterp-scale-report, -scale-map
+//   #medinterp-sign-in   asks for a key where the service wants one: -secret in it; #medinterp-sign-out
 //   #medinterp-export, #medinterp-save  downloads; #medinterp-forget  DELETE; #medinterp-link  the view as an address
 // #medinterp carries data-state: "empty", "chosen", "reading" or "read"; data-standalone where it is a file of its own.
 
@@ -46,6 +48,7 @@ import { Address } from "./address.js";
 import { Api, Problem, isAbort } from "./api.js";
 import { Beside } from "./beside.js";
 import { Comparing } from "./comparing.js";
+import { Depth } from "./depth.js";
 import { Details } from "./details.js";
 import { byId, slicer } from "./dom.js";
 import { showWarnings } from "./doubts.js";
@@ -63,7 +66,9 @@ import { Packs } from "./packs.js";
 import { clearProblem, showProblem } from "./problem.js";
 import { Region } from "./region.js";
 import { ReportView, selectedWords } from "./report.js";
+import { Ruler } from "./ruler.js";
 import { Saving } from "./saving.js";
+import { SignIn } from "./session.js";
 import { API_ROOT } from "./settings.js";
 import { Source } from "./source.js";
 import { TextSources } from "./sources.js";
@@ -114,7 +119,9 @@ class Page {
     this.viewer = new Viewer(() => this.lookChanged());
     this.modelView = new ModelView(this.api, this.viewer, problem);
     this.region = new Region(this.viewer, { onRegion: () => this.regionChanged(), onWord: (index) => this.goTo(index) });
-    this.tools = new Tools(this.viewer, this.region);
+    this.ruler = new Ruler(this.viewer);
+    this.depth = new Depth(this.api, this.viewer, { onDeep: () => this.deepened(), onProblem: problem });
+    this.tools = new Tools(this.viewer, { region: this.region, ruler: this.ruler }, () => this.depth.want());
     this.windows = new Windows((window) => this.read({ window }));
     this.report = new ReportView((selection) => this.select(selection));
     this.judging = new Judging(this.api, problem);
@@ -157,6 +164,7 @@ class Page {
       await this.standAlone(this.data, this.file);
       return;
     }
+    new SignIn(this.api);
     this.loadExamples().catch((error) => showProblem(error));
     await this.becomeReady();
     await this.address.begin();
@@ -296,12 +304,22 @@ class Page {
     this.address.remember();
   }
 
+  /** A film has all its grays now: they are shown through the window that stands. */
+  deepened() {
+    this.viewer.view.drawFilm();
+    this.beside.view.drawFilm();
+    this.tools.say();
+  }
+
   /** @param {number} image */
   showImage(image) {
     if (image === this.viewer.image || !this.viewer.films[image]) return;
     this.modelView.leave();
     this.viewer.showImage(image);
     this.region.clear();
+    this.ruler.clear();
+    if (!this.tools.plain) this.depth.want();
+    this.tools.say();
     this.loadMaps();
     this.beside.use(this.explanation, this.computed);
     this.showTab(this.drawer.seen);
@@ -384,6 +402,8 @@ class Page {
     this.sources.open(null, null);
     this.heads.open(null, null, 0);
     this.region.open(null);
+    this.ruler.clear();
+    this.depth.open(null, []);
     this.drawer.leave();
     this.viewer.forgetMap();
     this.modelView.close();
@@ -496,7 +516,11 @@ class Page {
     this.region.open(report);
     showWarnings(warnings, given);
     if (this.film !== null) this.windows.show(film);
-    if (this.data === null) this.modelView.open(id);
+    if (this.data === null) {
+      this.modelView.open(id);
+      this.depth.open(id, filmsOf(explanation));
+    }
+    if (!this.tools.plain) this.depth.want();
     this.setState("read");
     this.openAsk(false);
     this.status(`${summary(report, given)}${warnings.length ? " Mind the warnings about the film." : ""}`);

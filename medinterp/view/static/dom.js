@@ -127,3 +127,14 @@ export function words(name) {
 export function press(node, pressed) {
   if (node.getAttribute("aria-pressed") !== String(pressed)) node.setAttribute("aria-pressed", String(pressed));
 }
+
+/**
+ * What draws on a canvas. Throws where the browser has no memory for it.
+ * @param {HTMLCanvasElement} canvas
+ * @param {CanvasRenderingContext2DSettings} settings
+ */
+export function contextOf(canvas, settings = {}) {
+  const context = canvas.getContext("2d", settings);
+  if (context === null) throw new Error("The browser cannot draw here: it gives no canvas.");
+  return context;
+}

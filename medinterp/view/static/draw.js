@@ -1,7 +1,7 @@
 // A map's colours, pixel by pixel: what medinterp.render.overlay draws, for a canvas that lies on the film. Pure
 // functions of numbers, the same on every page.
 
-/** @import { Contour, GrayWindow, Grid, Place, Range } from "./types" */
+/** @import { Contour, Grid, Place, Range } from "./types" */
 
 const LEVELS = 1275; // steps of the scale: five to each of the 256 colours, so that opacity is finer than they are; an odd
 // number, so that a colour ends between two steps, where the server's ends
@@ -129,6 +129,36 @@ export function paint(pixels, width, height, place, shares, grid, table) {
 }
 
 /**
+ * Paint grays through a table into `pixels`, bilinear between the centres of theirs.
+ * @param {Uint32Array} pixels width x height words of RGBA
+ * @param {number} width
+ * @param {number} height
+ * @param {{ place: Place, whole: Place }} places where the film lies among them; and where all of the grays do
+ * @param {{ width: number, height: number, values: Uint16Array }} grays
+ * @param {Uint8ClampedArray} table the shade of each gray
+ */
+export function paintGrays(pixels, width, height, { place, whole }, grays, table) {
+  pixels.fill(0);
+  const across = places(width, grays.width, whole.left, whole.width);
+  const down = places(height, grays.height, whole.top, whole.height);
+  const [left, right] = extent(width, place.left, place.width);
+  const [top, bottom] = extent(height, place.top, place.height);
+  const { values } = grays;
+  const next = grays.width > 1 ? 1 : 0;
+  for (let y = top; y < bottom; y += 1) {
+    const above = down.first[y] * grays.width;
+    const below = grays.height > 1 ? above + grays.width : above;
+    const share = down.share[y];
+    for (let x = left; x < right; x += 1) {
+      const at = across.first[x];
+      const over = values[above + at] + (values[above + at + next] - values[above + at]) * across.share[x];
+      const under = values[below + at] + (values[below + at + next] - values[below + at]) * across.share[x];
+      pixels[y * width + x] = (0xff000000 | (table[(over + (under - over) * share + 0.5) | 0] * 0x10101)) >>> 0;
+    }
+  }
+}
+
+/**
  * The strength at each pixel, and NaN around the film.
  * @param {number} width
  * @param {number} height
@@ -229,19 +259,4 @@ function over(pixel, colour, coverage) {
   const mix = (/** @type {number} */ channel, /** @type {number} */ shift) =>
     Math.round((colour[channel] * coverage + ((pixel >>> shift) & 255) * under * (1 - coverage)) / alpha);
   return ((Math.round(255 * alpha) << 24) | (mix(2, 16) << 16) | (mix(1, 8) << 8) | mix(0, 0)) >>> 0;
-}
-
-/**
- * The gray that each of 256 grays is shown as. level, width: middle and extent of the grays that are spread over the
- * whole scale, 0..1 of it; inverted: dense is dark.
- * @param {GrayWindow} window
- */
-export function windowTable({ level, width, inverted }) {
-  const table = new Uint8ClampedArray(256);
-  const low = level - width / 2;
-  for (let gray = 0; gray < 256; gray += 1) {
-    const shown = 255 * ((gray / 255 - low) / width); // clamped bytes: assignment rounds
-    table[gray] = inverted ? 255 - shown : shown;
-  }
-  return table;
 }

@@ -4,7 +4,9 @@
 /** @import { GrayWindow, Look, PageMap, Place, Size } from "./types" */
 /** @import { Zoom } from "./zoom.js" */
 
-import { contour, paint, pixelTable, scaled, windowTable } from "./draw.js";
+import { contextOf } from "./dom.js";
+import { contour, paint, paintGrays, pixelTable, scaled } from "./draw.js";
+import { graysOf, windowTable } from "./grays.js";
 
 const SHARPEST = 2; // device pixels a CSS pixel, at most: a map has no finer detail
 const CONTOURS_A_SIDE = 500; // a line's thickness is the film's longer side over this, in pixels
@@ -36,13 +38,13 @@ export class FilmView {
     this.map = null;
     /** @type {Look | null} */
     this.look = null;
-    /** @type {HTMLCanvasElement | undefined} */
-    this.beside = undefined; // see readable
+    /** @type {ImageData | null} */
+    this.shades = null; // of a windowed film's pixels
     /** @type {ImageData | null} */
     this.buffer = null; // of the map's pixels
     this.shown = true; // whether the map is to be seen
-    /** @type {(place: Place) => void} */
-    this.onPlace = () => {};
+    /** @type {((place: Place) => void)[]} */
+    this.followers = [];
     this.drawn = 0;
     zoom.onChange(() => this.draw());
     new ResizeObserver(() => this.draw()).observe(stage);
@@ -115,7 +117,16 @@ export class FilmView {
   draw() {
     this.drawFilm();
     this.drawMap();
-    if (this.place !== null) this.onPlace(this.place);
+    const { place } = this;
+    if (place !== null) for (const follow of this.followers) follow(place);
+  }
+
+  /**
+   * follow(place) is called where the film lies anew.
+   * @param {(place: Place) => void} follow
+   */
+  onPlace(follow) {
+    this.followers.push(follow);
   }
 
   /**
@@ -131,42 +142,40 @@ export class FilmView {
     if (canvas.height !== height) canvas.height = height;
     canvas.style.width = `${width / this.density}px`;
     canvas.style.height = `${height / this.density}px`;
-    return this.zoom.place(this.size, { width, height });
+    const place = this.zoom.place(this.size, { width, height });
+    // At the film's own size its pixels are the canvas's, and nothing is drawn between them.
+    const own = Math.abs(place.width - this.size.width) < 0.01;
+    return own ? { ...place, left: Math.round(place.left), top: Math.round(place.top) } : place;
   }
 
   drawFilm() {
     const place = this.prepared(this.filmCanvas);
     if (place === null || this.picture === null) return;
-    const { width, height } = this.filmCanvas;
     const { level, width: extent, inverted } = this.window;
     const plain = this.asIs || (level === AS_READ.level && extent === AS_READ.width && !inverted);
-    const shown = contextOf(this.filmCanvas);
-    const context = plain ? shown : this.readable(width, height);
-    context.clearRect(0, 0, width, height);
+    const context = contextOf(this.filmCanvas);
+    context.clearRect(0, 0, this.filmCanvas.width, this.filmCanvas.height);
     context.imageSmoothingEnabled = this.smooth && !this.asIs;
     context.imageSmoothingQuality = "high";
-    context.drawImage(this.picture, place.left, place.top, place.width, place.height);
-    if (plain) return;
-    const table = windowTable(this.window);
-    const picture = context.getImageData(0, 0, width, height);
-    const pixels = new Uint32Array(picture.data.buffer);
-    for (let at = 0; at < pixels.length; at += 1) {
-      const gray = table[pixels[at] & 255];
-      if (pixels[at] >>> 24) pixels[at] = ((255 << 24) | (gray << 16) | (gray << 8) | gray) >>> 0;
-    }
-    shown.putImageData(picture, 0, 0);
+    if (plain) context.drawImage(this.picture, place.left, place.top, place.width, place.height);
+    else this.drawWindowed(context, this.picture, place);
   }
 
   /**
-   * A canvas beside the one that is seen, whose pixels are read with each step of a window: it stays out of the GPU.
-   * @param {number} width
-   * @param {number} height
+   * The film in its window: what lies between its grays goes through the table, not what lies between shades.
+   * @param {CanvasRenderingContext2D} context
+   * @param {ImageBitmap} picture
+   * @param {Place} place
    */
-  readable(width, height) {
-    this.beside ??= document.createElement("canvas");
-    if (this.beside.width !== width) this.beside.width = width;
-    if (this.beside.height !== height) this.beside.height = height;
-    return contextOf(this.beside, { willReadFrequently: true });
+  drawWindowed(context, picture, place) {
+    const grays = graysOf(picture);
+    const { level, step } = grays.atScale(Math.max(place.width / grays.width, place.height / grays.height));
+    // The last line of a halved picture may stand for less than the others: it is drawn beyond the film's edge.
+    const whole = { ...place, width: (place.width * level.width * step) / grays.width, height: (place.height * level.height * step) / grays.height };
+    const { width, height } = context.canvas;
+    if (this.shades === null || this.shades.width !== width || this.shades.height !== height) this.shades = context.createImageData(width, height);
+    paintGrays(new Uint32Array(this.shades.data.buffer), width, height, { place, whole }, level, windowTable(this.window));
+    context.putImageData(this.shades, 0, 0);
   }
 
   drawMap() {
@@ -191,15 +200,4 @@ export class FilmView {
     this.drawn += 1;
     this.overlayCanvas.dataset.drawn = String(this.drawn);
   }
-}
-
-/**
- * What draws on a canvas. Throws where the browser has no memory for it.
- * @param {HTMLCanvasElement} canvas
- * @param {CanvasRenderingContext2DSettings} settings
- */
-export function contextOf(canvas, settings = {}) {
-  const context = canvas.getContext("2d", settings);
-  if (context === null) throw new Error("The browser cannot draw here: it gives no canvas.");
-  return context;
 }

@@ -21,7 +21,7 @@ export function written(state) {
   if (state.quantity === "disagreement") parts.set("quantity", "disagreement");
   if (state.box) parts.set("box", state.box.map((share) => share.toFixed(4)).join(","));
   if (state.zoom) parts.set("zoom", state.zoom.map((number) => number.toFixed(3)).join(","));
-  if (state.window) parts.set("window", state.window.map((number) => number.toFixed(2)).join(","));
+  if (state.window) parts.set("window", state.window.map((number) => number.toFixed(3)).join(","));
   if (state.tab) parts.set("tab", state.tab);
   return `#${parts}`;
 }

@@ -41,7 +41,7 @@ export class Region {
     this.start = { x: 0, y: 0 }; // where a drag began
     this.erasing = false;
     this.clear();
-    viewer.view.onPlace = (place) => this.follow(place);
+    viewer.view.onPlace((place) => this.follow(place));
     viewer.stage.addEventListener("keydown", (event) => this.keyed(event));
     this.host.addEventListener("click", (event) => {
       const row = closest(event, "[data-driven]");

@@ -61,6 +61,7 @@ export class Saving {
     const { viewer } = this;
     const { quantity, withoutSinks, scale } = viewer.options;
     const asked = { ...wordsOf(selection), method, scale, quantity, without_sinks: withoutSinks, opacity: byId("opacity").value,
+      ...(Number(byId("threshold").value) ? { cutoff: byId("threshold").value } : {}),
       contours: byId("contours").checked, ...(viewer.image ? { image: viewer.image } : {}) };
     for (const [name, value] of Object.entries(asked)) query.set(name, String(value));
     if (byId("colormap").value) query.set("colormap", byId("colormap").value);

@@ -1,15 +1,17 @@
-// What dragging on the film does: move it, window it, or choose a region. The right button windows it whatever is chosen.
+// What dragging on the film does: move it, zoom, window it, choose a region, measure. The right button windows it whatever is chosen.
 
 /** @import { GrayWindow } from "./types" */
 /** @import { Region } from "./region.js" */
+/** @import { Ruler } from "./ruler.js" */
 /** @import { Viewer } from "./viewer.js" */
 
 import { byId, closest, make, typing } from "./dom.js";
-import { contextOf } from "./film.js";
+import { graysOf, quantiles } from "./grays.js";
 
-const TOOLS = { move: "v", window: "w", region: "r", paint: "p" }; // and their keys
+const TOOLS = { move: "v", zoom: "z", window: "w", region: "r", paint: "p", length: "l" }; // and their keys
 const FULL = { level: 0.5, width: 1, inverted: false };
-const NARROWEST = 0.02;
+const NARROWEST = 0.005;
+const ZOOM_PIXELS = 200; // that a drag is long for e times as near
 /** @type {{ name: string, from: number | null, to: number | null }[]} */
 const PRESETS = [
   // Shares of the film's own grays, darkest first, that are spread over the scale.
@@ -24,28 +26,41 @@ const BY_HAND = PRESETS.length; // the entry behind them, for what is none of th
 export class Tools {
   /**
    * @param {Viewer} viewer
-   * @param {Region} region takes what is dragged with its tools
+   * @param {{ region: Region, ruler: Ruler }} takers of what is dragged with their tools
+   * @param {() => void} onWindow the film is windowed
    */
-  constructor(viewer, region) {
+  constructor(viewer, { region, ruler }, onWindow) {
     this.viewer = viewer;
     this.region = region;
+    this.ruler = ruler;
+    this.onWindow = onWindow;
     /** @type {GrayWindow} */
     this.window = FULL;
     this.tool = "move";
+    this.plain = true; // the film is shown as it was read
     for (const name of Object.keys(TOOLS)) byId(`tool-${name}`).addEventListener("click", () => this.use(name));
     this.group = Object.keys(TOOLS).map((name) => byId(`tool-${name}`));
     byId("tools").addEventListener("keydown", (event) => this.walk(event));
     document.addEventListener("keydown", (event) => {
-      if (event.key === "i" && !typing(event)) this.setWindow({ ...this.window, inverted: !this.window.inverted });
+      if (typing(event)) return;
+      if (event.key === "i") this.setWindow({ ...this.window, inverted: !this.window.inverted });
+      else if (PRESETS[Number(event.key) - 1]) this.usePreset(Number(event.key) - 1);
       const named = Object.entries(TOOLS).find(([, key]) => key === event.key);
-      if (named && !typing(event)) this.use(named[0]);
+      if (named) this.use(named[0]);
+    });
+    viewer.stage.addEventListener("keydown", (event) => {
+      if (event.key !== " " || event.target !== viewer.stage || event.defaultPrevented) return;
+      event.preventDefault();
+      this.reset();
     });
     const { stage } = viewer;
     stage.addEventListener("pointerdown", (event) => this.grab(event));
     stage.addEventListener("contextmenu", (event) => event.preventDefault());
     stage.addEventListener("dblclick", (event) => this.doubled(event));
-    for (const field of [byId("level"), byId("width")]) field.addEventListener("input", () => this.fromSliders());
-    byId("invert").addEventListener("change", () => this.fromSliders());
+    // Of one slider: the other has rounded what it stands for.
+    byId("level").addEventListener("input", () => this.setWindow({ ...this.window, level: Number(byId("level").value) / 100 }));
+    byId("width").addEventListener("input", () => this.setWindow({ ...this.window, width: Number(byId("width").value) / 100 }));
+    byId("invert").addEventListener("change", () => this.setWindow({ ...this.window, inverted: byId("invert").checked }));
     byId("window-reset").addEventListener("click", () => this.setWindow(FULL));
     byId("preset").append(...PRESETS.map(({ name }, at) => make("option", { value: at }, name)),
       make("option", { value: BY_HAND, hidden: true }, "By hand"));
@@ -65,6 +80,13 @@ export class Tools {
     byId("window-panel").hidden = tool !== "window";
     this.viewer.stage.dataset.tool = tool;
     this.region.useTool(tool === "region" || tool === "paint" ? tool : null);
+    this.ruler.use(tool === "length");
+  }
+
+  /** The whole film, as it was read. */
+  reset() {
+    this.viewer.zoom.fit();
+    this.setWindow(FULL);
   }
 
   /**
@@ -91,17 +113,24 @@ export class Tools {
     const width = Math.min(1, Math.max(NARROWEST, window.width));
     this.window = { level: Math.min(1, Math.max(0, window.level)), width, inverted: window.inverted };
     this.viewer.view.setWindow(this.window);
-    byId("level").value = String(Math.round(100 * this.window.level));
-    byId("width").value = String(Math.round(100 * width));
+    byId("level").value = String(100 * this.window.level);
+    byId("width").value = String(100 * width);
     byId("invert").checked = this.window.inverted;
     const plain = this.window.level === FULL.level && width === FULL.width && !this.window.inverted;
-    byId("window-facts").textContent = plain ? ""
-      : `Level ${Math.round(100 * this.window.level)} %, width ${Math.round(100 * width)} %${this.window.inverted ? ", inverted" : ""}`;
+    this.plain = plain;
     byId("preset").selectedIndex = plain ? 0 : preset;
+    this.say();
+    if (!plain) this.onWindow();
   }
 
-  fromSliders() {
-    this.setWindow({ level: Number(byId("level").value) / 100, width: Number(byId("width").value) / 100, inverted: byId("invert").checked });
+  /** What the window is, and of how many grays. */
+  say() {
+    const { level, width, inverted } = this.window;
+    const share = (/** @type {number} */ part) => `${(100 * part).toFixed(width < 0.1 ? 1 : 0)} %`;
+    const { picture } = this.viewer.view;
+    const grays = !this.plain && picture !== null && graysOf(picture).bits === 16 ? " of 65,536 grays" : "";
+    byId("window-facts").textContent = this.plain ? ""
+      : `Level ${share(level)}, width ${share(width)}${grays}${inverted ? ", inverted" : ""}`;
   }
 
   /** @param {number} preset */
@@ -112,7 +141,7 @@ export class Tools {
       this.setWindow(FULL);
       return;
     }
-    const [low, high] = quantiles(view.picture, [from, to]);
+    const [low, high] = quantiles(graysOf(view.picture), [from, to]);
     this.setWindow({ level: (low + high) / 2, width: high - low, inverted: this.window.inverted }, preset);
   }
 
@@ -125,7 +154,9 @@ export class Tools {
     const tool = right ? "window" : this.tool;
     const { stage } = this.viewer;
     stage.setPointerCapture(event.pointerId);
-    if (tool === "region" || tool === "paint") this.region.begin(this.viewer.view.at(event), event.shiftKey);
+    const start = this.viewer.view.at(event);
+    if (tool === "region" || tool === "paint") this.region.begin(start, event.shiftKey);
+    if (tool === "length") this.ruler.begin(start);
     const began = this.window;
     const { clientX: fromX, clientY: fromY } = event;
     let { clientX, clientY } = event;
@@ -134,13 +165,15 @@ export class Tools {
       else if (tool === "window") {
         // Across changes contrast, up brightens, as on a reading station.
         this.setWindow({ ...began, width: began.width + (next.clientX - fromX) / 300, level: began.level + (next.clientY - fromY) / 400 });
-      } else this.region.drag(this.viewer.view.at(next));
+      } else if (tool === "zoom") this.viewer.nearer(Math.exp((clientY - next.clientY) / ZOOM_PIXELS), start);
+      else (tool === "length" ? this.ruler : this.region).drag(this.viewer.view.at(next));
       ({ clientX, clientY } = next);
     };
     const ended = new AbortController();
     const release = () => {
       ended.abort();
       if (tool === "region" || tool === "paint") this.region.end();
+      if (tool === "length") this.ruler.end();
     };
     stage.addEventListener("pointermove", follow, { signal: ended.signal });
     for (const name of ["pointerup", "pointercancel"]) stage.addEventListener(name, release, { signal: ended.signal });
@@ -156,17 +189,4 @@ export class Tools {
       else this.viewer.nearer(2.5, this.viewer.view.at(event));
     }
   }
-}
-
-/**
- * The grays (0..1) below which given shares of a film lie.
- * @param {ImageBitmap} picture
- * @param {number[]} shares
- */
-function quantiles(picture, shares) {
-  const [width, height] = [Math.min(256, picture.width), Math.min(256, picture.height)];
-  const context = contextOf(Object.assign(document.createElement("canvas"), { width, height }));
-  context.drawImage(picture, 0, 0, width, height);
-  const grays = context.getImageData(0, 0, width, height).data.filter((_, at) => at % 4 === 0).sort();
-  return shares.map((share) => grays[Math.min(grays.length - 1, Math.floor(share * grays.length))] / 255);
 }

@@ -4,12 +4,12 @@
 /** @import { Pack } from "./packs.js" */
 
 import { byId, compact, make, typing } from "./dom.js";
-import { FilmView, contextOf } from "./film.js";
-import { mapOf, peak } from "./packs.js";
+import { FilmView } from "./film.js";
+import { Key } from "./key.js";
+import { mapOf } from "./packs.js";
 import { CONTOUR_LEVELS, colourAt, colours } from "./settings.js";
 import { STEP, Zoom } from "./zoom.js";
 
-const FAINT = 0.05; // of the report's range: below it the colours cannot be seen on a film
 /** @type {Record<string, [number, number]>} */
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
@@ -25,22 +25,21 @@ export class Viewer {
     this.image = 0; // which of them is shown
     /** @type {Blob | null} */
     this.previewed = null; // the blob on the screen before it was read
-    /** @type {Pick<ReadFilm, "width" | "height" | "notes">[] | null} */
-    this.about = null; // what is known of them, by image
+    /** @type {ReadFilm[] | null} */
+    this.about = null; // what is known of them, by image; null before they are read
     /** @type {(string | Node)[]} */
     this.facts = []; // nodes: the film's size, and what was done to the file
     /** @type {Pack | null} */
     this.pack = null; // of the report, the method and the image on the screen
-    /** @type {{ name: string, title: string } | null} */
+    /** @type {{ name: string, title: string, unit: string } | null} */
     this.method = null; // of the maps that are drawn
     /** @type {number[]} */
     this.tokens = []; // what is selected
     this.subject = "";
     /** @type {PageMap | null} */
     this.map = null; // what is drawn
+    this.key = new Key();
     /** @type {GuestMap | null} */
-    /** @type {Uint8Array | null} */
-    this.strip = null; // the colours of the key
     this.guest = null; // a map that is drawn in the selection's place: one head's
 
     byId("zoom-in").addEventListener("click", () => this.zoom.by(STEP));
@@ -129,7 +128,7 @@ export class Viewer {
    * Show the films as they were read: upright, dense is bright. pictures: by image, in a file maybe smaller than read;
    * about: their { width, height, notes }.
    * @param {ImageBitmap[]} pictures
-   * @param {Pick<ReadFilm, "width" | "height" | "notes">[]} about
+   * @param {ReadFilm[]} about
    */
   showFilms(pictures, about) {
     this.previewed = null;
@@ -151,6 +150,24 @@ export class Viewer {
     for (const at of [0, 1]) byId(`image-${at}`).setAttribute("aria-checked", String(at === image));
     byId("images").hidden = byId("which").hidden = this.films.length < 2;
     byId("which").textContent = nameOf(image);
+    this.showSides();
+  }
+
+  /** What is known of the shown film, once it was read. */
+  get measured() {
+    return this.about?.[this.image] ?? null;
+  }
+
+  /** R and L stand where the patient's sides are, as films hang; with a question mark where the file does not say so. */
+  showSides() {
+    const film = this.measured;
+    for (const [name, letter] of /** @type {const} */ ([["side-right", "R"], ["side-left", "L"]])) {
+      const node = byId(name);
+      node.hidden = film === null || this.films.length === 0;
+      node.textContent = film?.sides_told ? letter : `${letter}?`;
+      node.title = film?.sides_told ? "The patient’s side, by the file’s header"
+        : "The file does not say which side is which: films hang with the patient’s right on the left, and the report is read so";
+    }
   }
 
   /**
@@ -199,7 +216,7 @@ export class Viewer {
   /**
    * The maps of another method, or null while they are on their way.
    * @param {Pack | null} pack
-   * @param {{ name: string, title: string }} method
+   * @param {{ name: string, title: string, unit: string }} method
    */
   usePack(pack, method) {
     if (method !== this.method) byId("quantity-relevancy").checked = true;
@@ -254,50 +271,7 @@ export class Viewer {
       drawn ? `The map of ${this.subject} by ${this.title}` : "No map is drawn");
     byId("subject").textContent = drawn ? this.subject : "";
     byId("drawn-method").textContent = drawn ? `${this.title}${byId("nearest").checked ? ", cell by cell" : ""}` : "";
-    this.showKey();
-  }
-
-  /**
-   * The colour key: numbers at its ends for the report's shared range, words for a stretched one, a tick where
-   * the selection's strongest cell stands; and what the picture can be compared with.
-   */
-  showKey() {
-    const whole = this.scale === "report";
-    const pack = whole ? this.pack : null;
-    const shared = this.guest !== null || pack !== null;
-    const signed = this.map?.signed ?? this.pack?.signed ?? false;
-    const [bottom, top] = this.guest?.range ?? pack?.range(this.options) ?? [0, 0];
-    const above = this.guest === null && pack !== null && pack.exceeded(this.options);
-    const low = shared ? compact(bottom) : "low";
-    const high = shared ? `${above ? "≥ " : ""}${compact(top)}` : "high";
-    const table = colours(byId("colormap").value, signed);
-    if (table !== this.strip) drawStrip(byId("key-strip"), table);
-    this.strip = table;
-    byId("key").classList.toggle("mi-signed", signed);
-    byId("key-low").textContent = signed ? `against ${shared ? low : ""}` : low;
-    byId("key-high").textContent = signed ? `${shared ? high : ""} for` : high;
-    const share = shared && this.map !== null && top > 0 ? peak(this.map.values, signed) / top : null;
-    const tick = byId("key-tick");
-    tick.hidden = share === null;
-    const place = Math.sqrt(Math.min(1, share ?? 0)); // as the colours stand, see medinterp.render.scaled
-    tick.style.left = `${100 * (signed ? (1 + place) / 2 : place)}%`;
-    const note = byId("scale-note");
-    note.classList.toggle("mi-warning", !whole && this.guest === null);
-    if (this.guest !== null) {
-      note.textContent = "One square-root colour range for all layers and heads.";
-    } else if (!whole) {
-      note.textContent = "Stretched to this word alone: a faint map looks as strong as a clear one. Do not compare words.";
-    } else if (share !== null && share < FAINT) {
-      note.textContent = `Faint: the strongest cell reaches ${Math.round(100 * share)} % of the report's range. `
-        + "“This word” stretches it.";
-    } else if (share !== null && !signed) {
-      note.textContent = "One square-root colour range for the whole report: words can be compared. "
-        + `Here the strongest cell reaches ${Math.round(100 * share)} % of its top (the line on the colours).`;
-    } else if (signed) {
-      note.textContent = "One square-root colour range for the report. Without a cell “against” it, a word is likelier.";
-    } else {
-      note.textContent = "One square-root colour range for the whole report: words can be compared.";
-    }
+    this.key.show(this);
   }
 
   // The pointer and the keys
@@ -362,7 +336,7 @@ export class Viewer {
     if (event.key === "+") this.zoom.by(STEP);
     else if (event.key === "-") this.zoom.by(1 / STEP);
     else if (event.key === "0" || event.key === "=") this.zoom.fit();
-    else if (event.key === "1") this.ownSize();
+    else if (event.key === "x") this.ownSize();
     else if (step && this.zoom.factor > 1) this.move(-40 * step[0], -40 * step[1]);
     else return;
     event.preventDefault();
@@ -380,18 +354,6 @@ export async function decoded(blob) {
     if (!(error instanceof DOMException) || error.name !== "InvalidStateError") throw error;
     return null;
   }
-}
-
-/**
- * A colour table as a strip of 256 x 1 pixels, lowest value on the left.
- * @param {HTMLCanvasElement} canvas
- * @param {Uint8Array} table
- */
-function drawStrip(canvas, table) {
-  const context = contextOf(canvas);
-  const line = context.createImageData(256, 1);
-  for (let at = 0; at < 256; at += 1) line.data.set([...table.subarray(3 * at, 3 * at + 3), 255], 4 * at);
-  context.putImageData(line, 0, 0);
 }
 
 /**
