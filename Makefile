@@ -6,7 +6,7 @@ TSC := $(NODE)/node_modules/.bin/tsc
 
 LOCKED := $(BIN)/python -m pip install --quiet --no-deps --require-hashes
 
-.PHONY: install serve test lint audit bench phantom
+.PHONY: install serve test lint audit bench faults phantom
 
 # torch comes as your index has it, for a CPU or for CUDA; all the rest by hash.
 $(BIN)/.installed: pyproject.toml constraints.txt .ci/build.lock .ci/runtime.lock
@@ -45,6 +45,9 @@ audit: $(BIN)/.tested
 
 bench: install
 	$(BIN)/medinterp bench
+
+faults: $(BIN)/.tested
+	$(BIN)/python -m tests.faults
 
 phantom: install
 	$(BIN)/medinterp phantom train --out medinterp/phantom/weights

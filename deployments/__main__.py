@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from deployments.environment import exports, set_environment
 
 ROOT = Path(__file__).parent.parent
 OBJECT_STORE_BYTES = 400 * 2**20
+SHARED_MEMORY = Path("/dev/shm")
 
 
 def main() -> int:
@@ -49,14 +52,22 @@ def main() -> int:
     from deployments.ending import Ending
     from deployments.running import CLOSING_S, kill, run, start
 
+    overflow = overflow_directory()
     ray.init(
         address="local",
         namespace="serve",
         include_dashboard=False,
         object_store_memory=OBJECT_STORE_BYTES,
+        object_spilling_directory=overflow,
+        _system_config={"automatic_object_spilling_enabled": False},  # Ray passes over its own variable for this
     )
+
+    def end() -> None:
+        kill()
+        remove(overflow)
+
     ending = Ending()
-    ending.listen(kill)
+    ending.listen(end)
     try:
         start(configuration)
         run(configuration, ending)
@@ -66,7 +77,22 @@ def main() -> int:
     finally:
         ending.at_once_after(CLOSING_S)
         ray.shutdown()
+        remove(overflow)
     return 0
+
+
+def overflow_directory() -> str | None:
+    """Where Ray maps what does not fit its object store: in memory, for films and traces are to lie on no disk.
+
+    None where the system has no such place; there the object store itself is a file, in Ray's own directory.
+    """
+    return tempfile.mkdtemp(prefix="medinterp-", dir=SHARED_MEMORY) if SHARED_MEMORY.is_dir() else None
+
+
+def remove(directory: str | None) -> None:
+    """Take it away again."""
+    if directory is not None:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

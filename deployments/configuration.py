@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from ray.serve.schema import ServeDeploySchema
 
-from deployments.listening import checked
+from deployments.listening import made_insecure, refuse_strangers
 from deployments.settings import ApiArgs, UiArgs
 from medinterp.errors import AccessError
 
@@ -41,9 +41,9 @@ class Configuration:
 
 
 def read_configuration(path: Path, *, insecure: bool = False) -> Configuration:
-    """The file's content. Raises StartError for a file that Serve, or an application, would refuse.
+    """The file's content, with `access.insecure` where that is asked for.
 
-    insecure: without keys on an address that others can reach, which is refused otherwise.
+    Raises StartError for a file that Serve, or an application, would refuse, and where strangers could come in.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -53,23 +53,21 @@ def read_configuration(path: Path, *, insecure: bool = False) -> Configuration:
         raise StartError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise StartError(f"{path} holds no configuration")
-    serve: ServeDeploySchema = _checked(ServeDeploySchema, content, f"{path}")
-    try:
-        checked(content, insecure=insecure)
-    except ValidationError:
-        pass  # said below, with its application's name
-    except AccessError as error:
-        raise StartError(f"{path}: {error}") from None
     if insecure:
-        serve = _checked(ServeDeploySchema, content, f"{path}")
+        made_insecure(content)
+    serve: ServeDeploySchema = _checked(ServeDeploySchema, content, f"{path}")
     drain_s = 0.0
     for application in serve.applications:
         arguments = ARGUMENTS.get(application.import_path or "")
         if arguments is None:
             raise StartError(f"{path}: application {application.name}: {application.import_path} is none of ours")
-        built = _checked(arguments, application.args, f"{path}: application {application.name}")
-        if isinstance(built, ApiArgs):
-            drain_s = max(drain_s, built.drain_s)
+        checked = _checked(arguments, application.args, f"{path}: application {application.name}")
+        if isinstance(checked, ApiArgs):
+            drain_s = max(drain_s, checked.drain_s)
+            try:
+                refuse_strangers(checked.access, str(serve.http_options.host))
+            except AccessError as error:
+                raise StartError(f"{path}: {error}") from None
     return Configuration(serve, drain_s)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from medinterp.api.access.settings import AccessSettings
@@ -35,25 +34,9 @@ def http_host() -> str:
     return str(ray.get(controller.get_http_config.remote()).host or EVERY_INTERFACE)
 
 
-def access_of(config: Mapping[str, Any]) -> dict[str, AccessSettings]:
-    """The access settings of each application of a configuration that has an API, by its name."""
-    return {
-        application.get("name", "default"): AccessSettings.model_validate(
-            (application.get("args") or {}).get("access") or {}
-        )
-        for application in config.get("applications", [])
-        if str(application.get("import_path", "")).endswith(":build_api")
-    }
-
-
-def checked(config: dict[str, Any], *, insecure: bool = False) -> dict[str, Any]:
-    """The configuration, with `access.insecure` where that is asked for. Raises AccessError as refuse_strangers."""
-    if insecure:
-        for application in config.get("applications", []):
-            if str(application.get("import_path", "")).endswith(":build_api"):
-                arguments = application.setdefault("args", {})
-                arguments["access"] = {**(arguments.get("access") or {}), "insecure": True}
-    host = str((config.get("http_options") or {}).get("host") or EVERY_INTERFACE)
-    for access in access_of(config).values():
-        refuse_strangers(access, host)
-    return config
+def made_insecure(content: dict[str, Any]) -> None:
+    """Write `access.insecure` into a configuration file's content, for its applications that have an API."""
+    for application in content.get("applications", []):
+        if str(application.get("import_path", "")).endswith(":build_api"):
+            arguments = application.setdefault("args", {})
+            arguments["access"] = {**(arguments.get("access") or {}), "insecure": True}

@@ -128,13 +128,18 @@ class Served:
         else:
             self._process.send_signal(how)
 
+    def ended(self, within_s: float) -> int:
+        """The status of the service's process once it has ended; subprocess.TimeoutExpired where it does not."""
+        return self._process.wait(within_s)
+
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """End it; raises AssertionError when it does not end or leaves something."""
         self.client.close()
         processes = self.processes()
-        self.tell(how)
+        if self._process.poll() is None:
+            self.tell(how)
         try:
-            code = self._process.wait(60)
+            code = self.ended(60)
         except subprocess.TimeoutExpired:
             self._kill_all()
             raise AssertionError(f"{how.name} did not end the service within 60 s") from None

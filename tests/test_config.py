@@ -16,7 +16,7 @@ from ray.serve.schema import ServeDeploySchema
 
 import deployments.app
 from deployments.__main__ import OBJECT_STORE_BYTES
-from deployments.listening import checked
+from deployments.listening import refuse_strangers
 from deployments.settings import (
     ApiArgs,
     EngineSettings,
@@ -210,7 +210,8 @@ def test_what_jobs_may_take_stands_in_the_file_with_its_defaults_and_reaches_the
 
 @CONFIGS
 def test_nobody_but_this_machine_comes_in_without_a_key(config: dict[str, Any]) -> None:
-    checked(config)
+    args = ApiArgs.model_validate(config["applications"][0]["args"])
+    refuse_strangers(args.access, config["http_options"].get("host", "0.0.0.0"))
 
 
 def test_an_engine_may_write() -> None:

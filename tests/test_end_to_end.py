@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
+from medinterp.phantom import example_films
 from medinterp.phantom.files import write_film
 from medinterp.phantom.films import TEST_SEEDS_START, sample_film
 from tests.browser import Page, browser, chromium, foreign_requests  # noqa: F401 - pytest finds fixtures by name
@@ -141,3 +146,25 @@ def test_it_fits_a_small_machine(demo: Served) -> None:
     """After all of the above; pages that processes share count once."""
     total = sum(process.memory_full_info().pss for process in demo.processes())
     assert total < 3 * 2**30
+
+
+def test_sigterm_finishes_what_is_under_way_refuses_what_is_new_and_leaves_nothing(demo: Served) -> None:
+    """The last test here: it ends the service."""
+    film = {"image": ("film.png", example_films()[0].png, "image/png")}
+
+    def read(**options: Any) -> httpx.Response:
+        return httpx.post(f"{demo.url}/v1/reports", files=film, timeout=60, **options)
+
+    with ThreadPoolExecutor(5) as pool:
+        under_way = [pool.submit(read) for _ in range(3)]
+        under_way.append(pool.submit(read, headers={"Accept": "text/event-stream"}))
+        time.sleep(0.7)
+        demo.tell(signal.SIGTERM)
+        time.sleep(0.5)
+        late = read()
+    assert (late.status_code, late.headers["connection"]) == (503, "close")
+    assert int(late.headers["retry-after"]) > 0
+    assert [one.result().status_code for one in under_way] == [201, 201, 201, 200]
+    assert "event: report" in under_way[-1].result().text
+    assert demo.ended(60) == 0
+    assert demo.processes() == []

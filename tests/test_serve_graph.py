@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import grpc
 import httpx
 import numpy as np
 import psutil
@@ -182,18 +183,27 @@ def test_who_goes_away_frees_the_model(served: Served, leave: Callable[[Served],
 
 
 def test_a_full_queue_is_refused_and_says_when_to_come_again(served: Served) -> None:
+    def ask(number: int) -> tuple[httpx.Response, httpx.Response]:
+        first = last = post(served, 150 + number)  # each its own request
+        if first.status_code == 503:
+            time.sleep(int(first.headers["retry-after"]))
+            last = post(served, 150 + number)
+        return first, last
+
     with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda _: post(served, 150), range(16)))
+        both = list(pool.map(ask, range(16)))
+    answers = [first for first, _ in both]
     codes = Counter(answer.status_code for answer in answers)
     assert set(codes) == {201, 503}, codes
-    assert codes[201] >= 8
+    assert codes[201] >= 6  # three quarters of the eight places: all of this is one caller's
+    assert {last.status_code for _, last in both} == {201}
     for answer in answers:
         if answer.status_code == 503:
             assert answer.headers["content-type"] == "application/problem+json"
             assert answer.json()["type"] == "urn:medinterp:problem:service-busy"
             assert int(answer.headers["retry-after"]) > 0
-    texts = {answer.json()["report"]["text"] for answer in answers if answer.status_code == 201}
-    assert len(texts) == 1
+    texts = sorted((answer.json()["report"]["text"] for answer in answers if answer.status_code == 201), key=len)
+    assert all(texts[-1].startswith(text[:-1]) for text in texts)
 
 
 def test_a_killed_replica_costs_a_listener_the_rest_of_the_report(served: Served) -> None:
@@ -219,3 +229,68 @@ def test_a_killed_replica_is_made_up_for_where_no_word_was_sent(served: Served) 
     killer.join()
     assert answer.status_code == 201, answer.text
     served.wait_until_ready()
+
+
+def test_a_killed_api_replica_is_a_clear_error_that_may_be_tried_again(served: Served) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        plain = pool.submit(post, served, 1000)
+        aloud = pool.submit(post, served, 1000, headers=EVENTS)
+        time.sleep(1.0)
+        served.replica("api:api").kill()
+    answer = plain.result()
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json"), answer.text
+    assert answer.json()["type"] == "urn:medinterp:problem:service-interrupted"
+    assert int(answer.headers["retry-after"]) > 0 and answer.headers["x-request-id"]
+    name, data = events(aloud.result().text.splitlines())[-1]
+    assert (name, data["status"]) == ("error", 503)
+    started = time.monotonic()
+    served.wait_until_ready()
+    assert time.monotonic() - started < 10
+    assert post(served, 2).status_code == 201
+
+
+def test_a_killed_proxy_is_back_within_seconds(served: Served) -> None:
+    (proxy,) = served.named("ProxyActor")
+    proxy.kill()
+    started = time.monotonic()
+    served.wait_until_ready()
+    assert time.monotonic() - started < 8  # 3 s on an idle machine of 2 cores; 25 to 31 s as Serve has it
+    assert post(served, 2).status_code == 201
+
+
+def test_what_the_proxy_says_itself_is_a_problem_document(served: Served) -> None:
+    answer = served.client.get("/nothing", headers={"x-request-id": "x" * 8000})
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+    assert len(answer.headers["x-request-id"]) == 36
+
+
+def test_ray_listens_on_this_machine_alone_but_for_the_replicas_own_ports(served: Served) -> None:
+    open_to_all: list[tuple[str, int]] = []
+    for process in served.processes():
+        for one in process.net_connections("tcp"):
+            if one.status == psutil.CONN_LISTEN and not one.laddr.ip.removeprefix("::ffff:").startswith("127."):
+                open_to_all.append((process.name(), one.laddr.port))
+    assert all(name.startswith("ray::ServeRepl") for name, _ in open_to_all), open_to_all
+    assert len(open_to_all) == len(served.named("ServeReplica"))
+    for _, port in open_to_all:  # those refuse whoever has no token
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            call = channel.unary_unary("/ray.serve.ASGIService/HandleRequest")
+            with pytest.raises(grpc.RpcError) as caught:
+                call(b"", timeout=10)
+            assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_a_part_that_cannot_start_again_does_so_once_it_is_mended(served: Served) -> None:
+    store = served.directory / "store"
+    store.chmod(0o755)
+    try:
+        served.replica("api:api").kill()
+        deadline = time.monotonic() + 60
+        while "others may enter the report store" not in served.log.read_text() and time.monotonic() < deadline:
+            time.sleep(0.5)
+        time.sleep(6)  # it fails more often than a first start may
+        assert served.named("-m deployments")
+    finally:
+        store.chmod(0o700)
+    served.wait_until_ready()
+    assert post(served, 2).status_code == 201

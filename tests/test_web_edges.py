@@ -9,22 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from fastapi.testclient import TestClient
 from pydantic import ValidationError
 from starlette.types import Message
 
 from deployments import edge
-from deployments.listening import access_of, checked, refuse_strangers
+from deployments.configuration import StartError, read_configuration
+from deployments.listening import refuse_strangers
 from deployments.settings import UiArgs
 from medinterp.api.access.settings import AccessSettings
 from medinterp.api.problems import QUOTED_CHARACTERS, problem_of_status, shortened
 from medinterp.errors import AccessError
-from medinterp.ui import create_app
+from medinterp.ui import create_app, framing
 from medinterp.web.peers import Peers, allows, is_loopback
 from medinterp.web.request_id import plain_id
+from tests.api_access import bearer, guarded
 from tests.api_service import Service, problem, service  # noqa: F401 - pytest finds fixtures by name
 from tests.page_fixtures import fake_films  # noqa: F401 - the same
 
+ROOT = Path(__file__).parent.parent
 LONG = 100_000
 
 
@@ -239,11 +243,11 @@ def test_who_may_frame_the_page(fake_films: None) -> None:
         (("self",), "frame-ancestors 'self'"),
         (("none",), "frame-ancestors 'none'"),
         (("self", "https://portal.example:8443"), "frame-ancestors 'self' https://portal.example:8443"),
-        ((), "frame-ancestors 'none'"),
     ):
         with TestClient(create_app(frame_ancestors=named)) as client:
             for path in ("/", "/gradio/", "/examples"):
                 assert directive(client.get(path)) == told
+    assert framing.frame_ancestors(()) == "frame-ancestors 'none'"
     assert UiArgs().frame_ancestors == ("self",)
     for wrong in ("*", "portal.example", "https://a; script-src *", "'self'", "https://a/b", "javascript:"):
         with pytest.raises(ValidationError):
@@ -252,24 +256,36 @@ def test_who_may_frame_the_page(fake_films: None) -> None:
         create_app(frame_ancestors=("none", "self"))
 
 
-def test_no_keys_on_an_address_that_others_reach() -> None:
+def test_no_keys_on_an_address_that_others_reach(tmp_path: Path) -> None:
     """By the configuration, before anything starts, and in a replica by what Serve's controller says."""
-    api = {"name": "api", "import_path": "deployments.app:build_api", "args": {}}
-    page = {"name": "ui", "import_path": "deployments.app:build_ui", "args": {}}
+    path = tmp_path / "serve.yaml"
 
-    def config(host: str | None, **access: Any) -> dict[str, Any]:
-        options = {} if host is None else {"host": host}
-        return {"http_options": options, "applications": [{**api, "args": {"access": access}}, dict(page)]}
+    def read(host: str | None, *, insecure: bool = False, **access: Any) -> AccessSettings:
+        config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
+        config["http_options"] = {} if host is None else {"host": host}
+        config["applications"][0]["args"]["access"] = access
+        path.write_text(yaml.safe_dump(config))
+        told = read_configuration(path, insecure=insecure).serve.applications[0].args
+        return AccessSettings.model_validate(told["access"])
 
     for host in ("127.0.0.1", "localhost", "::1"):
-        assert access_of(checked(config(host))) == {"api": AccessSettings()}
+        assert read(host) == AccessSettings()
     for host in ("0.0.0.0", "10.0.0.5", "::", None):
-        with pytest.raises(AccessError, match=r"without keys.*medinterp keys new.*--insecure"):
-            checked(config(host))
-        told = config(host)
-        assert checked(told, insecure=True)["applications"][0]["args"]["access"]["insecure"] is True
-        checked(config(host, insecure=True))
-        checked(config(host, keys_file="keys.json"))
+        with pytest.raises(StartError, match=r"without keys.*medinterp keys new.*--insecure"):
+            read(host)
+        assert read(host, insecure=True).insecure and read(host, insecure=True).guarded is False
+        assert read(host, **{"insecure": True} if host else {"keys_file": "keys.json"})
     with pytest.raises(AccessError):
         refuse_strangers(AccessSettings(), "0.0.0.0")
     refuse_strangers(AccessSettings(), "127.0.0.1")
+
+
+def test_nobody_is_sent_elsewhere_and_refusals_are_private_too(tmp_path: Path) -> None:
+    with guarded(tmp_path) as (service, keys):
+        for path in ("/methods/", "/reports/", "/reports//"):
+            answer = service.client.get(path, headers=bearer(keys["ward"]), follow_redirects=False)
+            problem(answer, 404)
+        for answer in (service.client.get("/methods"), service.client.get("/methods", headers=bearer(keys["ward"]))):
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+            assert answer.headers["cache-control"] == "no-store"

@@ -106,6 +106,7 @@ def create_api(
         description="A chest film goes in, a report and what explains each of its words come out.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # it would send elsewhere by the Host header, and not below a proxy's prefix
         lifespan=lifespan,
         responses={"default": {"model": Problem, "description": "A problem document (RFC 9457)."}},
     )
@@ -119,7 +120,6 @@ def create_api(
         other_bytes=OTHER_BYTES,
         at={"/batches": settings.jobs.batch_bytes + given + FORM_BYTES},
     )
-    app.add_middleware(PrivateResponses)
     app.add_middleware(
         GZipMiddleware,
         minimum_size=GZIP_FROM_BYTES,
@@ -136,6 +136,7 @@ def create_api(
         refuse=lambda status, told: problem_response(problem_of_status(status, told)),
         open_paths=PROBES,
     )
+    app.add_middleware(PrivateResponses)
     app.add_middleware(HeadAsGet)
     app.add_middleware(RequestLog)
     app.add_middleware(RequestIds)

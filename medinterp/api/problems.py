@@ -108,10 +108,10 @@ class Problem(BaseModel):
     status: int
     detail: str
     flaws: tuple[Flaw, ...] = ()
-    _retry_after_s: int | None = PrivateAttr(None)
     request_id: str | None = Field(
         default_factory=lambda: REQUEST_ID.get(), description="The answer's X-Request-ID: by it the log tells more."
     )
+    _retry_after_s: int | None = PrivateAttr(None)
 
     @field_validator("detail")
     @classmethod

@@ -6,6 +6,8 @@ Each part starts a service of its own. Give names of parts to run some of them o
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 from collections.abc import Callable
 
 PARTS = ("load", "kills", "outages", "scaling", "memory", "footprint")
@@ -35,6 +37,7 @@ def main() -> None:
         "memory": lambda: memory(options.reports),
         "footprint": footprint,
     }
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the service that runs is ended first
     for part in options.parts or PARTS:
         run[part]()
 

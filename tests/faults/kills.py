@@ -133,8 +133,8 @@ def asked(client: Client, kind: str, report_id: str) -> np.ndarray:
     if kind == "maps":
         return np.asarray(MapsModel.model_validate_json(answer.content).tokens, np.float64).ravel()
     if kind == "region":
-        words = sorted((word["index"], word["value"]) for word in answer.json()["words"])
-        return np.array([value for _, value in words])
+        words = sorted(answer.json()["words"], key=lambda word: int(word["index"]))
+        return np.array([word["value"] for word in words])
     return np.array(numbers(answer.json()))
 
 

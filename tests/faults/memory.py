@@ -14,23 +14,23 @@ from tests.faults.service import service
 from tests.faults.table import print_table
 
 CLIENTS = 8
-WARM = 0.2
-"""Of the reports, those after which caches are full."""
+SHARES = (0.1, 0.5, 1.0)
+"""Of the reports: when memory is looked at. Caches fill and the allocator finds its size in the first ones."""
 
 
 def memory(reports: int) -> None:
     """Print the table."""
     with service() as served:
-        processes = named(served)
-        send(served.url, int(WARM * reports))
-        before = {name: unique(process) for name, process in processes.items()}
-        send(served.url, reports - int(WARM * reports))
-        after = {name: unique(process) for name, process in processes.items()}
+        processes, sent, taken = named(served), 0, []
+        for share in SHARES:
+            send(served.url, round(share * reports) - sent)
+            sent = round(share * reports)
+            taken.append({name: unique(process) for name, process in processes.items()})
     print_table(
-        f"Memory of each process's own (USS), after {int(WARM * reports)} reports and after {reports}",
-        ("process", "before", "after", "more"),
+        "Memory of each process's own (USS)",
+        ("process", *(f"after {round(share * reports)} reports" for share in SHARES), "the last half"),
         (
-            (name, f"{before[name] >> 20} MiB", f"{after[name] >> 20} MiB", f"{after[name] / before[name] - 1:+.1%}")
+            (name, *(f"{one[name] >> 20} MiB" for one in taken), f"{taken[-1][name] / taken[-2][name] - 1:+.1%}")
             for name in processes
         ),
     )

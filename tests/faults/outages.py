@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -140,13 +140,9 @@ def disk_full(directory: Path) -> None:
         answer = client.ask("POST", "/v1/reports", files={"image": ("film.png", film(0), "image/png")})
         ids.append(answer.json()["id"])
         junk = directory / "junk"
-        with junk.open("wb") as file:
-            try:
-                while True:
-                    file.write(b"\0" * 4096)
-                    file.flush()
-            except OSError:
-                pass
+        with suppress(OSError), junk.open("wb", buffering=0) as file:
+            while True:
+                file.write(b"\0" * 4096)
         http = httpx.Client(base_url=served.url, timeout=60)
         started = time.monotonic()
         full = http.post("/v1/reports", files={"image": ("film.png", film(1), "image/png")})

@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import numpy as np
+import psutil
 
 from tests.faults.client import Client
 from tests.faults.films import film
@@ -22,10 +23,12 @@ LOOKING_S = 40.0
 AFTER_S = 40.0
 NAMES = ("api", "generation", "relevancy", "rendering")
 ASKING = """
-import json, logging, sys, time
+import json, logging, os, sys, time
+from deployments.environment import set_environment
+set_environment(os.environ)
 import ray
 from ray import serve
-ray.init(address="auto", namespace="serve", log_to_driver=False, logging_level=logging.ERROR)
+ray.init(address=sys.argv[1], namespace="serve", log_to_driver=False, logging_level=logging.ERROR)
 while True:
     found = serve.status().applications["api"].deployments
     counts = {name: one.replica_states.get("RUNNING", 0) for name, one in found.items()}
@@ -48,11 +51,12 @@ def scaling() -> None:
         answer = client.ask("POST", "/v1/reports", files={"image": ("film.png", film(0), "image/png")})
         place, words = f"/v1/reports/{answer.json()['id']}", len(answer.json()["report"]["words"])
         seen: list[tuple[float, dict[str, int]]] = []
-        with subprocess.Popen(
-            [sys.executable, "-c", ASKING], cwd=ROOT, env=served.environment, stdout=subprocess.PIPE, text=True
-        ) as asking:
+        command = [sys.executable, "-c", ASKING, address(served)]
+        with subprocess.Popen(command, cwd=ROOT, env=served.environment, stdout=subprocess.PIPE, text=True) as asking:
             threading.Thread(target=follow, args=(asking, seen), daemon=True).start()
             while not seen:
+                if asking.poll() is not None:
+                    raise AssertionError("Serve's status cannot be asked for")
                 time.sleep(0.2)
             began = time.time()
             pictures = look(served, place, words)
@@ -71,6 +75,13 @@ def scaling() -> None:
         ("", *NAMES),
         ((phase, *(max(one[name] for one in counts) for name in NAMES)) for phase, counts in phases.items()),
     )
+
+
+def address(served: Served) -> str:
+    """Of this service's Ray; others may run on the machine."""
+    (gcs,) = served.named("gcs_server")
+    (port,) = {one.laddr.port for one in gcs.net_connections("tcp") if one.status == psutil.CONN_LISTEN}
+    return f"127.0.0.1:{port}"
 
 
 def follow(asking: subprocess.Popen[str], seen: list[tuple[float, dict[str, int]]]) -> None:

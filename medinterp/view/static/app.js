@@ -36,7 +36,7 @@
 //   #medinterp-comparing, -text, -bar, -stop        being compared
 //   #medinterp-compared  [data-verdict]; #medinterp-variants, #medinterp-comparison-key in #medinterp-comparison
 //   #medinterp-opacity, -threshold, -colormap, -contours, -sinks, -show; #medinterp-scale-report, -scale-map
-//   #medinterp-sign-in   asks for a key where the service wants one: -key in it; #medinterp-sign-out
+//   #medinterp-sign-in   asks for a key where the service wants one: -secret in it; #medinterp-sign-out
 //   #medinterp-export, #medinterp-save  downloads; #medinterp-forget  DELETE; #medinterp-link  the view as an address
 // #medinterp carries data-state: "empty", "chosen", "reading" or "read"; data-standalone where it is a file of its own.
 

@@ -33,11 +33,11 @@ export class SignIn {
   /** @returns {Promise<void>} */
   opened() {
     const dialog = byId("sign-in");
-    const key = make("input", { type: "password", id: "medinterp-key", autocomplete: "off", spellcheck: "false", required: true,
-      "aria-describedby": "medinterp-key-said" });
-    const said = make("p", { id: "medinterp-key-said", role: "alert" });
+    const key = make("input", { type: "password", id: "medinterp-secret", autocomplete: "off", spellcheck: "false", required: true,
+      "aria-describedby": "medinterp-secret-said" });
+    const said = make("p", { id: "medinterp-secret-said", role: "alert" });
     const button = make("button", { type: "submit", class: "mi-button mi-small", id: "medinterp-sign-in-go" }, "Sign in");
-    const form = make("form", {}, make("h2", {}, "Sign in"), make("p", {}, make("label", { for: "medinterp-key" }, "Your key for this service")),
+    const form = make("form", {}, make("h2", {}, "Sign in"), make("p", {}, make("label", { for: "medinterp-secret" }, "Your key for this service")),
       key, said, button);
     dialog.replaceChildren(form);
     const stays = (/** @type {Event} */ event) => event.preventDefault(); // there is nothing to see without a key
