@@ -68,7 +68,7 @@ def test_keys_share_by_key_wherever_they_ask_from(tmp_path: Path, monkeypatch: p
 
 
 def test_the_caller_goes_to_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    generation = Handle(None)
+    generation = Handle(ANSWER)
     backend = ServeBackend(generation, Handle(ANSWER), Handle())
 
     async def read() -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
@@ -23,10 +24,12 @@ from medinterp.ui import create_app
 from tests.api_access import guarded
 from tests.api_backend import png
 from tests.api_service import Service
+from tests.axe import axe_script
 from tests.browser import Page, browser, chromium, serve  # noqa: F401 - fixtures
 from tests.page_api import together
 from tests.page_fixtures import fake_films  # noqa: F401 - fixtures
 from tests.served import free_port
+from tests.test_ui_access import faults
 
 LOCAL = ["127.0.0.1", "localhost"]
 ASKED = "const dialog = document.getElementById('medinterp-sign-in'); return dialog.open"
@@ -76,6 +79,8 @@ def test_the_page_signs_in_reads_and_signs_out(
     with page_before_the_door(tmp_path) as (url, service, keys):
         browser.driver.delete_all_cookies()
         browser.driver.get(url)
+        browser.wait(ASKED)
+        assert faults(browser, axe_script()) == []
         sign_in(browser, "mi_wrong")
         said = "return document.getElementById('medinterp-secret-said').textContent"
         browser.wait(f"{said} === 'This key does not hold here.'")
@@ -191,6 +196,7 @@ def nginx(directory: Path, upstream: str) -> Iterator[str]:
     )
     config.write_text(
         f"""
+        {"user root;" if os.geteuid() == 0 else ""}
         daemon off; pid {directory}/nginx.pid; error_log {directory}/error.log;
         events {{}}
         http {{

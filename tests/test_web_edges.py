@@ -21,9 +21,10 @@ from deployments.settings import UiArgs
 from medinterp.api.access.settings import AccessSettings
 from medinterp.api.problems import QUOTED_CHARACTERS, problem_of_status, shortened
 from medinterp.errors import AccessError
-from medinterp.ui import create_app
+from medinterp.ui import create_app, framing
 from medinterp.web.peers import Peers, allows, is_loopback
 from medinterp.web.request_id import plain_id
+from tests.api_access import bearer, guarded
 from tests.api_service import Service, problem, service  # noqa: F401 - pytest finds fixtures by name
 from tests.page_fixtures import fake_films  # noqa: F401 - the same
 
@@ -242,11 +243,11 @@ def test_who_may_frame_the_page(fake_films: None) -> None:
         (("self",), "frame-ancestors 'self'"),
         (("none",), "frame-ancestors 'none'"),
         (("self", "https://portal.example:8443"), "frame-ancestors 'self' https://portal.example:8443"),
-        ((), "frame-ancestors 'none'"),
     ):
         with TestClient(create_app(frame_ancestors=named)) as client:
             for path in ("/", "/gradio/", "/examples"):
                 assert directive(client.get(path)) == told
+    assert framing.frame_ancestors(()) == "frame-ancestors 'none'"
     assert UiArgs().frame_ancestors == ("self",)
     for wrong in ("*", "portal.example", "https://a; script-src *", "'self'", "https://a/b", "javascript:"):
         with pytest.raises(ValidationError):
@@ -277,3 +278,14 @@ def test_no_keys_on_an_address_that_others_reach(tmp_path: Path) -> None:
     with pytest.raises(AccessError):
         refuse_strangers(AccessSettings(), "0.0.0.0")
     refuse_strangers(AccessSettings(), "127.0.0.1")
+
+
+def test_nobody_is_sent_elsewhere_and_refusals_are_private_too(tmp_path: Path) -> None:
+    with guarded(tmp_path) as (service, keys):
+        for path in ("/methods/", "/reports/", "/reports//"):
+            answer = service.client.get(path, headers=bearer(keys["ward"]), follow_redirects=False)
+            problem(answer, 404)
+        for answer in (service.client.get("/methods"), service.client.get("/methods", headers=bearer(keys["ward"]))):
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+            assert answer.headers["cache-control"] == "no-store"

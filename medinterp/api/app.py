@@ -96,6 +96,7 @@ def create_api(
         description="A chest film goes in, a report and what explains each of its words come out.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # it would send elsewhere by the Host header, and not below a proxy's prefix
         lifespan=lifespan,
         responses={"default": {"model": Problem, "description": "A problem document (RFC 9457)."}},
     )
@@ -105,7 +106,6 @@ def create_api(
     app.add_middleware(
         BodyLimit, max_bytes=2 * limits.max_upload_bytes + fields + FORM_BYTES, other_bytes=OTHER_BYTES
     )
-    app.add_middleware(PrivateResponses)
     app.add_middleware(
         GZipMiddleware,
         minimum_size=GZIP_FROM_BYTES,
@@ -122,6 +122,7 @@ def create_api(
         refuse=lambda status, told: problem_response(problem_of_status(status, told)),
         open_paths=PROBES,
     )
+    app.add_middleware(PrivateResponses)
     app.add_middleware(HeadAsGet)
     app.add_middleware(RequestLog)
     app.add_middleware(RequestIds)
