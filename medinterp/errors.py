@@ -27,6 +27,13 @@
     │   ├── RecordNotFoundError        the same of a record beside the reports (HTTP 404)
     │   ├── RecordConflictError        another change of it came first         (HTTP 409)
     │   └── StoreFullError             no room for another report              (HTTP 507)
+    ├── JobError                   a job, or a request that is sent again  (HTTP 409)
+    │   ├── JobNotFoundError           unknown, expired, deleted or another's  (HTTP 404)
+    │   ├── JobNotEndedError           its result is not there yet             (HTTP 409)
+    │   ├── JobCancelledError          it was cancelled and has no result      (HTTP 409)
+    │   ├── JobAbandonedError          begun several times, ended never        (HTTP 500)
+    │   ├── KeyReusedError             an Idempotency-Key came with another request before (HTTP 409)
+    │   └── RequestRunningError        the same request is being answered      (HTTP 409)
     ├── AccessError                who may come in cannot be told          (HTTP 503)
     └── ServiceError               the service cannot answer now
         ├── ServiceBusyError           every place is taken                    (HTTP 503)
@@ -162,6 +169,38 @@ class RecordConflictError(StoreError):
 
 class StoreFullError(StoreError):
     """The store has no room for another report."""
+
+
+class JobError(MedInterpError):
+    """A job, or a request that is sent again, is not what is asked of it."""
+
+
+class JobNotFoundError(JobError):
+    """No job or batch has this id, or it has expired, was deleted, or is another's."""
+
+
+class JobNotEndedError(JobError):
+    """The job has not ended, and has no result yet."""
+
+    retry_after_s = 1
+
+
+class JobCancelledError(JobError):
+    """The job was cancelled, and has no result."""
+
+
+class JobAbandonedError(JobError):
+    """The job was begun several times, and whatever ran it went away each time."""
+
+
+class KeyReusedError(JobError):
+    """The Idempotency-Key came with another request before."""
+
+
+class RequestRunningError(JobError):
+    """The same request is being answered just now."""
+
+    retry_after_s = 2
 
 
 class AccessError(MedInterpError):

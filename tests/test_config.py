@@ -28,6 +28,7 @@ from deployments.settings import (
 )
 from medinterp.api.access.settings import AccessSettings, RateSettings
 from medinterp.api.admission import OVER
+from medinterp.api.jobs.settings import JobSettings
 from medinterp.api.settings import ApiSettings, Decoding, Limits
 from medinterp.imaging import FilmLimits
 from medinterp.imaging.workers import DecodingLimits
@@ -196,6 +197,15 @@ def test_who_may_come_in_stands_in_the_file_with_its_defaults_and_reaches_the_ap
     args["access"]["allowed_hosts"], args["logs"] = ["x-ray.example"], "json"
     settings = call_builder(deployments.app.build_api, args)._bound_deployment.init_args[0]
     assert (settings.access.allowed_hosts, settings.logs) == (("x-ray.example",), "json")
+
+
+def test_what_jobs_may_take_stands_in_the_file_with_its_defaults_and_reaches_the_api() -> None:
+    args = copy.deepcopy(local()["applications"][0]["args"])
+    assert set(args["jobs"]) == set(JobSettings.model_fields) and args["cache_pictures"] is False
+    assert JobSettings.model_validate(args["jobs"]) == JobSettings()
+    args["jobs"]["at_once"], args["cache_pictures"] = 7, True
+    settings = call_builder(deployments.app.build_api, args)._bound_deployment.init_args[0]
+    assert (settings.jobs.at_once, settings.cache_pictures) == (7, True)
 
 
 @CONFIGS

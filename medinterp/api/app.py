@@ -15,21 +15,32 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 from medinterp.api.access.audit import AuditLog
 from medinterp.api.access.door import PROBES, Access, Door
 from medinterp.api.access.owned import CallersStore
+from medinterp.api.answering import Answering
 from medinterp.api.asking import Asking
 from medinterp.api.backend import Backend
 from medinterp.api.caller import Callers
+from medinterp.api.jobs.desk import Desk
+from medinterp.api.jobs.doing import Doing
+from medinterp.api.jobs.ledger import Ledger
+from medinterp.api.jobs.running import Runner
 from medinterp.api.middleware import BodyLimit, PrivateResponses
 from medinterp.api.negotiation import NPZ
+from medinterp.api.once import Once
+from medinterp.api.openapi import complete
 from medinterp.api.problem_handlers import install_problem_handlers, problem_response
-from medinterp.api.problems import MEDIA_TYPE, Problem, problem_of_status
+from medinterp.api.problems import Problem, problem_of_status
 from medinterp.api.reading import Reading
 from medinterp.api.request_log import RequestLog
+from medinterp.api.routes_batches import batch_routes
+from medinterp.api.routes_docs import docs_routes
+from medinterp.api.routes_jobs import job_routes
 from medinterp.api.routes_report import report_routes
 from medinterp.api.routes_service import service_routes
 from medinterp.api.routes_session import session_routes
 from medinterp.api.routes_view import view_routes
 from medinterp.api.settings import ApiSettings
 from medinterp.api.store import ReportStore
+from medinterp.api.validators import Validators
 from medinterp.errors import StoreError
 from medinterp.imaging.workers import DecodingPool
 from medinterp.web.heads import HeadAsGet
@@ -53,15 +64,12 @@ whose members are deflated already."""
 
 
 class Api(FastAPI):
-    """The application, whose OpenAPI document names the media type of problems."""
+    """The application, whose OpenAPI document is completed."""
 
     def openapi(self) -> dict[str, Any]:
-        """FastAPI's document; it takes every answer for application/json."""
+        """FastAPI's document, and what that lacks."""
         if self.openapi_schema is None:
-            for operations in super().openapi()["paths"].values():
-                for operation in operations.values():
-                    problem = operation["responses"]["default"]["content"]
-                    problem[MEDIA_TYPE] = problem.pop("application/json")
+            complete(super().openapi())
         return super().openapi()
 
 
@@ -80,8 +88,10 @@ def create_api(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         decoders.warm()
+        runner.start()
         purging = asyncio.create_task(purge_regularly(store, min(60.0, settings.store.lifetime_s)))
         yield
+        await runner.stop()
         purging.cancel()
         with suppress(asyncio.CancelledError):
             await purging
@@ -103,8 +113,12 @@ def create_api(
     limits = settings.limits
     # Two films, each of which is held to the limit when it is read.
     fields = 4 * (limits.max_prompt_characters + limits.max_report_characters)  # UTF-8
+    given = settings.jobs.batch_films * 4 * limits.max_report_characters
     app.add_middleware(
-        BodyLimit, max_bytes=2 * limits.max_upload_bytes + fields + FORM_BYTES, other_bytes=OTHER_BYTES
+        BodyLimit,
+        max_bytes=2 * limits.max_upload_bytes + fields + FORM_BYTES,
+        other_bytes=OTHER_BYTES,
+        at={"/batches": settings.jobs.batch_bytes + given + FORM_BYTES},
     )
     app.add_middleware(
         GZipMiddleware,
@@ -129,9 +143,17 @@ def create_api(
     install_problem_handlers(app)
     mine = CallersStore(store, audit)
     reading, asking = Reading(backend, settings, mine, decoders), Asking(backend, settings, mine)
-    app.include_router(report_routes(backend, reading, asking, mine))
-    app.include_router(view_routes(mine))
+    ledger = Ledger(store, settings.jobs, settings.store.lifetime_s)
+    runner = Runner(ledger, Doing(backend, reading, asking, mine), settings.jobs)
+    desk, once = Desk(ledger, runner, mine, settings.jobs), Once(store, settings.jobs)
+    answering = Answering(asking, desk, once, limits.timeout_s)
+    validators = Validators(mine, cached=settings.cache_pictures)
+    app.include_router(report_routes(backend, reading, asking, answering, once, validators, mine))
+    app.include_router(view_routes(mine, validators))
+    app.include_router(job_routes(desk, reading, limits.timeout_s))
+    app.include_router(batch_routes(desk, reading, once, settings))
     app.include_router(session_routes(access))
+    app.include_router(docs_routes())
     app.include_router(service_routes(backend, settings, store))
     return app
 

@@ -10,9 +10,16 @@ from starlette.exceptions import HTTPException
 
 from medinterp.api import negotiation
 from medinterp.api.report_id import is_report_id
+from medinterp.api.schema_jobs import JobModel
 from medinterp.errors import ReportNotFoundError
 
 ReportId = Annotated[str, Path(description="The id that POST /v1/reports answered with.")]
+
+
+ACCEPTED: dict[int | str, dict[str, Any]] = {
+    202: {"model": JobModel, "description": "With `Prefer: respond-async`: a job does it, `Location` says where."}
+}
+"""The OpenAPI entry of what may be done as a job."""
 
 
 def also(*media_types: str) -> dict[int | str, dict[str, Any]]:

@@ -17,7 +17,6 @@ from medinterp.api.backend import (
     Backend,
     ComparingTask,
     HeadsTask,
-    JudgingTask,
     MeasuringTask,
     Progress,
     RelianceTask,
@@ -31,6 +30,15 @@ from medinterp.api.schema_sensitivity import ComparingModel, ComparisonModel, Re
 from medinterp.api.settings import ApiSettings
 from medinterp.api.source_answers import heads_model, reliance_model, text_sources_model
 from medinterp.api.store import ReportStore, change_record, unpack_record
+from medinterp.api.work import (
+    FaithfulnessWork,
+    HeadsWork,
+    MapsWork,
+    Question,
+    RelianceWork,
+    SensitivityWork,
+    TextWork,
+)
 from medinterp.errors import (
     DeadlineExceededError,
     MethodError,
@@ -78,90 +86,88 @@ class Asking:
             perturbations = tuple(dict.fromkeys(change.name for change in get_perturbations(perturbations)))
         return ComparingTask(questions, methods, perturbations, asked.seed)
 
-    async def maps(self, report_id: str, task: MeasuringTask, media_type: str, image: int = 0) -> Response:
-        """Measure, keep the maps with the report, and answer with those on one film.
+    async def answer(self, work: Question, media_type: str) -> Response:
+        """Ask, keep what is found with the report, and answer with it; raises before anything is spent, as `check`."""
+        await self.check(work)
+        return await self._respond(self.answers(work), work.kind, media_type)
 
-        Raises SelectionError before anything is spent when there is no such film.
-        """
-        stored = await asyncio.to_thread(self._store.get, report_id)
-        await asyncio.to_thread(lambda: unpack_record(stored.blob).film_at(image))
+    async def check(self, work: Question) -> None:
+        """Raises ReportNotFoundError, and SelectionError for maps on a film that the report has not."""
+        stored = await asyncio.to_thread(self._store.get, work.report_id)
+        if isinstance(work, MapsWork):
+            await asyncio.to_thread(lambda: unpack_record(stored.blob).film_at(work.image))
 
-        async def answers() -> AsyncGenerator[Progress | Model]:
-            async with aclosing(self._backend.measure(report_id, task)) as items:
-                packs: list[MapPack] = []
-                async for item in items:
-                    if isinstance(item, Progress):
+    async def answers(self, work: Question) -> AsyncGenerator[Progress | Model]:
+        """Progress any number of times, and the answer last."""
+        match work:
+            case MapsWork():
+                found = self._maps(work)
+            case FaithfulnessWork():
+                found = self._faithfulness(work)
+            case SensitivityWork():
+                found = self._sensitivity(work)
+            case TextWork() | HeadsWork():
+                found = self._sources(work.report_id, work.task)
+            case RelianceWork():
+                found = self._reliance(work)
+        async with aclosing(found) as items:
+            async for item in items:
+                yield item
+
+    async def _maps(self, work: MapsWork) -> AsyncGenerator[Progress | Model]:
+        async with aclosing(self._backend.measure(work.report_id, work.task)) as items:
+            packs: list[MapPack] = []
+            async for item in items:
+                if isinstance(item, Progress):
+                    yield item
+                else:
+                    packs.append(item)
+        if packs:
+            yield await self._keep(work.report_id, packs, work.image)
+
+    async def _faithfulness(self, work: FaithfulnessWork) -> AsyncGenerator[Progress | Model]:
+        async with aclosing(self._backend.judge(work.report_id, work.task)) as items:
+            async for item in items:
+                yield await self._keep_verdict(work.report_id, item) if isinstance(item, Faithfulness) else item
+
+    async def _sensitivity(self, work: SensitivityWork) -> AsyncGenerator[Progress | Model]:
+        async with aclosing(self._backend.compare(work.report_id, work.task)) as items:
+            async for item in items:
+                match item:
+                    case Comparison():
+                        yield ComparisonModel.model_validate(item)
+                    case ReportComparison():
+                        yield ReportComparisonModel.model_validate(item)
+                    case _:
                         yield item
-                    else:
-                        packs.append(item)
-            if packs:
-                yield await self._keep(report_id, packs, image)
 
-        return await self._respond(answers(), "maps", media_type)
+    async def _sources(
+        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask
+    ) -> AsyncGenerator[Progress | Model]:
+        """What drove some words, or what each loses; kept with the report, but for maps by head."""
+        async with aclosing(self._backend.sources(report_id, task)) as items:
+            async for item in items:
+                match item:
+                    case TextSources():
+                        explanation = await self._keep_found(report_id, item)
+                        yield text_sources_model(report_id, explanation, item)
+                    case HeadMaps():
+                        yield heads_model(report_id, item)
+                    case Reliance():
+                        explanation = await self._keep_found(report_id, item)
+                        yield reliance_model(report_id, explanation.report, item)
+                    case _:
+                        yield item
 
-    async def faithfulness(self, report_id: str, task: JudgingTask, media_type: str) -> Response:
-        """Judge a map, keep the verdict with the report, and answer with it."""
-        await asyncio.to_thread(self._store.get, report_id)
-
-        async def answers() -> AsyncGenerator[Progress | Model]:
-            async with aclosing(self._backend.judge(report_id, task)) as items:
-                async for item in items:
-                    yield await self._keep_verdict(report_id, item) if isinstance(item, Faithfulness) else item
-
-        return await self._respond(answers(), "faithfulness", media_type)
-
-    async def sensitivity(self, report_id: str, task: ComparingTask, media_type: str) -> Response:
-        """Compare, and answer with what changed."""
-        await asyncio.to_thread(self._store.get, report_id)
-
-        async def answers() -> AsyncGenerator[Progress | Model]:
-            async with aclosing(self._backend.compare(report_id, task)) as items:
-                async for item in items:
-                    match item:
-                        case Comparison():
-                            yield ComparisonModel.model_validate(item)
-                        case ReportComparison():
-                            yield ReportComparisonModel.model_validate(item)
-                        case _:
-                            yield item
-
-        return await self._respond(answers(), "sensitivity", media_type)
-
-    async def sources(
-        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask, media_type: str
-    ) -> Response:
-        """Answer with what drove some words, or what each loses; kept with the report, but for maps by head."""
-        await asyncio.to_thread(self._store.get, report_id)
-
-        async def answers() -> AsyncGenerator[Progress | Model]:
-            async with aclosing(self._backend.sources(report_id, task)) as items:
-                async for item in items:
-                    match item:
-                        case TextSources():
-                            explanation = await self._keep_found(report_id, item)
-                            yield text_sources_model(report_id, explanation, item)
-                        case HeadMaps():
-                            yield heads_model(report_id, item)
-                        case Reliance():
-                            explanation = await self._keep_found(report_id, item)
-                            yield reliance_model(report_id, explanation.report, item)
-                        case _:
-                            yield item
-
-        names = {SourcesTask: "text_sources", HeadsTask: "heads", RelianceTask: "reliance"}
-        return await self._respond(answers(), names[type(task)], media_type)
-
-    async def reliance(self, report_id: str, media_type: str) -> Response:
-        """Answer with what every word loses with another film: asked of the model once, then kept with the report."""
-        stored = await asyncio.to_thread(lambda: unpack_record(self._store.get(report_id).blob))
-        kept = stored.reliance
-        if kept is None:
-            return await self.sources(report_id, RelianceTask(), media_type)
-
-        async def answers() -> AsyncGenerator[Progress | Model]:
-            yield reliance_model(report_id, stored.report, kept)
-
-        return await self._respond(answers(), "reliance", media_type)
+    async def _reliance(self, work: RelianceWork) -> AsyncGenerator[Progress | Model]:
+        """What every word loses with another film: asked of the model once, then kept with the report."""
+        stored = await asyncio.to_thread(lambda: unpack_record(self._store.get(work.report_id).blob))
+        if stored.reliance is not None:
+            yield reliance_model(work.report_id, stored.report, stored.reliance)
+            return
+        async with aclosing(self._sources(work.report_id, RelianceTask())) as items:
+            async for item in items:
+                yield item
 
     async def _keep_found(self, report_id: str, found: TextSources | Reliance) -> Explanation:
         """Keep it with the report, and return that."""

@@ -7,7 +7,10 @@
     POST /v1/reports/{id}/maps, .../faithfulness, .../sensitivity, .../text, .../heads, .../reliance
     event: progress  data: ProgressModel             any number of times
     event: maps, faithfulness, sensitivity, text_sources, heads or reliance    once, and last
-    Both
+    GET /v1/jobs/{id}/events
+    id: 7
+    event: job       data: JobModel                  at every change; Last-Event-ID goes on after it
+    All
     event: error     data: Problem                   instead of the last one
 
 A line that starts with a colon is a sign of life and carries nothing.
@@ -30,14 +33,15 @@ SIGN_OF_LIFE = b": alive\n\n"
 SIGN_OF_LIFE_S = 10.0
 
 
-def event(name: str, data: BaseModel) -> bytes:
-    """Frame one event: UTF-8, the model as one line of JSON.
+def event(name: str, data: BaseModel, event_id: str | None = None) -> bytes:
+    """Frame one event: UTF-8, the model as one line of JSON; event_id: by which a caller goes on after it.
 
     JSON escapes line feeds inside strings, so the data is one line by construction.
     """
     if not name.isidentifier():
         raise ValueError(f"{name!r} cannot name an event")
-    return f"event: {name}\ndata: {data.model_dump_json()}\n\n".encode()
+    numbered = "" if event_id is None else f"id: {event_id}\n"
+    return f"{numbered}event: {name}\ndata: {data.model_dump_json()}\n\n".encode()
 
 
 async def respond(frames: AsyncGenerator[bytes]) -> StreamingResponse:

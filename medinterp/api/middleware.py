@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from medinterp.api.validators import KEPT
+from medinterp.web.peers import path_of
 
 
 class PrivateResponses:
@@ -21,7 +26,8 @@ class PrivateResponses:
         async def send_private(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers["Cache-Control"] = "no-store"
+                if headers.get("Cache-Control") != KEPT:
+                    headers["Cache-Control"] = "no-store"
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers["Referrer-Policy"] = "no-referrer"
                 headers["Cross-Origin-Resource-Policy"] = "same-origin"
@@ -34,10 +40,13 @@ class BodyLimit:
     """Stops reading a request's body as soon as it is longer than the limit (HTTP 413).
 
     A body that declares its length is refused before its first byte is read. other_bytes: of what is no form with
-    files; such a body is parsed in one piece, and everybody waits meanwhile.
+    files; such a body is parsed in one piece, and everybody waits meanwhile. at: of forms at other addresses.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, other_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, max_bytes: int, other_bytes: int, at: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
+        self._at = at
         self._app = app
         self._max_bytes = max_bytes
         self._other_bytes = other_bytes
@@ -49,7 +58,7 @@ class BodyLimit:
             return
         headers = Headers(scope=scope)
         is_form = headers.get("content-type", "").lower().startswith("multipart/form-data")
-        limit = self._max_bytes if is_form else self._other_bytes
+        limit = self._at.get(path_of(scope), self._max_bytes) if is_form else self._other_bytes
         declared = headers.get("content-length", "")
         counted = int(declared) if declared.isdecimal() else 0
         if counted <= limit:

@@ -39,6 +39,9 @@ STATUS: Mapping[type[errors.MedInterpError], HTTPStatus] = {
     errors.AccessError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.EngineError: HTTPStatus.BAD_GATEWAY,
     errors.DeadlineExceededError: HTTPStatus.GATEWAY_TIMEOUT,
+    errors.JobNotFoundError: HTTPStatus.NOT_FOUND,
+    errors.JobAbandonedError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.JobError: HTTPStatus.CONFLICT,
     errors.ServiceError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.MedInterpError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
@@ -108,7 +111,7 @@ class Problem(BaseModel):
     request_id: str | None = Field(
         default_factory=lambda: REQUEST_ID.get(), description="The answer's X-Request-ID: by it the log tells more."
     )
-    _retry_after_s: int = PrivateAttr(RETRY_AFTER_S)
+    _retry_after_s: int | None = PrivateAttr(None)
 
     @field_validator("detail")
     @classmethod
@@ -120,7 +123,8 @@ class Problem(BaseModel):
     def headers(self) -> dict[str, str]:
         """Retry-After where the same request may succeed later."""
         busy = self.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
-        return {"Retry-After": str(self._retry_after_s)} if busy else {}
+        wait_s = RETRY_AFTER_S if busy and self._retry_after_s is None else self._retry_after_s
+        return {} if wait_s is None else {"Retry-After": str(wait_s)}
 
 
 def status_of(kind: type[errors.MedInterpError]) -> HTTPStatus:
@@ -148,7 +152,7 @@ def problem_of(error: errors.MedInterpError) -> Problem:
         detail=str(error) or title,
         flaws=flaws,
     )
-    if isinstance(error, errors.ServiceBusyError) and error.retry_after_s is not None:
+    if isinstance(error, errors.ServiceBusyError | errors.JobNotEndedError | errors.RequestRunningError):
         problem._retry_after_s = error.retry_after_s
     return problem
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from http import HTTPStatus
 
 from fastapi import Response
@@ -14,18 +14,19 @@ from fastapi.responses import StreamingResponse
 from medinterp.api import events
 from medinterp.api.answers import explanation_model
 from medinterp.api.backend import Backend, Progress, ReadingTask
-from medinterp.api.negotiation import MSGPACK, encode
+from medinterp.api.negotiation import EVENTS, MSGPACK, encode
 from medinterp.api.pacing import Silence, paced
-from medinterp.api.report_id import log_name, new_report_id
+from medinterp.api.report_id import log_name
 from medinterp.api.schema import ExplanationModel, ProgressModel, TextDelta
 from medinterp.api.settings import ApiSettings
-from medinterp.api.store import ReportStore, pack_record
+from medinterp.api.store import ReportStore, pack_record, unpack_record
 from medinterp.errors import (
     DeadlineExceededError,
     PromptError,
     ReportTextError,
     RequestTooLargeError,
     ServiceInterruptedError,
+    StoreError,
 )
 from medinterp.imaging import withhold
 from medinterp.imaging.prior import about_prior
@@ -117,16 +118,33 @@ class Reading:
             return await self.film(data, window=window, force=force)
 
     async def answer(
-        self, film: Film, task: ReadingTask, media_type: str, *, prior: Film | None = None
+        self, film: Film, task: ReadingTask, media_type: str, *, prior: Film | None = None, report_id: str
     ) -> Response:
         """Read the film, keep the report, and answer with it. Raises StoreFullError before anything is spent on it."""
-        await self._require_room(film, prior)
+        await self.require_room(film, prior)
         try:
             async with asyncio.timeout(self._limits.timeout_s):
                 explanation = await self._backend.read(film, task, prior)
         except TimeoutError as error:
             raise self._too_slow() from error
-        model = await self._keep(explanation, with_maps=media_type == MSGPACK)
+        return self._made(await self.keep(report_id, explanation, with_maps=media_type == MSGPACK), media_type)
+
+    async def again(self, report_id: str, media_type: str) -> Response:
+        """Answer with a report that is there as `answer` or `stream` did when it was made. Raises ReportNotFoundError.
+        """
+
+        def stored() -> ExplanationModel:
+            kept = self._store.get(report_id)
+            return explanation_model(
+                report_id, unpack_record(kept.blob), kept.expires_at, with_maps=media_type == MSGPACK
+            )
+
+        model = await asyncio.to_thread(stored)
+        if media_type != EVENTS:
+            return self._made(model, media_type)
+        return StreamingResponse(iter([events.event("report", model)]), media_type=EVENTS)
+
+    def _made(self, model: ExplanationModel, media_type: str) -> Response:
         return Response(
             encode(model, media_type),
             status_code=HTTPStatus.CREATED,
@@ -134,12 +152,16 @@ class Reading:
             headers={"Location": f"reports/{model.id}"},
         )
 
-    async def stream(self, film: Film, task: ReadingTask, *, prior: Film | None = None) -> StreamingResponse:
+    async def stream(
+        self, film: Film, task: ReadingTask, *, prior: Film | None = None, report_id: str
+    ) -> StreamingResponse:
         """Read the film and answer with an event stream; raises as `answer` before it begins."""
-        await self._require_room(film, prior)
-        return await events.respond(self._frames(film, task, prior))
+        await self.require_room(film, prior)
+        return await events.respond(self._frames(film, task, prior, report_id))
 
-    async def _frames(self, film: Film, task: ReadingTask, prior: Film | None) -> AsyncGenerator[bytes]:
+    async def _frames(
+        self, film: Film, task: ReadingTask, prior: Film | None, report_id: str
+    ) -> AsyncGenerator[bytes]:
         """The framed events; ends with the report or raises."""
         items = paced(self._backend.read_aloud(film, task, prior), events.SIGN_OF_LIFE_S, self._limits.timeout_s)
         try:
@@ -153,19 +175,38 @@ class Reading:
                         case Progress():
                             yield events.event("progress", ProgressModel.model_validate(item))
                         case Explanation():
-                            yield events.event("report", await self._keep(item, with_maps=False))
+                            yield events.event("report", await self.keep(report_id, item, with_maps=False))
                             return
         except TimeoutError as error:
             raise self._too_slow() from error
         raise ServiceInterruptedError("the report broke off; send the film again")
 
-    async def _keep(self, explanation: Explanation, *, with_maps: bool) -> ExplanationModel:
+    async def progress(
+        self, film: Film, task: ReadingTask, prior: Film | None
+    ) -> AsyncGenerator[Progress | Explanation]:
+        """Read the film without a word of what is written: how far it is, and last the explanation."""
+        written = 0
+        async with aclosing(self._backend.read_aloud(film, task, prior)) as items:
+            async for item in items:
+                if isinstance(item, str):
+                    written += 1
+                    yield Progress("report", min(written, task.max_new_tokens), task.max_new_tokens)
+                else:
+                    yield item
+
+    async def keep(self, report_id: str, explanation: Explanation, *, with_maps: bool = False) -> ExplanationModel:
         """Put the report into the store and describe it. Raises StoreError."""
 
         def keep() -> ExplanationModel:
-            report_id = new_report_id()
             blob = pack_record(explanation)
-            expires_at = self._store.put(report_id, blob)
+            try:
+                expires_at = self._store.put(report_id, blob)
+            except StoreError:
+                # Another replica may have kept the report of the same request before: then it is there.
+                with suppress(StoreError):
+                    expires_at = self._store.stamp(report_id).expires_at
+                    return explanation_model(report_id, explanation, expires_at, with_maps=with_maps)
+                raise
             film = explanation.film
             logger.info(
                 "report %s: film %d x %d, %d tokens, %d bytes kept",
@@ -179,7 +220,7 @@ class Reading:
 
         return await asyncio.to_thread(keep)
 
-    async def _require_room(self, film: Film, prior: Film | None) -> None:
+    async def require_room(self, film: Film, prior: Film | None) -> None:
         """The films' pixels as they are: compressed they leave room for the maps."""
         needed = sum(one.pixels.nbytes for one in (film, prior) if one is not None)
         await asyncio.to_thread(self._store.require_room, needed)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, File, Form, Path, Query, Request, Response, UploadFile
 
 from medinterp.api import negotiation
+from medinterp.api.answering import Answering
 from medinterp.api.answers import explanation_model, maps_model, maps_npz
-from medinterp.api.asked import ReportId
+from medinterp.api.asked import ACCEPTED, ReportId
 from medinterp.api.asked import also as _also
 from medinterp.api.asked import chosen as _chosen
 from medinterp.api.asked import known as _known
 from medinterp.api.asking import Asking
 from medinterp.api.backend import Backend, HeadsTask, JudgingTask, SourcesTask
+from medinterp.api.jobs.results import export_response
+from medinterp.api.once import Once
+from medinterp.api.prefer import form_digest, idempotency_key, prefers_job
 from medinterp.api.queries import ExportQuery, FilmQuery, MapsQuery, PictureQuery, WordPictureQuery
 from medinterp.api.reading import Reading
 from medinterp.api.schema import (
@@ -38,8 +42,18 @@ from medinterp.api.schema_sources import (
 from medinterp.api.selection import WordSelection, parse_selection
 from medinterp.api.store import ReportStore, StoredReport, unpack_record
 from medinterp.api.upload import FormRoute, bytes_of, check_fields
+from medinterp.api.validators import Validators
+from medinterp.api.work import (
+    ExportWork,
+    FaithfulnessWork,
+    HeadsWork,
+    MapsWork,
+    RelianceWork,
+    ReportWork,
+    SensitivityWork,
+    TextWork,
+)
 from medinterp.errors import SelectionError
-from medinterp.export.formats import FORMATS
 
 Answer = TypeVar("Answer")
 ONCE = {
@@ -53,21 +67,25 @@ ONCE = {
 """Fields of the form that stand in it once, and what is said when they do not."""
 SEVERAL = frozenset({"methods"})
 MAX_WINDOW_CHARACTERS = 64
+LONG = {**_also(negotiation.MSGPACK, negotiation.EVENTS), **ACCEPTED}
 PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "A picture."}}
 
 
-def report_routes(backend: Backend, reading: Reading, asking: Asking, store: ReportStore) -> APIRouter:
+def report_routes(
+    backend: Backend,
+    reading: Reading,
+    asking: Asking,
+    answering: Answering,
+    once: Once,
+    validators: Validators,
+    store: ReportStore,
+) -> APIRouter:
     """Build the routes."""
     router = APIRouter(prefix="/reports", tags=["reports"], route_class=FormRoute)
 
     async def from_store(report_id: str, make: Callable[[StoredReport], Answer]) -> Answer:
         """Make an answer from a stored report, away from the event loop."""
         return await asyncio.to_thread(lambda: make(store.get(_known(report_id))))
-
-    async def found(report_id: str) -> str:
-        """The id of a report of the caller's, which another part of the service is about to read for them."""
-        await asyncio.to_thread(store.touch, _known(report_id))
-        return report_id
 
     @router.post(
         "",
@@ -76,6 +94,7 @@ def report_routes(backend: Backend, reading: Reading, asking: Asking, store: Rep
         responses={
             201: {"content": {negotiation.MSGPACK: {}}},
             200: {"content": {negotiation.EVENTS: {}}, "description": "Events `text`, then `report`."},
+            **ACCEPTED,
         },
     )
     async def create_report(
@@ -109,7 +128,6 @@ def report_routes(backend: Backend, reading: Reading, asking: Asking, store: Rep
         ] = False,
     ) -> Response:
         """Read a film, or explain a `report` of it. With `Accept: text/event-stream` words come as they are written."""
-        media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.EVENTS)
         form = await request.form()
         check_fields(form, ONCE, SEVERAL)
         if form.get("report") == "":
@@ -118,13 +136,23 @@ def report_routes(backend: Backend, reading: Reading, asking: Asking, store: Rep
         task = reading.task(prompt, chosen, max_new_tokens, force=force, report=report)
         if prior is None and prior_window is not None:
             raise SelectionError("prior_window is of the film `prior`, which was not sent")
-        film = await reading.film(bytes_of(image), window=window, force=force)
-        earlier = None
-        if prior is not None:
-            earlier = await reading.prior(bytes_of(prior), window=prior_window, force=force)
-        if media_type == negotiation.EVENTS:
-            return await reading.stream(film, task, prior=earlier)
-        return await reading.answer(film, task, media_type, prior=earlier)
+        key = idempotency_key(request)
+        told = [] if key is None else [await asyncio.to_thread(form_digest, form)]
+        data = bytes_of(image)
+        before = None if prior is None else bytes_of(prior)
+        if prefers_job(request):
+            work = ReportWork("", task, window, before is not None, prior_window)
+            return await answering.job(request, work, key, told, (data,) if before is None else (data, before))
+        media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.EVENTS)
+
+        async def make(report_id: str) -> Response:
+            film = await reading.film(data, window=window, force=force)
+            earlier = None if before is None else await reading.prior(before, window=prior_window, force=force)
+            if media_type == negotiation.EVENTS:
+                return await reading.stream(film, task, prior=earlier, report_id=report_id)
+            return await reading.answer(film, task, media_type, prior=earlier, report_id=report_id)
+
+        return await once.report(key, [b"report", *told], make, lambda known: reading.again(known, media_type))
 
     @router.get("/{report_id}", response_model=ExplanationModel, responses=_also(negotiation.MSGPACK))
     async def get_report(request: Request, report_id: ReportId) -> Response:
@@ -163,103 +191,104 @@ def report_routes(backend: Backend, reading: Reading, asking: Asking, store: Rep
         return Response(await from_store(report_id, answer), media_type=media_type)
 
     @router.post(
-        "/{report_id}/maps", response_model=MapsModel, responses=_also(negotiation.MSGPACK, negotiation.EVENTS)
+        "/{report_id}/maps", response_model=MapsModel, responses=LONG
     )
     async def measure_maps(request: Request, report_id: ReportId, asked: MeasuringModel) -> Response:
         """Ask the model again: maps by a method that runs on it, kept with the report from then on."""
-        media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.EVENTS)
         options = asked.model_dump(exclude={"method", "image"}, exclude_none=True)
         task = asking.measuring(asked.method, options)
-        return await asking.maps(_known(report_id), task, media_type, asked.image)
+        return await answering.question(request, MapsWork(_known(report_id), task, asked.image))
 
     @router.post(
         "/{report_id}/faithfulness",
         response_model=FaithfulnessModel,
-        responses=_also(negotiation.MSGPACK, negotiation.EVENTS),
+        responses=LONG,
     )
     async def judge_map(request: Request, report_id: ReportId, asked: JudgingModel) -> Response:
         """Do these words depend on the picture, and is the map of them better than chance?"""
-        media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.EVENTS)
         task = JudgingTask(parse_selection(asked.words, asked.finding), asked.method, asked.image)
-        return await asking.faithfulness(_known(report_id), task, media_type)
+        return await answering.question(request, FaithfulnessWork(_known(report_id), task))
 
     @router.post(
         "/{report_id}/sensitivity",
         response_model=SensitivityModel,
-        responses=_also(negotiation.MSGPACK, negotiation.EVENTS),
+        responses=LONG,
     )
     async def compare_variants(request: Request, report_id: ReportId, asked: ComparingModel) -> Response:
         """Does an answer, or the report, hold when it is asked in other words or of the film slightly changed?"""
-        media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.EVENTS)
-        return await asking.sensitivity(_known(report_id), asking.comparing(asked), media_type)
+        return await answering.question(request, SensitivityWork(_known(report_id), asking.comparing(asked)))
 
     @router.post(
-        "/{report_id}/text", response_model=TextSourcesModel, responses=_also(negotiation.MSGPACK, negotiation.EVENTS)
+        "/{report_id}/text", response_model=TextSourcesModel, responses=LONG
     )
     async def find_text_sources(request: Request, report_id: ReportId, asked: SelectingModel) -> Response:
         """Which words of the prompt and of the report so far drove these words, and how much the film?
 
         Kept with the report, the newest 16 selections, for its exports."""
-        media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.EVENTS)
         task = SourcesTask(parse_selection(asked.words, asked.finding))
-        return await asking.sources(_known(report_id), task, media_type)
+        return await answering.question(request, TextWork(_known(report_id), task))
 
     @router.post(
-        "/{report_id}/heads", response_model=HeadsModel, responses=_also(negotiation.MSGPACK, negotiation.EVENTS)
+        "/{report_id}/heads", response_model=HeadsModel, responses=LONG
     )
     async def look_by_heads(request: Request, report_id: ReportId, asked: HeadsAskingModel) -> Response:
         """Where did each head of each layer look on the film while it wrote these words?"""
-        media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.EVENTS)
         task = HeadsTask(parse_selection(asked.words, asked.finding), asked.image)
-        return await asking.sources(_known(report_id), task, media_type)
+        return await answering.question(request, HeadsWork(_known(report_id), task))
 
     @router.post(
-        "/{report_id}/reliance", response_model=RelianceModel, responses=_also(negotiation.MSGPACK, negotiation.EVENTS)
+        "/{report_id}/reliance", response_model=RelianceModel, responses=LONG
     )
     async def measure_reliance(
         request: Request, report_id: ReportId, asked: RelianceAskingModel | None = None
     ) -> Response:
         """What does each word lose when the film is blank, or another one? Asked of the model once, then kept."""
-        media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.EVENTS)
-        return await asking.reliance(_known(report_id), media_type)
+        return await answering.question(request, RelianceWork(_known(report_id)))
 
     @router.get("/{report_id}/words/{word}/overlay.png", response_class=Response, responses=PNG)
     async def get_word_overlay(
+        request: Request,
         report_id: ReportId,
         word: Annotated[int, Path(ge=0)],
         query: Annotated[WordPictureQuery, Query()],
     ) -> Response:
         """The film with one word's map drawn over it."""
-        selection = WordSelection(word, word)
-        return _png(await backend.overlay(await found(report_id), selection, query.task()))
+        selection, task = WordSelection(word, word), query.task()
+        return await picture(request, report_id, lambda: backend.overlay(report_id, selection, task))
 
     @router.get("/{report_id}/overlay.png", response_class=Response, responses=PNG)
-    async def get_overlay(report_id: ReportId, query: Annotated[PictureQuery, Query()]) -> Response:
+    async def get_overlay(
+        request: Request, report_id: ReportId, query: Annotated[PictureQuery, Query()]
+    ) -> Response:
         """The film with the map of a phrase (`words=3-7`) or of a finding (`finding=0`)."""
-        selection = parse_selection(query.words, query.finding)
-        return _png(await backend.overlay(await found(report_id), selection, query.task()))
+        selection, task = parse_selection(query.words, query.finding), query.task()
+        return await picture(request, report_id, lambda: backend.overlay(report_id, selection, task))
 
     @router.get("/{report_id}/film.png", response_class=Response, responses=PNG)
-    async def get_film(report_id: ReportId, query: Annotated[FilmQuery, Query()]) -> Response:
+    async def get_film(request: Request, report_id: ReportId, query: Annotated[FilmQuery, Query()]) -> Response:
         """The film as it was read, or as the model's processor gives it to the model (`view=model`)."""
-        return _png(await backend.film(await found(report_id), query.size, query.view, query.image, query.depth))
+        asked = (query.size, query.view, query.image, query.depth)
+        return await picture(request, report_id, lambda: backend.film(report_id, *asked))
 
-    @router.get("/{report_id}/export", response_class=Response)
-    async def get_export(report_id: ReportId, query: Annotated[ExportQuery, Query()]) -> Response:
+    @router.get("/{report_id}/export", response_class=Response, responses=ACCEPTED)
+    async def get_export(
+        request: Request, report_id: ReportId, query: Annotated[ExportQuery, Query()]
+    ) -> Response:
         """The report and its maps as one file; a picture or a figure is of `words` or a `finding`."""
-        content = await backend.export(await found(report_id), query.export_task())
-        kind = FORMATS[query.format]
-        return Response(
-            content,
-            media_type=kind.media_type,
-            headers={
-                "Content-Disposition": f'attachment; filename="{kind.file_name}"',
-                "Content-Security-Policy": "sandbox allow-scripts",
-            },
-        )
+        task = query.export_task()
+        if prefers_job(request):
+            await asyncio.to_thread(store.touch, _known(report_id))
+            return await answering.job(request, ExportWork(report_id, task), None, ())
+
+        async def make() -> Response:
+            return export_response(query.format, await backend.export(report_id, task))
+
+        return await validators.answer(request, report_id, make)
+
+    async def picture(request: Request, report_id: str, draw: Callable[[], Awaitable[bytes]]) -> Response:
+        async def make() -> Response:
+            return Response(await draw(), media_type="image/png")
+
+        return await validators.answer(request, report_id, make)
 
     return router
-
-
-def _png(picture: bytes) -> Response:
-    return Response(picture, media_type="image/png")

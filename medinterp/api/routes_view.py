@@ -15,9 +15,10 @@ from medinterp.api.queries import PackedMapsQuery
 from medinterp.api.schema_packed import PackedMapsModel
 from medinterp.api.schema_region import RegionAskedModel, RegionModel, RegionWordModel
 from medinterp.api.store import ReportStore, unpack_record
+from medinterp.api.validators import Validators
 
 
-def view_routes(store: ReportStore) -> APIRouter:
+def view_routes(store: ReportStore, validators: Validators) -> APIRouter:
     """Build the routes."""
     router = APIRouter(prefix="/reports", tags=["reports"])
 
@@ -35,7 +36,10 @@ def view_routes(store: ReportStore) -> APIRouter:
             pack = pack_of(explanation, query.method, query.image)
             return negotiation.encode(packed_maps(report_id, pack, explanation.report.words), media_type)
 
-        return Response(await asyncio.to_thread(answer), media_type=media_type)
+        async def make() -> Response:
+            return Response(await asyncio.to_thread(answer), media_type=media_type)
+
+        return await validators.answer(request, report_id, make, media_type)
 
     @router.post("/{report_id}/region", response_model=RegionModel, responses=also(negotiation.MSGPACK))
     async def rank_region(request: Request, report_id: ReportId, asked: RegionAskedModel) -> Response:

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medinterp.api.access.settings import AccessSettings
+from medinterp.api.jobs.settings import JobSettings
 from medinterp.api.store.settings import SqliteStoreSettings, StoreSettings
 from medinterp.imaging import FilmLimits
 from medinterp.imaging.workers import DecodingLimits
@@ -74,4 +75,8 @@ class ApiSettings(BaseModel):
     decoding: Decoding = Decoding()
     store: StoreSettings = SqliteStoreSettings()
     access: AccessSettings = AccessSettings()
+    jobs: JobSettings = JobSettings()
+    cache_pictures: bool = Field(
+        default=False, description="Browsers may keep pictures on their disk, and ask before they show one again."
+    )
     logs: Literal["text", "json"] = "text"

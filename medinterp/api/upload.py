@@ -32,7 +32,8 @@ MAX_HEADER_BYTES = 2**13
 class FormReader:
     """Takes a multipart form as it comes in (RFC 7578); names and fields are UTF-8, other headers are not kept."""
 
-    def __init__(self, boundary: bytes) -> None:
+    def __init__(self, boundary: bytes, max_parts: int = MAX_PARTS) -> None:
+        self._max_parts = max_parts
         self.parts: list[tuple[str, str | UploadFile]] = []
         self.ended = False
         """Whether the last boundary has come."""
@@ -62,8 +63,8 @@ class FormReader:
             raise _broken("its parts cannot be told apart") from None
 
     def _begin(self) -> None:
-        if len(self.parts) == MAX_PARTS:
-            raise _broken(f"it has more than {MAX_PARTS} parts")
+        if len(self.parts) == self._max_parts:
+            raise _broken(f"it has more than {self._max_parts} parts")
         self._disposition = None
 
     def _end_header(self) -> None:
@@ -111,6 +112,8 @@ def _broken(how: str) -> HTTPException:
 class FormRequest(Request):
     """A request whose form is multipart and in memory; a body of any other type is an empty form."""
 
+    max_parts = MAX_PARTS
+
     async def _get_form(self, **_: Any) -> FormData:
         """Called by `form()`. Raises HTTPException 400 for a form that is broken or cut off."""
         if self._form is None:
@@ -124,7 +127,7 @@ class FormRequest(Request):
         boundary = options.get(b"boundary", b"")
         if not BOUNDARY.fullmatch(boundary):
             raise _broken("it names no boundary between its parts, or no valid one")
-        reader = FormReader(boundary)
+        reader = FormReader(boundary, self.max_parts)
         async with aclosing(self.stream()) as stream:
             async for chunk in stream:
                 reader.write(chunk)
@@ -136,14 +139,27 @@ class FormRequest(Request):
 class FormRoute(APIRoute):
     """A route that hands its form to FastAPI as FormRequest reads it."""
 
+    max_parts = MAX_PARTS
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler, given our request."""
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
-            return await handler(FormRequest(request.scope, request.receive))
+            form_request = FormRequest(request.scope, request.receive)
+            form_request.max_parts = self.max_parts
+            return await handler(form_request)
 
         return handle
+
+
+def form_route(parts: int) -> type[FormRoute]:
+    """A FormRoute whose forms may have so many parts."""
+
+    class LongFormRoute(FormRoute):
+        max_parts = parts
+
+    return LongFormRoute
 
 
 def check_fields(form: FormData, once: Mapping[str, str], several: frozenset[str]) -> None:

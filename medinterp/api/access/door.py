@@ -30,7 +30,8 @@ logger = logging.getLogger(__name__)
 
 PROBES = frozenset({"/healthz", "/readyz"})
 """They say nothing of anybody, and nobody is asked who they are: no key, no host name, no rate."""
-OPEN = frozenset({("GET", "/openapi.json"), ("POST", "/session"), ("DELETE", "/session")})
+DOCS = frozenset(("GET", place) for place in ("/openapi.json", "/docs", "/docs/docs.js", "/docs/docs.css"))
+OPEN = frozenset({*DOCS, ("POST", "/session"), ("DELETE", "/session")})
 """What is there without a key. A session is begun by showing one."""
 READING_POST = re.compile(r"/reports/[^/]+/region")
 """A POST that only reads."""
