@@ -14,11 +14,15 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 from medinterp.api.asking import Asking
 from medinterp.api.backend import Backend
 from medinterp.api.caller import Callers
+from medinterp.api.chat import Chat
+from medinterp.api.chat_errors import PATH as CHAT_PATH
+from medinterp.api.chat_errors import ChatErrors
 from medinterp.api.middleware import BodyLimit, PrivateResponses
 from medinterp.api.negotiation import NPZ
 from medinterp.api.problem_handlers import install_problem_handlers
 from medinterp.api.problems import MEDIA_TYPE, Problem
 from medinterp.api.reading import Reading
+from medinterp.api.routes_chat import chat_routes
 from medinterp.api.routes_report import report_routes
 from medinterp.api.routes_service import service_routes
 from medinterp.api.routes_view import view_routes
@@ -52,6 +56,8 @@ class Api(FastAPI):
             for operations in super().openapi()["paths"].values():
                 for operation in operations.values():
                     problem = operation["responses"]["default"]["content"]
+                    if problem["application/json"]["schema"] != {"$ref": "#/components/schemas/Problem"}:
+                        continue  # OpenAI's
                     problem[MEDIA_TYPE] = problem.pop("application/json")
         return super().openapi()
 
@@ -89,7 +95,10 @@ def create_api(
     # Two films, each of which is held to the limit when it is read.
     fields = 4 * (limits.max_prompt_characters + limits.max_report_characters)  # UTF-8
     app.add_middleware(
-        BodyLimit, max_bytes=2 * limits.max_upload_bytes + fields + FORM_BYTES, other_bytes=OTHER_BYTES
+        BodyLimit,
+        max_bytes=2 * limits.max_upload_bytes + fields + FORM_BYTES,
+        other_bytes=OTHER_BYTES,
+        by_path={CHAT_PATH: 2 * base64_bytes(limits.max_upload_bytes) + OTHER_BYTES},
     )
     app.add_middleware(PrivateResponses)
     app.add_middleware(
@@ -99,12 +108,19 @@ def create_api(
         exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, NPZ),
     )
     app.add_middleware(Callers)
+    app.add_middleware(ChatErrors)  # outside of all the others: whoever answers, it is in that protocol's words
     install_problem_handlers(app)
     reading, asking = Reading(backend, settings, store, decoders), Asking(backend, settings, store)
     app.include_router(report_routes(backend, reading, asking, store))
     app.include_router(view_routes(store))
+    app.include_router(chat_routes(Chat(backend, settings, reading, asking), OTHER_BYTES))
     app.include_router(service_routes(backend, settings, store))
     return app
+
+
+def base64_bytes(size: int) -> int:
+    """So many bytes as base64, each slash of which may be escaped in JSON."""
+    return 2 * ((size + 2) // 3 * 4)
 
 
 async def purge_regularly(store: ReportStore, every_s: float) -> None:

@@ -110,6 +110,14 @@ class Asking:
 
         return await self._respond(answers(), "faithfulness", media_type)
 
+    async def verdict(self, report_id: str, task: JudgingTask) -> FaithfulnessModel:
+        """The same without an answer of its own."""
+        async with aclosing(self._backend.judge(report_id, task)) as items:
+            async for item in items:
+                if isinstance(item, Faithfulness):
+                    return await self._keep_verdict(report_id, item)
+        raise ServiceInterruptedError("the answer broke off; ask again")
+
     async def sensitivity(self, report_id: str, task: ComparingTask, media_type: str) -> Response:
         """Compare, and answer with what changed."""
         await asyncio.to_thread(self._store.get, report_id)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+def route_path(scope: Scope) -> str:
+    """The path below where the application is mounted."""
+    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+    return path[len(root) :] if root and path.startswith(f"{root}/") else path
 
 
 class PrivateResponses:
@@ -33,13 +40,16 @@ class BodyLimit:
     """Stops reading a request's body as soon as it is longer than the limit (HTTP 413).
 
     A body that declares its length is refused before its first byte is read. other_bytes: of what is no form with
-    files; such a body is parsed in one piece, and everybody waits meanwhile.
+    files; such a body is parsed in one piece, and everybody waits meanwhile. by_path: limits of single calls.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, other_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, max_bytes: int, other_bytes: int, by_path: Mapping[str, int] | None = None
+    ) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._other_bytes = other_bytes
+        self._by_path = dict(by_path or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with a `receive` that counts."""
@@ -48,7 +58,7 @@ class BodyLimit:
             return
         headers = Headers(scope=scope)
         is_form = headers.get("content-type", "").lower().startswith("multipart/form-data")
-        limit = self._max_bytes if is_form else self._other_bytes
+        limit = self._max_bytes if is_form else self._by_path.get(route_path(scope), self._other_bytes)
         declared = headers.get("content-length", "")
         counted = int(declared) if declared.isdecimal() else 0
         if counted <= limit:

@@ -159,6 +159,14 @@ class Reading:
             raise self._too_slow() from error
         raise ServiceInterruptedError("the report broke off; send the film again")
 
+    async def keep(self, explanation: Explanation) -> ExplanationModel:
+        """Keep a report that was read otherwise, and describe it. Raises StoreError."""
+        return await self._keep(explanation, with_maps=False)
+
+    async def require_room(self, film: Film, prior: Film | None) -> None:
+        """Raise StoreFullError before anything is spent on a report that could not be kept."""
+        await self._require_room(film, prior)
+
     async def _keep(self, explanation: Explanation, *, with_maps: bool) -> ExplanationModel:
         """Put the report into the store and describe it. Raises StoreError."""
 
