@@ -1,32 +1,53 @@
 """`python -m deployments [CONFIG]`: the service on one machine, with a small Ray beside it.
 
-The same as `serve run CONFIG`, with what only `ray.init` and the environment can tell: no dashboard, an
-object store of moderate size, no usage statistics, and patience with a slow machine.
+The same as `serve run CONFIG`, with what only `ray.init` and the environment can tell: no dashboard, an object store of
+moderate size, and what deployments/environment.py says. A service that cannot start exits with the reason (status 1,
+or 2 where the configuration is wrong). SIGINT and SIGTERM end it once the requests under way are answered
+(`shutdown.drain_s`), a second one at once.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import signal
+import sys
 from pathlib import Path
+
+from deployments.environment import exports, set_environment
 
 ROOT = Path(__file__).parent.parent
 OBJECT_STORE_BYTES = 400 * 2**20
 
 
-def main() -> None:
-    """Start Ray and the applications of the configuration file, and end both on Ctrl-C."""
+def main() -> int:
+    """Start Ray and the applications of the configuration file, and end both when told to."""
     parser = argparse.ArgumentParser(prog="python -m deployments", description=__doc__)
     parser.add_argument("config", nargs="?", type=Path, default=ROOT / "serve_config.yaml")
-    config = parser.parse_args().config.resolve()
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # A busy or cold machine needs more than Serve's three times 5 s to start the proxy, and Serve then gives up.
-    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "20")
+    parser.add_argument("--environment", action="store_true", help="print what `serve run` needs exported, and exit")
+    parser.add_argument(
+        "--insecure", action="store_true", help="serve without keys on an address that others can reach"
+    )
+    options = parser.parse_args()
+    if options.environment:
+        print(exports())
+        return 0
+    path = options.config.resolve()
+    set_environment(os.environ)
     os.chdir(ROOT)
 
+    from deployments.configuration import StartError, read_configuration, require_free
+
+    try:
+        configuration = read_configuration(path, insecure=options.insecure)
+        require_free(configuration.host, configuration.port)
+    except StartError as error:
+        print(f"medinterp: {error}", file=sys.stderr)
+        return 2
+
     import ray
-    from ray.serve.scripts import cli
+
+    from deployments.ending import Ending
+    from deployments.running import CLOSING_S, kill, run, start
 
     ray.init(
         address="local",
@@ -34,10 +55,19 @@ def main() -> None:
         include_dashboard=False,
         object_store_memory=OBJECT_STORE_BYTES,
     )
-    for ending in (signal.SIGINT, signal.SIGTERM):  # a service manager's stop is as good as Ctrl-C
-        signal.signal(ending, signal.default_int_handler)
-    cli(["run", "--app-dir", str(ROOT), str(config)])
+    ending = Ending()
+    ending.listen(kill)
+    try:
+        start(configuration)
+        run(configuration, ending)
+    except StartError as error:
+        print(f"medinterp: {error}", file=sys.stderr, flush=True)
+        return 1
+    finally:
+        ending.at_once_after(CLOSING_S)
+        ray.shutdown()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -22,12 +22,14 @@ class ApiDeployment:
         relevancy: DeploymentHandle[Any],
         rendering: DeploymentHandle[Any],
     ) -> None:
-        """Open the store. Raises StoreError."""
+        """Open the store. Raises StoreError; AccessError where strangers could come in without keys."""
         from deployments.backend import ServeBackend
+        from deployments.listening import http_host, refuse_strangers
         from deployments.logs import join_serve_log
         from medinterp.api.store import open_store
 
-        join_serve_log()
+        join_serve_log(as_json=settings.logs == "json")
+        refuse_strangers(settings.access, http_host())
         self._settings = settings
         self._backend = ServeBackend(generation, relevancy, rendering)
         self._store = open_store(settings.store)

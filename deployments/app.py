@@ -17,11 +17,11 @@ from medinterp.api.settings import ApiSettings
 
 def build_api(args: ApiArgs) -> Application:
     """Film -> generation -> relevancy -> rendering, behind the HTTP API."""
-    settings = ApiSettings(methods=args.methods, limits=args.limits, decoding=args.decoding, store=args.store)
-    generation = serve.deployment(name="generation")(GenerationDeployment).bind(
-        args.model, args.writer, args.questions, args.store
-    )
+    settings = ApiSettings(**{name: getattr(args, name) for name in ApiSettings.model_fields})
     relevancy = serve.deployment(name="relevancy")(RelevancyDeployment).bind()
+    generation = serve.deployment(name="generation")(GenerationDeployment).bind(
+        args.model, args.writer, args.questions, args.store, args.queue, relevancy
+    )
     rendering = serve.deployment(name="rendering")(RenderingDeployment).bind(args.store, args.rendering)
     api = serve.deployment(name="api")(ApiDeployment).bind(settings, generation, relevancy, rendering)
     return _application(api)

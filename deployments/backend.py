@@ -46,7 +46,7 @@ CHECK_S = 5.0
 
 
 class ServeBackend:
-    """Asks the deployments. The trace never passes through here: only references to it do."""
+    """Asks the deployments. The trace never passes through here: generation hands it to relevancy."""
 
     def __init__(
         self,
@@ -74,15 +74,7 @@ class ServeBackend:
 
     async def _read(self, film: Film, task: ReadingTask, prior: Film | None) -> Explanation:
         writing = self._generation.write.remote(_unnamed(film), task, CALLER.get(), _unnamed(prior))
-        explaining = self._relevancy.explain.remote(writing, task.methods)
-        try:
-            with translated():
-                answer = await explaining
-        except asyncio.CancelledError:
-            explaining.cancel()
-            writing.cancel()
-            raise
-        return _explanation(film, prior, answer)
+        return _explanation(film, prior, await _answered(writing))
 
     async def read_aloud(
         self, film: Film, task: ReadingTask, prior: Film | None = None
@@ -105,19 +97,9 @@ class ServeBackend:
         self, film: Film, task: ReadingTask, prior: Film | None
     ) -> AsyncGenerator[str | Progress | Explanation]:
         writing = self._aloud.write_aloud.remote(_unnamed(film), task, CALLER.get(), _unnamed(prior))
-        finished = False
-        try:
-            with translated():
-                async for item in writing:
-                    if isinstance(item, str | Progress):
-                        yield item
-                        continue
-                    explaining = self._relevancy.explain.remote(item["generation"], task.methods)
-                    yield _explanation(film, prior, await explaining)
-            finished = True
-        finally:
-            if not finished:
-                writing.cancel()
+        async with aclosing(_streamed(writing)) as items:
+            async for item in items:
+                yield item if isinstance(item, str | Progress) else _explanation(film, prior, item)
 
     async def measure(self, report_id: str, task: MeasuringTask) -> AsyncGenerator[Progress | MapPack]:
         """Progress, and last the maps on each film."""

@@ -6,15 +6,20 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import ray
+from ray.serve.handle import DeploymentHandle
 
+from deployments.errands import Errands, Result, Tell, Work
+from deployments.handoff import Handoff, array_bytes
 from deployments.logs import join_serve_log
-from deployments.settings import EngineSettings, ModelSettings, QuestionSettings, SlotsSettings
+from deployments.relevancy import Explained
+from deployments.settings import EngineSettings, ModelSettings, QuestionSettings, QueueSettings, SlotsSettings
 from deployments.writers import make_engine, make_generator
+from medinterp.api.admission import Admission
 from medinterp.api.answers import pack_of
 from medinterp.api.backend import (
     ComparingTask,
@@ -42,9 +47,6 @@ from medinterp.types import Faithfulness, Film, Generation, HeadMaps, MapPack, R
 if TYPE_CHECKING:
     from medinterp.model.engine import Engine
 
-Tell = Callable[[Any], None]
-Result = TypeVar("Result")
-
 logger = logging.getLogger("medinterp.generation")
 
 
@@ -57,6 +59,8 @@ class GenerationDeployment:
         writer: SlotsSettings | EngineSettings,
         questions: QuestionSettings,
         store: SqliteStoreSettings | RedisStoreSettings,
+        queue: QueueSettings,
+        relevancy: DeploymentHandle[Any],
     ) -> None:
         """Open the store, load the model and test it, and make the writer's slots and graphs.
 
@@ -83,11 +87,14 @@ class GenerationDeployment:
             self._generator, told = aside.submit(make_generator, settings, writer, questions).result()
         logger.info("the writer: %s", told)
         loaded = self._generator.loaded
-        self._caller = CALLER
+        self._errands = Errands(CALLER)
         self._given_tokens = given_tokens
         self._judge_map = judge_map
         self._head_maps, self._text_sources, self._word_reliance = head_maps, text_sources, word_reliance
         self._model_view = model_view
+        self._handoff = Handoff(relevancy, settings.traces_bytes)
+        self._reports = Admission(queue.reports, max_bytes=queue.film_bytes)
+        self._questions = Admission(queue.questions)
         self._device = loaded.device
         self._prompt = settings.prompt or loaded.default_prompt or DEFAULT_PROMPT
         self._facts = LoadedModelModel(
@@ -104,17 +111,31 @@ class GenerationDeployment:
         """What model reads the films."""
         return self._facts
 
-    async def write(self, film: Film, task: ReadingTask, caller: str = "", prior: Film | None = None) -> Generation:
-        """Read the film, a prior one after it; the trace's numpy arrays go through the object store."""
-        return await self._work(caller, lambda _, gone: self._generate(film, task, None, None, gone, prior))
+    async def write(self, film: Film, task: ReadingTask, caller: str = "", prior: Film | None = None) -> Explained:
+        """Read the film, a prior one after it; the trace's numpy arrays go through the object store to relevancy.
+
+        Raises ServiceBusyError, which says when to come again.
+        """
+        with self._admitted(film, task, caller, prior):
+            written = await self._errands.run(
+                caller, lambda _, gone: self._generate(film, task, None, None, gone, prior)
+            )
+            return await self._handoff.explained(written, task.methods)
 
     async def write_aloud(
         self, film: Film, task: ReadingTask, caller: str = "", prior: Film | None = None
-    ) -> AsyncGenerator[str | Progress | dict[str, ray.ObjectRef[Generation]]]:
-        """The report's text as it grows, or a given one whole; then progress; last, {"generation": reference to what
-        `write` returns}."""
-        async for item in self._aloud(caller, lambda tell, gone: self._generate(film, task, tell, tell, gone, prior)):
-            yield {"generation": await asyncio.to_thread(ray.put, item)} if isinstance(item, Generation) else item
+    ) -> AsyncGenerator[str | Progress | Explained]:
+        """The report's text as it grows, or a given one whole; then progress; last, what `write` returns."""
+        with self._admitted(film, task, caller, prior):
+            work = self._errands.aloud(caller, lambda tell, gone: self._generate(film, task, tell, tell, gone, prior))
+            async for item in work:
+                yield await self._handoff.explained(item, task.methods) if isinstance(item, Generation) else item
+
+    def _admitted(
+        self, film: Film, task: ReadingTask, caller: str, prior: Film | None
+    ) -> AbstractContextManager[None]:
+        films = _films(film, prior)
+        return self._reports.entered(caller, (tuple(one.sha256 for one in films), task), array_bytes(films))
 
     async def measure(
         self, report_id: str, task: MeasuringTask, caller: str = ""
@@ -135,7 +156,7 @@ class GenerationDeployment:
             beside = (explanation.packs, explanation.prior_packs)[: 1 if explanation.prior is None else 2]
             return tuple(add_measured(packs, task.method, measured[task.method], k) for k, packs in enumerate(beside))
 
-        async for item in self._aloud(caller, work):
+        async for item in self._asked(caller, (report_id, task), work):
             for one in item if isinstance(item, tuple) else (item,):
                 yield one
 
@@ -165,7 +186,7 @@ class GenerationDeployment:
                 cancelled=gone.is_set,
             )
 
-        async for item in self._aloud(caller, work):
+        async for item in self._asked(caller, (report_id, task), work):
             yield item
 
     async def compare(
@@ -186,7 +207,7 @@ class GenerationDeployment:
                 cancelled=gone.is_set,
             )
 
-        async for item in self._aloud(caller, work):
+        async for item in self._asked(caller, (report_id, task), work):
             yield item
 
     async def sources(
@@ -213,7 +234,7 @@ class GenerationDeployment:
                 return self._head_maps(loaded, *asked, tokens, image=task.image, cancelled=gone.is_set)
             return self._text_sources(loaded, *asked, tokens, cancelled=gone.is_set)
 
-        async for item in self._aloud(caller, work):
+        async for item in self._asked(caller, (report_id, task), work):
             yield item
 
     async def view(self, report_id: str, image: int = 0) -> bytes:
@@ -345,46 +366,11 @@ class GenerationDeployment:
             generation, written, tokenizer, model=engine.model, max_new_tokens=task.max_new_tokens, seed=None
         )
 
-    async def _aloud(self, caller: str, work: Callable[[Tell, threading.Event], Result]) -> AsyncGenerator[Any]:
-        """What the work tells while it is done, and its result last."""
-        loop = asyncio.get_running_loop()
-        told: asyncio.Queue[Any] = asyncio.Queue()
-        end = object()
-
-        def tell(item: object) -> None:
-            loop.call_soon_threadsafe(told.put_nowait, item)
-
-        working = asyncio.create_task(self._work(caller, work, tell))
-        working.add_done_callback(lambda _: told.put_nowait(end))
-        try:
-            while (item := await told.get()) is not end:
+    async def _asked(self, caller: str, question: object, work: Work[Result]) -> AsyncGenerator[Any]:
+        """What the model is asked about a stored report: progress, the answer last. Raises ServiceBusyError."""
+        with self._questions.entered(caller, repr(question)):
+            async for item in self._errands.aloud(caller, work):
                 yield item
-            yield await working
-        finally:
-            working.cancel()
-
-    async def _work(
-        self, caller: str, work: Callable[[Tell, threading.Event], Result], tell: Tell = lambda _: None
-    ) -> Result:
-        """Run on behalf of a caller, in a thread that ends with the work; when the caller goes away, the work learns of
-        it by the event. Whose turn it is, is settled at the model.
-        """
-        gone = threading.Event()
-        done: Future[Result] = Future()
-        done.set_running_or_notify_cancel()  # it is not taken back: the work ends by the event
-
-        def on_behalf() -> None:
-            self._caller.set(caller)
-            try:
-                done.set_result(work(tell, gone))
-            except BaseException as error:
-                done.set_exception(error)
-
-        threading.Thread(target=on_behalf, name="generation", daemon=True).start()
-        try:
-            return await asyncio.wrap_future(done)
-        finally:
-            gone.set()
 
     async def check_health(self) -> None:
         """Raise when the device no longer computes, or nobody writes any more, so that the replica is replaced."""

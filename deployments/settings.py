@@ -1,10 +1,21 @@
 """Typed arguments of the application builders, as they stand in serve_config.yaml."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from medinterp.api.settings import ApiSettings
+from medinterp.ui.framing import frame_ancestors
+from medinterp.web.peers import LOOPBACK, HostPattern, Network
+
+
+def _ancestor(text: str) -> str:
+    frame_ancestors([text])
+    return text
+
+
+Ancestor = Annotated[str, AfterValidator(_ancestor)]
+"""Who may frame the page."""
 
 
 class ModelSettings(BaseModel):
@@ -27,9 +38,19 @@ class ModelSettings(BaseModel):
     max_trace_bytes: int = Field(
         default=2**28, gt=0, description="The largest trace; it goes through the object store."
     )
+    traces_bytes: int = Field(
+        default=2**28, gt=0, description="Of all traces that are on their way through the object store; others wait."
+    )
     prompt: str | None = Field(
         default=None, min_length=1, description="Instead of the model's default prompt."
     )
+
+    @model_validator(mode="after")
+    def one_trace_fits(self) -> Self:
+        """Refuse a budget that the largest trace would exceed by itself."""
+        if self.traces_bytes < self.max_trace_bytes:
+            raise ValueError("traces_bytes is below max_trace_bytes: the largest trace would never fit")
+        return self
 
 
 class SlotsSettings(BaseModel):
@@ -73,6 +94,31 @@ class QuestionSettings(BaseModel):
     piece_s: float = Field(default=0.2, gt=0, description="How long writing stands still for a piece of one.")
 
 
+class QueueSettings(BaseModel):
+    """Who may wait for the model; whoever finds no place is told when to come again, and gets in then.
+
+    One caller may fill three quarters of the places. For a while twice as many are inside: those who came when told.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reports: int = Field(default=32, ge=1, description="Reports that are written or wait for it.")
+    questions: int = Field(default=16, ge=1, description="Questions that are answered or wait for it.")
+    film_bytes: int = Field(
+        default=2**27, gt=0, description="Of the decoded films of these reports, which lie in the object store."
+    )
+
+
+class ShutdownSettings(BaseModel):
+    """How `python -m deployments` ends."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    drain_s: float | None = Field(
+        default=None, ge=0, description="What is under way has so long; limits.timeout_s and 10 s more where not given."
+    )
+
+
 class RenderingSettings(BaseModel):
     """What draws pictures and makes files."""
 
@@ -90,6 +136,13 @@ class ApiArgs(ApiSettings):
     writer: Annotated[SlotsSettings | EngineSettings, Field(discriminator="kind")] = SlotsSettings()
     questions: QuestionSettings = QuestionSettings()
     rendering: RenderingSettings = RenderingSettings()
+    queue: QueueSettings = QueueSettings()
+    shutdown: ShutdownSettings = ShutdownSettings()
+
+    @property
+    def drain_s(self) -> float:
+        """What is under way has so long when the service is ended."""
+        return self.limits.timeout_s + 10 if self.shutdown.drain_s is None else self.shutdown.drain_s
 
 
 class UiArgs(BaseModel):
@@ -98,5 +151,14 @@ class UiArgs(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     api_root: str = Field(
-        default="/v1", pattern=r"^(/[A-Za-z0-9._~-]+)+$", description="On the page's own host."
+        default="v1",
+        pattern=r"^/?[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*$",
+        description='On the page\'s own host: "v1" beside the page, also below a proxy\'s prefix; "/v1" at its root.',
+    )
+    frame_ancestors: tuple[Ancestor, ...] = Field(
+        default=("self",), description='Who may show the page in a frame: self, none, or origins ("https://a.host").'
+    )
+    allowed_hosts: tuple[HostPattern, ...] = Field(default=LOOPBACK, min_length=1, description='"*" for any.')
+    trusted_proxies: tuple[Network, ...] = Field(
+        default=(), description="Addresses and networks whose X-Forwarded-* are believed."
     )

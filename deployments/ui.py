@@ -20,4 +20,4 @@ class UiDeployment:
         """Called by Serve after __init__."""
         from medinterp.ui import create_app
 
-        return create_app(api_root=self._settings.api_root)
+        return create_app(**self._settings.model_dump())

@@ -27,9 +27,11 @@
     │   ├── RecordNotFoundError        the same of a record beside the reports (HTTP 404)
     │   ├── RecordConflictError        another change of it came first         (HTTP 409)
     │   └── StoreFullError             no room for another report              (HTTP 507)
+    ├── AccessError                who may come in cannot be told          (HTTP 503)
     └── ServiceError               the service cannot answer now
         ├── ServiceBusyError           every place is taken                    (HTTP 503)
         ├── ServiceInterruptedError    a part of it went away on the way       (HTTP 503)
+        ├── AuditError                 the audit log cannot be written         (HTTP 503)
         ├── EngineError                the engine that writes is not set up    (HTTP 502)
         └── DeadlineExceededError      it took longer than the limit           (HTTP 504)
 """
@@ -162,6 +164,10 @@ class StoreFullError(StoreError):
     """The store has no room for another report."""
 
 
+class AccessError(MedInterpError):
+    """Who may use the service cannot be told: keys or settings are missing or broken."""
+
+
 class ServiceError(MedInterpError):
     """The service cannot answer now; the same request may succeed later."""
 
@@ -169,9 +175,23 @@ class ServiceError(MedInterpError):
 class ServiceBusyError(ServiceError):
     """Every place is taken and the queue is full."""
 
+    def __init__(self, message: str, *, retry_after_s: int | None = None) -> None:
+        """retry_after_s: when there will be a place, where that is known."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        """What is wrong, and when to try again."""
+        told = super().__str__()
+        return told if self.retry_after_s is None else f"{told}; try again in {self.retry_after_s} s"
+
 
 class ServiceInterruptedError(ServiceError):
     """A part of the service went away while it worked on the request."""
+
+
+class AuditError(ServiceError):
+    """What was asked for cannot be written into the audit log."""
 
 
 class EngineError(ServiceError):

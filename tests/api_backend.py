@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from medinterp.api import pictures
+from medinterp.api.access.settings import AccessSettings
 from medinterp.api.backend import (
     ComparingTask,
     ExportTask,
@@ -231,6 +232,7 @@ def api_settings(
     lifetime_s: float = 3600,
     store_bytes: int = 50_000,
     when_full: Literal["evict", "refuse"] = "evict",
+    access: AccessSettings | None = None,
     **limits: float,
 ) -> ApiSettings:
     """Small limits, and a store in the test's own directory."""
@@ -239,7 +241,9 @@ def api_settings(
     chosen = {"max_upload_bytes": 100_000, "max_pixels": 100_000, "max_new_tokens": 64}
     return ApiSettings(
         methods=("raw",),
-        limits=Limits.model_validate({**chosen, "default_max_new_tokens": 32, **limits}), store=store
+        limits=Limits.model_validate({**chosen, "default_max_new_tokens": 32, **limits}),
+        store=store,
+        access=AccessSettings(allowed_hosts=("*",)) if access is None else access,
     )
 
 

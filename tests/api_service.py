@@ -13,6 +13,7 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from medinterp.api.access.settings import AccessSettings
 from medinterp.api.app import create_api
 from medinterp.api.store import open_store
 from medinterp.imaging import read_film
@@ -42,13 +43,14 @@ class Service:
         pool: DecodingPool | None = None,
         store_bytes: int = 50_000,
         when_full: Literal["evict", "refuse"] = "evict",
+        access: AccessSettings | None = None,
         **limits: float,
     ) -> None:
-        settings = api_settings(directory, lifetime_s, store_bytes, when_full, **limits)
+        settings = api_settings(directory, lifetime_s, store_bytes, when_full, access, **limits)
         self.store = open_store(settings.store)
         self.backend = FakeBackend(self.store)
         self.app = create_api(self.backend, settings, self.store, pool or Here(settings.limits.film()))
-        self.client = TestClient(self.app, raise_server_exceptions=False)
+        self.client = TestClient(self.app, raise_server_exceptions=False, client=("127.0.0.1", 50_000))
 
     def post(
         self, headers: dict[str, str] | None = None, image: bytes | None = None, **form: Any

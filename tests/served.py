@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -10,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +25,12 @@ READY_S = 120.0
 
 
 def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on just now, and that the system gives to nobody who asks for any."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def small_config(model: str, directory: Path, port: int) -> dict[str, Any]:
@@ -36,30 +40,38 @@ def small_config(model: str, directory: Path, port: int) -> dict[str, Any]:
     api = config["applications"][0]
     api["args"]["model"]["name"] = model
     api["args"]["store"]["path"] = str(directory / "store" / "reports.sqlite3")
-    generation = next(block for block in api["deployments"] if block["name"] == "generation")
-    generation["max_ongoing_requests"] = 4
-    generation["max_queued_requests"] = 4
+    api["args"]["queue"]["reports"] = 8
     return config
 
 
 class Served:
     """A running service: `python -m deployments`, with a Ray of its own in a directory of its own."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(
+        self,
+        model: str,
+        config: Callable[[str, Path, int], dict[str, Any]] = small_config,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="medinterp-"))  # short: Ray's sockets live in it
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        config = self.directory / "serve.yaml"
-        config.write_text(yaml.safe_dump(small_config(model, self.directory, port)))
+        path = self.directory / "serve.yaml"
+        path.write_text(yaml.safe_dump(config(model, self.directory, port)))
         self.log = self.directory / "log"
-        environment = {**os.environ, "RAY_TMPDIR": str(self.directory), "OMP_NUM_THREADS": "1"}
-        environment.pop("RAY_ADDRESS", None)
+        self.environment = {
+            **os.environ,
+            "RAY_TMPDIR": str(self.directory),
+            "OMP_NUM_THREADS": "1",
+            **(environment or {}),
+        }
+        self.environment.pop("RAY_ADDRESS", None)
         self.started = time.monotonic()
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "deployments", str(config)],
+                [sys.executable, "-m", "deployments", str(path)],
                 cwd=ROOT,
-                env=environment,
+                env=self.environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -87,26 +99,47 @@ class Served:
         raise AssertionError(f"not ready within {within_s} s:\n{self.log.read_text()[-5000:]}")
 
     def processes(self) -> list[psutil.Process]:
-        """The service's process and everything that it started."""
-        own = psutil.Process(self._process.pid)
-        return [own, *own.children(recursive=True)]
+        """The service's process and everything that it started: who is of its session, orphans too."""
+        found = []
+        for pid in psutil.pids():
+            with suppress(ProcessLookupError, psutil.NoSuchProcess):
+                if os.getsid(pid) == self._process.pid:
+                    found.append(psutil.Process(pid))
+        return found
 
     def replica(self, name: str) -> psutil.Process:
         """The process of a deployment's only replica, e.g. "api:generation"."""
-        (found,) = [p for p in self.processes() if f"ServeReplica:{name}" in " ".join(p.cmdline())]
+        (found,) = self.named(f"ServeReplica:{name}")
         return found
 
+    def named(self, name: str) -> list[psutil.Process]:
+        """The processes whose command has this name in it, e.g. "ProxyActor"."""
+        found = []
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                if name in " ".join(process.cmdline()):
+                    found.append(process)
+        return found
+
+    def tell(self, how: signal.Signals) -> None:
+        """Press Ctrl-C, which everybody in the terminal's group gets, or send another signal to the process alone."""
+        if how is signal.SIGINT:
+            os.killpg(self._process.pid, how)
+        else:
+            self._process.send_signal(how)
+
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """Press Ctrl-C, or send another signal; raises AssertionError when it does not end or leaves something."""
+        """End it; raises AssertionError when it does not end or leaves something."""
         self.client.close()
         processes = self.processes()
-        self._process.send_signal(how)
+        self.tell(how)
         try:
             code = self._process.wait(60)
         except subprocess.TimeoutExpired:
             self._kill_all()
             raise AssertionError(f"{how.name} did not end the service within 60 s") from None
-        _, left = psutil.wait_procs(processes, timeout=10)
+        psutil.wait_procs(processes, timeout=10)
+        left = self.processes()
         names = [process.name() for process in left]
         for process in left:
             process.kill()

@@ -35,7 +35,7 @@ def test_a_film_becomes_a_report(service: Service) -> None:
     answer = service.post(prompt="Look.", methods="raw", max_new_tokens=7)
     assert answer.status_code == 201
     model = ExplanationModel.model_validate_json(answer.content)
-    assert answer.headers["location"] == f"/v1/reports/{model.id}"
+    assert answer.headers["location"] == f"reports/{model.id}"
     assert model.report.text == TEXT
     assert (model.film.height, model.film.width) == (40, 60)
     assert (model.methods, model.rows, model.columns, model.maps) == (("raw",), 4, 4, None)
@@ -107,7 +107,8 @@ def test_a_failure_before_the_first_word_has_its_own_status(service: Service) ->
 
 def test_a_failure_after_the_first_word_is_an_event(service: Service) -> None:
     service.backend.late = errors.ServiceInterruptedError("gone")
-    events = sent_events(service.post(EVENTS))
+    answer = service.post(EVENTS)
+    events = sent_events(answer)
     assert events[0][0] == "text"
     assert events[-1] == (
         "error",
@@ -117,6 +118,7 @@ def test_a_failure_after_the_first_word_is_an_event(service: Service) -> None:
             "status": 503,
             "detail": "gone",
             "flaws": [],
+            "request_id": answer.headers["x-request-id"],
         },
     )
 

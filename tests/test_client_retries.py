@@ -256,10 +256,8 @@ def test_every_error_of_the_library_has_its_class() -> None:
         return [kind, *(one for child in children for one in tree(child))]
 
     for kind in tree(errors.MedInterpError):
-        error = kind.__new__(kind)
-        Exception.__init__(error, "what to do")
-        if isinstance(error, errors.FilmWithheldError):
-            error = errors.FilmWithheldError((errors_warning(),), "prior")
+        withheld = kind is errors.FilmWithheldError
+        error = errors.FilmWithheldError((errors_warning(),), "prior") if withheld else kind("what to do")
         document = problem_of(error)
         made = problem_from(document.status, {}, document.model_dump_json())
         assert isinstance(made, kind) and isinstance(made, ProblemError), kind

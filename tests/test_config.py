@@ -15,7 +15,19 @@ from ray.serve._private.api import call_user_app_builder_with_args_if_necessary 
 from ray.serve.schema import ServeDeploySchema
 
 import deployments.app
-from deployments.settings import ApiArgs, EngineSettings, QuestionSettings, RenderingSettings, SlotsSettings, UiArgs
+from deployments.__main__ import OBJECT_STORE_BYTES
+from deployments.listening import refuse_strangers
+from deployments.settings import (
+    ApiArgs,
+    EngineSettings,
+    QuestionSettings,
+    QueueSettings,
+    RenderingSettings,
+    SlotsSettings,
+    UiArgs,
+)
+from medinterp.api.access.settings import AccessSettings, RateSettings
+from medinterp.api.admission import OVER
 from medinterp.api.settings import ApiSettings, Decoding, Limits
 from medinterp.imaging import FilmLimits
 from medinterp.imaging.workers import DecodingLimits
@@ -80,7 +92,7 @@ def test_deployments_are_those_of_the_built_applications(config: dict[str, Any])
         builder = getattr(deployments.app, application["import_path"].partition(":")[2])
         built = call_builder(builder, application["args"])
         named = [block["name"] for block in application["deployments"]]
-        assert sorted(named) == sorted(built_names(built))
+        assert sorted(named) == sorted(set(built_names(built)))
 
 
 @CONFIGS
@@ -88,7 +100,7 @@ def test_two_applications_where_the_page_expects_them(config: dict[str, Any]) ->
     places = {application["name"]: application["route_prefix"] for application in config["applications"]}
     assert places == {"api": "/v1", "ui": "/"}
     ui = next(application for application in config["applications"] if application["name"] == "ui")
-    assert UiArgs.model_validate(ui["args"]).api_root == places["api"]
+    assert f"/{UiArgs.model_validate(ui['args']).api_root}" == places["api"]
 
 
 def test_unknown_arguments_are_refused() -> None:
@@ -132,8 +144,36 @@ def test_the_writer_and_the_questions_stand_in_the_file_and_reach_the_model(conf
     changed = "max_slots" if own else "timeout_s"
     args["writer"][changed], args["questions"]["piece_s"] = 3, 0.5
     generation = call_builder(deployments.app.build_api, args)._bound_deployment.init_args[1]
-    _, writer, questions, _ = generation._bound_deployment.init_args
+    _, writer, questions, *_ = generation._bound_deployment.init_args
     assert (getattr(writer, changed), questions.piece_s) == (3, 0.5)
+
+
+@CONFIGS
+def test_who_may_wait_stands_in_the_file_and_reaches_the_model(config: dict[str, Any]) -> None:
+    """Serve's own bound is never the one that refuses: it knows neither callers nor a pace."""
+    args = copy.deepcopy(config["applications"][0]["args"])
+    queue = ApiArgs.model_validate(args).queue
+    inside = OVER * (queue.reports + queue.questions)
+    others = max(deployment(config, name)["max_ongoing_requests"] for name in ("rendering", "relevancy"))
+    assert deployment(config, "generation")["max_ongoing_requests"] >= inside + others
+    args["queue"] = {"reports": 5}
+    generation = call_builder(deployments.app.build_api, args)._bound_deployment.init_args[1]
+    assert generation._bound_deployment.init_args[4] == QueueSettings(reports=5)
+
+
+def test_films_and_traces_fit_the_object_store() -> None:
+    for settings in (ApiArgs(), ApiArgs.model_validate(local()["applications"][0]["args"])):
+        assert settings.model.traces_bytes + settings.queue.film_bytes <= OBJECT_STORE_BYTES
+    with pytest.raises(ValidationError, match="traces_bytes is below max_trace_bytes"):
+        ApiArgs.model_validate({"model": {"traces_bytes": 2**20}})
+
+
+@CONFIGS
+def test_what_is_under_way_has_time_to_end(config: dict[str, Any]) -> None:
+    args = ApiArgs.model_validate(config["applications"][0]["args"])
+    assert args.drain_s > args.limits.timeout_s
+    assert ApiArgs().drain_s == Limits().timeout_s + 10
+    assert ApiArgs.model_validate({"shutdown": {"drain_s": 5}}).drain_s == 5
 
 
 @CONFIGS
@@ -144,6 +184,24 @@ def test_what_rendering_keeps_stands_in_the_file_and_reaches_it(config: dict[str
     built = call_builder(deployments.app.build_api, args)._bound_deployment.init_args
     (rendering,) = [part._bound_deployment for part in built[1:] if part._bound_deployment.name == "rendering"]
     assert rendering.init_args[1] == RenderingSettings(kept_bytes=12345)
+
+
+def test_who_may_come_in_stands_in_the_file_with_its_defaults_and_reaches_the_api() -> None:
+    args = copy.deepcopy(local()["applications"][0]["args"])
+    assert AccessSettings.model_validate(args["access"]) == AccessSettings()
+    assert set(args["access"]) == set(AccessSettings.model_fields)
+    assert set(args["access"]["rate"]) == set(RateSettings.model_fields)
+    ui = local()["applications"][1]["args"]
+    assert set(ui) == set(UiArgs.model_fields) and UiArgs.model_validate(ui) == UiArgs()
+    args["access"]["allowed_hosts"], args["logs"] = ["x-ray.example"], "json"
+    settings = call_builder(deployments.app.build_api, args)._bound_deployment.init_args[0]
+    assert (settings.access.allowed_hosts, settings.logs) == (("x-ray.example",), "json")
+
+
+@CONFIGS
+def test_nobody_but_this_machine_comes_in_without_a_key(config: dict[str, Any]) -> None:
+    args = ApiArgs.model_validate(config["applications"][0]["args"])
+    refuse_strangers(args.access, config["http_options"].get("host", "0.0.0.0"))
 
 
 def test_an_engine_may_write() -> None:

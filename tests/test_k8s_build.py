@@ -12,6 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from deployments.environment import ENVIRONMENT
 from tests.k8s_build import (
     K8S,
     OPTIONS,
@@ -279,3 +280,16 @@ def test_every_file_of_k8s_is_built_by_some_variant() -> None:
     files = {path for path in K8S.rglob("*") if path.is_file() and path.parent != K8S}
     assert files - named == set()
     assert {path.name for path in (K8S / "components").iterdir()} == {*OPTIONS, "gpu", "weights", "weights-prefilled"}
+
+
+OF_ONE_MACHINE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "RAY_AUTH_MODE"}
+"""With the one no second node could join; KubeRay's authOptions say the other."""
+
+
+def test_pods_have_the_environment_that_python_m_deployments_sets() -> None:
+    documents = build("gpu")
+    expected = {name: value for name, value in ENVIRONMENT.items() if name not in OF_ONE_MACHINE}
+    for pod in ray_pods(documents).values():
+        there = environment(documents, pod["spec"])
+        assert {name: there.get(name) for name in expected} == expected
+        assert not OF_ONE_MACHINE & set(there)

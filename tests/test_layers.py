@@ -21,6 +21,7 @@ RANK = {
     "relevancy": 3,
     "render": 3,
     "view": 4,
+    "web": 4,
     "evaluation": 4,
     "export": 5,
     "explanation": 6,
@@ -31,8 +32,8 @@ RANK = {
     "cli": 9,
 }
 NO_TORCH = (
-    *("types", "errors", "imaging", "report", "relevancy", "render", "view", "export", "explanation", "api", "ui"),
-    "client",
+    *("types", "errors", "imaging", "report", "relevancy", "render", "view", "web", "export", "explanation"),
+    *("api", "ui", "client"),
 )
 BESIDE = {"client": ("types", "errors")}
 """What a part imports of the others, where that is less than all below it: the client runs without their packages."""

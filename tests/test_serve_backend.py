@@ -116,60 +116,56 @@ async def heard(service: ServeBackend) -> list[str | Explanation]:
     return [item async for item in service.read_aloud(sample_film(), TASK)]
 
 
-def test_the_trace_is_handed_on_by_reference_and_unresolved() -> None:
-    generation, relevancy = Handle(AssertionError("resolved in the ingress")), Handle(ANSWER)
+def test_what_relevancy_made_of_the_trace_comes_back_from_generation() -> None:
+    generation, relevancy = Handle(ANSWER), Handle()
     explanation = asyncio.run(backend(generation, relevancy).read(sample_film(), TASK))
-    (writing,), (explaining,) = generation.calls, relevancy.calls
-    assert (writing.method, explaining.method) == ("write", "explain")
-    assert explaining.arguments == (writing, ("raw",))
+    (writing,) = generation.calls
+    assert (writing.method, writing.arguments[1]) == ("write", TASK)
+    assert relevancy.calls == []
     assert all(options["_by_reference"] is True for options in generation.chosen + relevancy.chosen)
     assert explanation.report is SAMPLE.report
     assert explanation.trace is None
 
 
-def test_a_streams_last_item_is_handed_on_as_it_is() -> None:
-    reference = object()
-    generation, relevancy = Handle(["No ", "effusion", {"generation": reference}]), Handle(ANSWER)
-    *words, explanation = asyncio.run(heard(backend(generation, relevancy)))
+def test_a_streams_last_item_is_the_explanation() -> None:
+    *words, explanation = asyncio.run(heard(backend(Handle(["No ", "effusion", ANSWER]))))
     assert words == ["No ", "effusion"]
     assert isinstance(explanation, Explanation)
-    assert relevancy.calls[0].arguments[0] is reference
 
 
 def test_one_death_is_made_up_for() -> None:
-    relevancy = Handle(died(), ANSWER)
-    explanation = asyncio.run(backend(Handle(None, None), relevancy).read(sample_film(), TASK))
+    generation = Handle(died(), ANSWER)
+    explanation = asyncio.run(backend(generation).read(sample_film(), TASK))
     assert explanation.report is SAMPLE.report
-    assert len(relevancy.calls) == 2
+    assert len(generation.calls) == 2
 
 
 def test_a_second_death_is_not() -> None:
     with pytest.raises(ServiceInterruptedError):
-        asyncio.run(backend(Handle(None, None), Handle(died(), died())).read(sample_film(), TASK))
+        asyncio.run(backend(Handle(died(), died())).read(sample_film(), TASK))
 
 
 def test_other_errors_are_not_tried_again() -> None:
-    relevancy = Handle(wrapped(PromptError("no")))
+    generation = Handle(wrapped(PromptError("no")))
     with pytest.raises(PromptError):
-        asyncio.run(backend(Handle(None), relevancy).read(sample_film(), TASK))
-    assert len(relevancy.calls) == 1
-
-
-def test_a_stream_starts_again_only_while_nobody_has_heard_a_word() -> None:
-    reference = {"generation": object()}
-    generation, relevancy = Handle([died()], ["word", reference]), Handle(ANSWER)
-    assert asyncio.run(heard(backend(generation, relevancy)))[0] == "word"
-    generation = Handle(["word", died()], ["word", reference])
-    with pytest.raises(ServiceInterruptedError):
-        asyncio.run(heard(backend(generation, relevancy)))
+        asyncio.run(backend(generation).read(sample_film(), TASK))
     assert len(generation.calls) == 1
 
 
-def test_going_away_cancels_both_calls() -> None:
-    generation, relevancy = Handle(None), Handle(FOREVER)
+def test_a_stream_starts_again_only_while_nobody_has_heard_a_word() -> None:
+    generation = Handle([died()], ["word", ANSWER])
+    assert asyncio.run(heard(backend(generation)))[0] == "word"
+    generation = Handle(["word", died()], ["word", ANSWER])
+    with pytest.raises(ServiceInterruptedError):
+        asyncio.run(heard(backend(generation)))
+    assert len(generation.calls) == 1
+
+
+def test_going_away_cancels_the_call() -> None:
+    generation = Handle(FOREVER)
 
     async def run() -> None:
-        reading = asyncio.create_task(backend(generation, relevancy).read(sample_film(), TASK))
+        reading = asyncio.create_task(backend(generation).read(sample_film(), TASK))
         await asyncio.sleep(0.01)
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -177,7 +173,6 @@ def test_going_away_cancels_both_calls() -> None:
 
     asyncio.run(run())
     assert generation.calls[0].cancelled
-    assert relevancy.calls[0].cancelled
 
 
 def test_who_stops_listening_cancels_the_stream() -> None:
@@ -270,15 +265,15 @@ def test_a_withheld_prior_film_says_which_it_is_on_the_way() -> None:
 def test_a_prior_film_goes_to_the_model_and_comes_back_with_its_doubts_and_maps() -> None:
     prior, doubt = sample_film(20, 30), FilmWarning("unlike", "Unlike the model's films.")
     answer = ANSWER._replace(prior_packs=SAMPLE.packs, prior_doubts=(doubt,))
-    generation, relevancy = Handle(None), Handle(answer)
-    read = asyncio.run(backend(generation, relevancy).read(sample_film(), TASK, prior))
+    generation = Handle(answer)
+    read = asyncio.run(backend(generation).read(sample_film(), TASK, prior))
     assert generation.calls[0].arguments[-1] is prior
     assert read.prior is not None and read.prior.pixels is prior.pixels
     assert (read.prior.warnings, read.film.warnings) == ((doubt,), ())
     assert read.prior_packs == SAMPLE.packs
 
-    aloud = Handle(["word", {"generation": object()}])
-    told = backend(aloud, Handle(answer)).read_aloud(sample_film(), TASK, prior)
+    aloud = Handle(["word", answer])
+    told = backend(aloud).read_aloud(sample_film(), TASK, prior)
 
     async def run() -> list[Any]:
         return [item async for item in told]
@@ -297,7 +292,7 @@ def test_what_the_model_doubts_stands_behind_what_the_film_was_read_with() -> No
     own, doubt = FilmWarning("faint", "It is faint."), FilmWarning("unlike", "Unlike the model's films.")
     film = replace(sample_film(), warnings=(own,))
     answer = ANSWER._replace(doubts=(doubt,))
-    service = backend(Handle(None, [{"generation": object()}]), Handle(answer, answer))
+    service = backend(Handle(answer, [answer]))
 
     async def run() -> list[Any]:
         return [await service.read(film, TASK), *[item async for item in service.read_aloud(film, TASK)]]
@@ -305,6 +300,16 @@ def test_what_the_model_doubts_stands_behind_what_the_film_was_read_with() -> No
     read, aloud = asyncio.run(run())
     assert read.film.warnings == aloud.film.warnings == (own, doubt)
     assert read.film.pixels is film.pixels
+
+
+def test_a_refusal_says_when_to_come_again_however_often_it_was_wrapped() -> None:
+    sent: ServiceBusyError = pickle.loads(pickle.dumps(ServiceBusyError("every place is taken", retry_after_s=17)))
+    for raised in (sent, wrapped(sent), wrapped(wrapped(sent))):
+        with pytest.raises(ServiceBusyError) as caught, translated():
+            raise raised
+        assert problem_of(caught.value).headers == {"Retry-After": "17"}
+        assert problem_of(caught.value).detail == "every place is taken; try again in 17 s"
+    assert problem_of(ServiceBusyError("busy")).headers == {"Retry-After": "2"}
 
 
 def test_a_defect_stays_one() -> None:

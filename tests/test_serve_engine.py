@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from deployments.generation import GenerationDeployment
-from deployments.settings import EngineSettings, ModelSettings, QuestionSettings
+from deployments.settings import EngineSettings
 from medinterp.api.backend import ReadingTask
 from medinterp.api.store import SqliteStoreSettings
 from medinterp.errors import EngineError, FilmWithheldError, PromptError, RequestTooLargeError, ServiceInterruptedError
@@ -20,6 +20,7 @@ from medinterp.imaging import read_film
 from medinterp.model import Generator, load_model
 from medinterp.types import Film, Generation
 from tests.api_films import raster
+from tests.generation import generation_deployment
 from tests.models import noise_film
 from tests.openai_server import KEY, MODEL, OpenAIServer, openai_server
 
@@ -47,7 +48,7 @@ def server(running: OpenAIServer) -> OpenAIServer:
 def deployment(running: OpenAIServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GenerationDeployment]:
     store = SqliteStoreSettings(path=str(tmp_path_factory.mktemp("store") / "r.sqlite3"))
     writer = EngineSettings(kind="openai", base_url=running.base_url, model=MODEL)
-    made = GenerationDeployment(ModelSettings(name="phantom"), writer, QuestionSettings(), store)
+    made = generation_deployment(store, writer)
     yield made
     made._store.close()
 
@@ -67,11 +68,10 @@ def aloud(deployment: GenerationDeployment, task: ReadingTask, picture: Film) ->
 def test_the_engine_writes_and_this_replica_explains(
     deployment: GenerationDeployment, server: OpenAIServer, generator: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deployments.generation.ray.put", lambda one: one)
     monkeypatch.setattr(deployment._generator, "generate", None)
     own = generator.generate([film()], max_new_tokens=40)
     *words, last = aloud(deployment, TASK, film())
-    explained: Generation = last["generation"]
+    explained: Generation = last
     assert "".join(words) == own.report.text and len(words) > 5
     assert explained.report.text == own.report.text
     assert explained.report.complete == own.report.complete
@@ -136,7 +136,7 @@ def test_a_key_that_is_not_there_keeps_the_replica_from_serving(
     ):
         writer = EngineSettings(kind="openai", model=MODEL, **settings)
         with pytest.raises(EngineError, match=told):
-            GenerationDeployment(ModelSettings(name="phantom"), writer, QuestionSettings(), store)
+            generation_deployment(store, writer)
     monkeypatch.setenv("ENGINE_KEY_OF_TEST", KEY)
     from deployments.writers import make_engine
 

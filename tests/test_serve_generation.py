@@ -15,7 +15,6 @@ import pytest
 
 from deployments.generation import GenerationDeployment
 from deployments.relevancy import RelevancyDeployment
-from deployments.settings import ModelSettings, QuestionSettings, SlotsSettings
 from medinterp.api.backend import ComparingTask, JudgingTask, MeasuringTask, Progress, ReadingTask
 from medinterp.api.report_id import new_report_id
 from medinterp.api.selection import WordSelection
@@ -34,6 +33,7 @@ from medinterp.relevancy import word_maps
 from medinterp.types import Explanation, Film
 from tests.api_films import raster
 from tests.api_samples import sample_explanation
+from tests.generation import generation_deployment
 from tests.models import noise_film
 
 TASK = ReadingTask(prompt=None, methods=("raw",), max_new_tokens=3, layer_attention=False)
@@ -47,7 +47,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> SqliteStoreSettings:
 @pytest.fixture(scope="module")
 def generation(store: SqliteStoreSettings) -> Iterator[GenerationDeployment]:
     """The bundled model, which knows its own films."""
-    deployment = GenerationDeployment(ModelSettings(name="phantom"), SlotsSettings(), QuestionSettings(), store)
+    deployment = generation_deployment(store)
     yield deployment
     deployment._store.close()
 
@@ -189,7 +189,7 @@ def test_words_that_the_model_would_hardly_write_are_marked(generation: Generati
 
 
 def collected(items: AsyncGenerator[Any]) -> list[Any]:
-    """All items, the last one not: it is a reference in Ray's store."""
+    """All items."""
 
     async def collect() -> list[Any]:
         found = []
@@ -201,15 +201,12 @@ def collected(items: AsyncGenerator[Any]) -> list[Any]:
     return asyncio.run(collect())
 
 
-def test_its_text_comes_whole_and_then_the_progress(
-    generation: GenerationDeployment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("deployments.generation.ray.put", lambda one: one)
+def test_its_text_comes_whole_and_then_the_progress(generation: GenerationDeployment) -> None:
     task = replace(GIVEN, methods=("edge_gradient",), on_model=("edge_gradient",))
     text, *progress, last = collected(generation.write_aloud(own(), task))
     assert text == GIVEN.report
     assert progress and all(isinstance(one, Progress) for one in progress)
-    assert list(last["generation"].measured) == ["edge_gradient"]
+    assert list(last.measured) == ["edge_gradient"]
 
 
 @pytest.mark.parametrize(

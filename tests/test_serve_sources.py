@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from deployments.generation import GenerationDeployment
-from deployments.settings import ModelSettings, QuestionSettings, SlotsSettings
 from medinterp.api.backend import HeadsTask, Progress, ReadingTask, RelianceTask, SourcesTask
 from medinterp.api.report_id import new_report_id
 from medinterp.api.schema_sources import HeadsModel, RelianceModel, TextSourcesModel
@@ -24,6 +23,7 @@ from medinterp.imaging import read_film
 from medinterp.model.selection import token_ids_of
 from medinterp.types import Explanation
 from tests.api_films import raster
+from tests.generation import generation_deployment
 from tests.served import Served
 from tests.sources_samples import sample_heads, sample_text_sources
 from tests.test_serve_backend import Handle, backend
@@ -61,7 +61,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> SqliteStoreSettings:
 
 @pytest.fixture(scope="module")
 def generation(store: SqliteStoreSettings) -> Iterator[GenerationDeployment]:
-    deployment = GenerationDeployment(ModelSettings(name="phantom"), SlotsSettings(), QuestionSettings(), store)
+    deployment = generation_deployment(store)
     yield deployment
     deployment._store.close()
 

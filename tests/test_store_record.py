@@ -8,7 +8,7 @@ import cv2
 import msgpack
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from isal import isal_zlib
 
@@ -183,6 +183,7 @@ def test_a_record_of_version_4_opens_and_is_written_as_this_one() -> None:
     np.testing.assert_array_equal(unpack_record(changed).film.pixels, sample.film.pixels)
 
 
+@settings(deadline=None)  # how long a busy machine takes for one film is no test
 @given(st.data())
 def test_pixels_come_back_whatever_they_are(data: st.DataObject) -> None:
     dtype = data.draw(st.sampled_from([np.uint8, np.uint16]))

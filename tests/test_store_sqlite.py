@@ -294,6 +294,23 @@ def test_files_that_a_killed_process_left_are_swept(store: SqliteStore, settings
     assert store.get("a" * 32).blob == b"kept"
 
 
+def test_what_goes_is_overwritten_before_it_is_unlinked(
+    store: SqliteStore, settings: SqliteStoreSettings, clock: Clock
+) -> None:
+    """Seen by who has the files open still, as a disk's blocks would be."""
+    for letter, forget in (("a", lambda: store.delete("a" * 32)), ("b", store.purge)):
+        store.put(letter * 32, join_parts(MARK, (b"film " * 999,)))
+        files = [file.open("rb") for file in Path(settings.path).with_name("r.sqlite3.d").iterdir()]
+        assert MARK in b"".join(file.read() for file in files)
+        clock.now += 61 if letter == "b" else 0
+        forget()
+        for file in files:
+            file.seek(0)
+        assert not any(b"".join(file.read() for file in files))
+        for file in files:
+            file.close()
+
+
 def test_a_damaged_file_is_told_and_not_shown(store: SqliteStore, settings: SqliteStoreSettings) -> None:
     store.put("a" * 32, MARK)
     (file,) = (one for one in Path(settings.path).with_name("r.sqlite3.d").iterdir() if one.name != "reserve")

@@ -6,11 +6,15 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
+from medinterp.api.access.audit import AuditLog
+from medinterp.api.access.door import PROBES, Access, Door
+from medinterp.api.access.owned import CallersStore
 from medinterp.api.asking import Asking
 from medinterp.api.backend import Backend
 from medinterp.api.caller import Callers
@@ -19,17 +23,22 @@ from medinterp.api.chat_errors import PATH as CHAT_PATH
 from medinterp.api.chat_errors import ChatErrors
 from medinterp.api.middleware import BodyLimit, PrivateResponses
 from medinterp.api.negotiation import NPZ
-from medinterp.api.problem_handlers import install_problem_handlers
-from medinterp.api.problems import MEDIA_TYPE, Problem
+from medinterp.api.problem_handlers import install_problem_handlers, problem_response
+from medinterp.api.problems import MEDIA_TYPE, Problem, problem_of_status
 from medinterp.api.reading import Reading
+from medinterp.api.request_log import RequestLog
 from medinterp.api.routes_chat import chat_routes
 from medinterp.api.routes_report import report_routes
 from medinterp.api.routes_service import service_routes
+from medinterp.api.routes_session import session_routes
 from medinterp.api.routes_view import view_routes
 from medinterp.api.settings import ApiSettings
 from medinterp.api.store import ReportStore
 from medinterp.errors import StoreError
 from medinterp.imaging.workers import DecodingPool
+from medinterp.web.heads import HeadAsGet
+from medinterp.web.peers import Hosts
+from medinterp.web.request_id import RequestIds
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +77,10 @@ def create_api(
     """Build the application. Its paths are relative: the server mounts it at /v1.
 
     pool: where films are decoded, by the settings unless given; it starts and ends with the application.
+    Raises AccessError when the keys cannot be read, AuditError when the audit log cannot be opened.
     """
+    access = Access(settings.access, store)
+    audit = None if settings.access.audit_log is None else AuditLog(Path(settings.access.audit_log).expanduser())
     decoders = pool or DecodingPool(settings.limits.film(), settings.decoding.limits())
 
     @asynccontextmanager
@@ -81,6 +93,8 @@ def create_api(
             await purging
         await asyncio.to_thread(decoders.close)
         store.close()
+        if audit is not None:
+            audit.close()
 
     app = Api(
         title="MedGemma-Interpret",
@@ -107,13 +121,27 @@ def create_api(
         compresslevel=GZIP_LEVEL,
         exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, NPZ),
     )
+    # From here outwards: who asks, under which name, as what; the last one added is the first to see a request.
     app.add_middleware(Callers)
-    app.add_middleware(ChatErrors)  # outside of all the others: whoever answers, it is in that protocol's words
+    app.add_middleware(Door, access=access)
+    app.add_middleware(
+        Hosts,
+        allowed=settings.access.allowed_hosts,
+        peers=access.peers,
+        refuse=lambda status, told: problem_response(problem_of_status(status, told)),
+        open_paths=PROBES,
+    )
+    app.add_middleware(ChatErrors)  # whoever answers for that route, it is in that protocol's words
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(RequestLog)
+    app.add_middleware(RequestIds)
     install_problem_handlers(app)
-    reading, asking = Reading(backend, settings, store, decoders), Asking(backend, settings, store)
-    app.include_router(report_routes(backend, reading, asking, store))
-    app.include_router(view_routes(store))
+    mine = CallersStore(store, audit)
+    reading, asking = Reading(backend, settings, mine, decoders), Asking(backend, settings, mine)
+    app.include_router(report_routes(backend, reading, asking, mine))
+    app.include_router(view_routes(mine))
     app.include_router(chat_routes(Chat(backend, settings, reading, asking), OTHER_BYTES))
+    app.include_router(session_routes(access))
     app.include_router(service_routes(backend, settings, store))
     return app
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 from contextvars import ContextVar
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from medinterp.api.access.principal import VISIT
 
 CALLER: ContextVar[str] = ContextVar("CALLER", default="")
 """Of the request that is being answered."""
 
 
 class Callers:
-    """Tells callers apart by their address, and by what proxies say of it.
+    """Tells callers apart by their key, and where nobody is asked for one by their address.
 
-    It is for sharing alone, no proof of anybody: whoever forges the header gets more turns, and nothing else.
+    It stands behind the door, which knows both; what is forwarded is believed of trusted proxies alone.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -24,7 +25,7 @@ class Callers:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, its caller noted."""
         if scope["type"] == "http":
-            host = (scope.get("client") or ("",))[0]
-            forwarded = Headers(scope=scope).get("x-forwarded-for", "")
-            CALLER.set(hashlib.sha256(f"{host} {forwarded}".encode()).hexdigest()[:16])
+            visit = VISIT.get()
+            who = "" if visit is None else visit.owner or visit.address
+            CALLER.set(hashlib.sha256(who.encode()).hexdigest()[:16])
         await self._app(scope, receive, send)

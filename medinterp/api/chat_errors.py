@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from medinterp.api.middleware import route_path
 from medinterp.api.problem_handlers import problem_response, unforeseen_problem
 from medinterp.api.problems import MEDIA_TYPE, Problem
 from medinterp.api.schema_chat import ChatErrorModel, ChatProblemModel
+from medinterp.web.peers import path_of
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class ChatErrors:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and the answer unless it is a problem."""
-        if scope["type"] != "http" or route_path(scope) != PATH:
+        if scope["type"] != "http" or path_of(scope) != PATH:
             await self._app(scope, receive, send)
             return
         held: Message | None = None

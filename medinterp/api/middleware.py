@@ -9,11 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-
-def route_path(scope: Scope) -> str:
-    """The path below where the application is mounted."""
-    path, root = str(scope["path"]), str(scope.get("root_path", ""))
-    return path[len(root) :] if root and path.startswith(f"{root}/") else path
+from medinterp.web.peers import path_of
 
 
 class PrivateResponses:
@@ -31,6 +27,7 @@ class PrivateResponses:
                 headers["Cache-Control"] = "no-store"
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers["Referrer-Policy"] = "no-referrer"
+                headers["Cross-Origin-Resource-Policy"] = "same-origin"
             await send(message)
 
         await self._app(scope, receive, send_private)
@@ -58,7 +55,7 @@ class BodyLimit:
             return
         headers = Headers(scope=scope)
         is_form = headers.get("content-type", "").lower().startswith("multipart/form-data")
-        limit = self._max_bytes if is_form else self._by_path.get(route_path(scope), self._other_bytes)
+        limit = self._max_bytes if is_form else self._by_path.get(path_of(scope), self._other_bytes)
         declared = headers.get("content-length", "")
         counted = int(declared) if declared.isdecimal() else 0
         if counted <= limit:

@@ -9,7 +9,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from medinterp.api.problems import MEDIA_TYPE, Flaw, Problem, problem_of, problem_of_status
+from medinterp.api.log_lines import frames_of
+from medinterp.api.problems import MAX_FLAWS, MEDIA_TYPE, Flaw, Problem, problem_of, problem_of_status
 from medinterp.errors import MedInterpError
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     async def malformed(_: Request, error: RequestValidationError) -> Response:
         flaws = tuple(
             Flaw(where=".".join(str(part) for part in flaw["loc"]), what=flaw["msg"])
-            for flaw in error.errors()
+            for flaw in error.errors()[:MAX_FLAWS]
         )
         detail = "; ".join(f"{flaw.where}: {flaw.what}" for flaw in flaws)
         return problem_response(problem_of_status(HTTPStatus.UNPROCESSABLE_ENTITY, detail, flaws))
@@ -48,7 +49,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unforeseen(_: Request, error: Exception) -> Response:
-        logger.error("unforeseen %s", type(error).__name__, exc_info=error)
+        logger.error("unforeseen %s: %s", type(error).__name__, frames_of(error))
         return problem_response(unforeseen_problem())
 
 

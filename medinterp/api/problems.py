@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
 from medinterp import errors
+from medinterp.web.request_id import REQUEST_ID
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -32,7 +33,10 @@ STATUS: Mapping[type[errors.MedInterpError], HTTPStatus] = {
     errors.RecordNotFoundError: HTTPStatus.NOT_FOUND,
     errors.RecordConflictError: HTTPStatus.CONFLICT,
     errors.StoreFullError: HTTPStatus.INSUFFICIENT_STORAGE,
+    errors.RecordNotFoundError: HTTPStatus.NOT_FOUND,
+    errors.RecordConflictError: HTTPStatus.CONFLICT,
     errors.StoreError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.AccessError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.EngineError: HTTPStatus.BAD_GATEWAY,
     errors.DeadlineExceededError: HTTPStatus.GATEWAY_TIMEOUT,
     errors.ServiceError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -44,6 +48,32 @@ RETRY_AFTER_S = 2
 """Recovery of a killed replica takes two to four seconds with the health checks of serve_config.yaml."""
 
 
+QUOTED_CHARACTERS = 100
+"""Of a client's own text, the most that an answer repeats."""
+DETAIL_CHARACTERS = 600
+"""Of a whole detail: ours are shorter, so that what is longer quotes somebody in a way that is not seen."""
+MAX_FLAWS = 20
+_LONG = re.compile(
+    rf"""
+    (?<!\w)'(?:[^'\\]|\\.){{{QUOTED_CHARACTERS},}}(?:'|$)    # as repr quotes; an apostrophe follows a letter
+    | (?<!\w)"(?:[^"\\]|\\.){{{QUOTED_CHARACTERS},}}(?:"|$)
+    | \S{{{QUOTED_CHARACTERS + 1},}}
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+
+
+def shortened(text: str, most: int = DETAIL_CHARACTERS) -> str:
+    """The text with each long quotation and each long run without a space cut in its middle, and cut as a whole."""
+
+    def cut(found: re.Match[str]) -> str:
+        half = QUOTED_CHARACTERS // 2 - 5
+        return f"{found[0][:half]} [...] {found[0][-half:]}"
+
+    text = _LONG.sub(cut, text[: 8 * DETAIL_CHARACTERS])
+    return text if len(text) <= most else f"{text[: most - 6]} [...]"
+
+
 class Flaw(BaseModel):
     """One thing that is wrong with the request: where, and what. Never the value itself."""
 
@@ -51,6 +81,18 @@ class Flaw(BaseModel):
 
     where: str
     what: str
+
+    @field_validator("where")
+    @classmethod
+    def short_place(cls, where: str) -> str:
+        """A field's name may be the client's."""
+        return shortened(where, QUOTED_CHARACTERS)
+
+    @field_validator("what")
+    @classmethod
+    def no_long_quotation(cls, what: str) -> str:
+        """As `Problem.detail`."""
+        return shortened(what)
 
 
 class Problem(BaseModel):
@@ -63,12 +105,22 @@ class Problem(BaseModel):
     status: int
     detail: str
     flaws: tuple[Flaw, ...] = ()
+    request_id: str | None = Field(
+        default_factory=lambda: REQUEST_ID.get(), description="The answer's X-Request-ID: by it the log tells more."
+    )
+    _retry_after_s: int = PrivateAttr(RETRY_AFTER_S)
+
+    @field_validator("detail")
+    @classmethod
+    def no_long_quotation(cls, detail: str) -> str:
+        """Whatever an error's text quotes of the request is short here."""
+        return shortened(detail)
 
     @property
     def headers(self) -> dict[str, str]:
         """Retry-After where the same request may succeed later."""
         busy = self.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
-        return {"Retry-After": str(RETRY_AFTER_S)} if busy else {}
+        return {"Retry-After": str(self._retry_after_s)} if busy else {}
 
 
 def status_of(kind: type[errors.MedInterpError]) -> HTTPStatus:
@@ -89,13 +141,16 @@ def problem_of(error: errors.MedInterpError) -> Problem:
     flaws: tuple[Flaw, ...] = ()
     if isinstance(error, errors.FilmWithheldError):
         flaws = tuple(Flaw(where=f"{error.film}.{warning.code}", what=warning.text) for warning in error.warnings)
-    return Problem(
+    problem = Problem(
         type=f"urn:medinterp:problem:{name}",
         title=title,
         status=int(status_of(kind)),
         detail=str(error) or title,
         flaws=flaws,
     )
+    if isinstance(error, errors.ServiceBusyError) and error.retry_after_s is not None:
+        problem._retry_after_s = error.retry_after_s
+    return problem
 
 
 def problem_of_status(status: int, detail: str | None = None, flaws: tuple[Flaw, ...] = ()) -> Problem:

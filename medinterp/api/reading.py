@@ -131,7 +131,7 @@ class Reading:
             encode(model, media_type),
             status_code=HTTPStatus.CREATED,
             media_type=media_type,
-            headers={"Location": f"/v1/reports/{model.id}"},
+            headers={"Location": f"reports/{model.id}"},
         )
 
     async def stream(self, film: Film, task: ReadingTask, *, prior: Film | None = None) -> StreamingResponse:

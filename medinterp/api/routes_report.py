@@ -64,6 +64,11 @@ def report_routes(backend: Backend, reading: Reading, asking: Asking, store: Rep
         """Make an answer from a stored report, away from the event loop."""
         return await asyncio.to_thread(lambda: make(store.get(_known(report_id))))
 
+    async def found(report_id: str) -> str:
+        """The id of a report of the caller's, which another part of the service is about to read for them."""
+        await asyncio.to_thread(store.touch, _known(report_id))
+        return report_id
+
     @router.post(
         "",
         response_model=ExplanationModel,
@@ -226,23 +231,23 @@ def report_routes(backend: Backend, reading: Reading, asking: Asking, store: Rep
     ) -> Response:
         """The film with one word's map drawn over it."""
         selection = WordSelection(word, word)
-        return _png(await backend.overlay(_known(report_id), selection, query.task()))
+        return _png(await backend.overlay(await found(report_id), selection, query.task()))
 
     @router.get("/{report_id}/overlay.png", response_class=Response, responses=PNG)
     async def get_overlay(report_id: ReportId, query: Annotated[PictureQuery, Query()]) -> Response:
         """The film with the map of a phrase (`words=3-7`) or of a finding (`finding=0`)."""
         selection = parse_selection(query.words, query.finding)
-        return _png(await backend.overlay(_known(report_id), selection, query.task()))
+        return _png(await backend.overlay(await found(report_id), selection, query.task()))
 
     @router.get("/{report_id}/film.png", response_class=Response, responses=PNG)
     async def get_film(report_id: ReportId, query: Annotated[FilmQuery, Query()]) -> Response:
         """The film as it was read, or as the model's processor gives it to the model (`view=model`)."""
-        return _png(await backend.film(_known(report_id), query.size, query.view, query.image, query.depth))
+        return _png(await backend.film(await found(report_id), query.size, query.view, query.image, query.depth))
 
     @router.get("/{report_id}/export", response_class=Response)
     async def get_export(report_id: ReportId, query: Annotated[ExportQuery, Query()]) -> Response:
         """The report and its maps as one file; a picture or a figure is of `words` or a `finding`."""
-        content = await backend.export(_known(report_id), query.export_task())
+        content = await backend.export(await found(report_id), query.export_task())
         kind = FORMATS[query.format]
         return Response(
             content,

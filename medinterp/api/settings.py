@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from medinterp.api.access.settings import AccessSettings
 from medinterp.api.store.settings import SqliteStoreSettings, StoreSettings
 from medinterp.imaging import FilmLimits
 from medinterp.imaging.workers import DecodingLimits
@@ -51,7 +52,7 @@ class Decoding(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     workers: int = Field(default=2, gt=0, description="Films decoded at once.")
-    queue: int = Field(default=16, ge=0, description="Films that may wait; further ones are refused (503).")
+    queue: int = Field(default=64, ge=0, description="Films that may wait; further ones are refused (503).")
     memory_bytes: int = Field(default=2**30, ge=2**26, description="Beyond what a worker takes by itself.")
     cpu_s: int = Field(default=10, gt=0, description="Seconds of computing.")
     wall_s: float = Field(default=20.0, gt=0, description="Seconds in all; decoding stands back behind the rest.")
@@ -72,3 +73,5 @@ class ApiSettings(BaseModel):
     limits: Limits = Limits()
     decoding: Decoding = Decoding()
     store: StoreSettings = SqliteStoreSettings()
+    access: AccessSettings = AccessSettings()
+    logs: Literal["text", "json"] = "text"

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ class ProblemError(errors.MedInterpError):
         detail: str,
         flaws: tuple[Flaw, ...] = (),
         request_id: str | None = None,
-        retry_after_s: float | None = None,
+        retry_after_s: int | None = None,
     ) -> None:
         """As the problem document has them."""
         Exception.__init__(self, status, kind, title, detail, flaws, request_id, retry_after_s)
@@ -163,12 +164,12 @@ def problem_of(document: Mapping[str, Any], status: int, headers: Mapping[str, s
     )
 
 
-def retry_after(header: str | None) -> float | None:
+def retry_after(header: str | None) -> int | None:
     """Seconds of a Retry-After header (RFC 9110, section 10.2.3): a number, or a date; None for neither."""
     if header is None:
         return None
     if header.strip().isdecimal():
-        return float(header)
+        return int(header)
     from datetime import UTC, datetime
     from email.utils import parsedate_to_datetime
 
@@ -177,4 +178,4 @@ def retry_after(header: str | None) -> float | None:
     except ValueError:
         return None
     when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return max(0.0, (when - datetime.now(UTC)).total_seconds())
+    return max(0, math.ceil((when - datetime.now(UTC)).total_seconds()))

@@ -125,7 +125,7 @@ class Attempts:
             raise problem
         return self._pause(problem.retry_after_s, problem)
 
-    def _pause(self, told_s: float | None, problem: MedInterpError) -> float:
+    def _pause(self, told_s: int | None, problem: MedInterpError) -> float:
         backoff = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**self._count)
         # Whoever was told when to come comes then, and a little later than all others that were told the same.
         pause = backoff * random.uniform(0.5, 1.0) if told_s is None else told_s + random.uniform(0.0, 0.25)

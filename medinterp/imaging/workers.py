@@ -23,7 +23,7 @@ class DecodingLimits:
     cpu_s: seconds of computing, wall_s: seconds in all."""
 
     workers: int = 2
-    queue: int = 16
+    queue: int = 64
     memory_bytes: int = 2**30
     cpu_s: int = 10
     wall_s: float = 20.0

@@ -5,33 +5,54 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import re
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from fastapi import FastAPI, HTTPException, Request, Response
+from starlette.responses import PlainTextResponse
 
+from medinterp.ui import framing
 from medinterp.ui.gradio_view import mount_gradio
 from medinterp.ui.headers import PageHeaders
 from medinterp.ui.packed import Packed
 from medinterp.ui.readonly import ReadOnly
 from medinterp.view import document
+from medinterp.web.heads import HeadAsGet
+from medinterp.web.peers import Hosts, Peers
+from medinterp.web.request_id import RequestIds
 
+API_ROOT = re.compile(r"/?[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*")
+"""A path on the page's own host; from its root on, or from the page's own address on."""
 THUMBNAIL = 96
 """Pixels of the longer side of an example film in the list."""
 THUMBNAIL_QUALITY = 80
 """Of the JPEG."""
 
 
-def create_app(*, api_root: str = "/v1") -> FastAPI:
+def create_app(
+    *,
+    api_root: str = "v1",
+    frame_ancestors: Sequence[str] = ("self",),
+    allowed_hosts: Sequence[str] = ("*",),
+    trusted_proxies: Sequence[str] = (),
+) -> FastAPI:
     """Make the application that serves the page; the browser finds the HTTP API under `api_root`.
 
-    `api_root` is a path on the same host. Raises ValueError when it is anything else: the page's
+    `api_root` is a path on the same host: "v1" from the page's own address on, as a proxy has it, "/v1" from the
+    host's root on. frame_ancestors: who may frame the page (framing.py); allowed_hosts and trusted_proxies as
+    medinterp.web.peers has them. Raises ValueError when one of them is anything else: the page's
     Content-Security-Policy lets it talk to its own host only.
     """
-    if not api_root.startswith("/") or api_root.startswith("//"):
-        raise ValueError(f"api_root is a path on the page's own host, e.g. /v1, not {api_root!r}")
+    if not API_ROOT.fullmatch(api_root):
+        raise ValueError(f"api_root is a path on the page's own host, e.g. v1 or /v1, not {api_root!r}")
+    ancestors = framing.frame_ancestors(frame_ancestors)
     app = FastAPI(title="medinterp page", openapi_url=None)
     app.add_middleware(ReadOnly)
-    app.add_middleware(PageHeaders)
+    app.add_middleware(PageHeaders, ancestors=ancestors)
+    app.add_middleware(Hosts, allowed=tuple(allowed_hosts), peers=Peers(trusted_proxies), refuse=_refusal)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(RequestIds)
     page = document(api_root)
     packed = Packed(page.html.encode())
     tag = f'"{hashlib.sha256(page.html.encode()).hexdigest()[:32]}"'
@@ -39,7 +60,7 @@ def create_app(*, api_root: str = "/v1") -> FastAPI:
     @app.get("/")
     def room(request: Request) -> Response:
         """The page: one document, compressed once."""
-        policy = f"{page.policy}; frame-ancestors 'self'"
+        policy = f"{page.policy}; {ancestors}"
         headers = {"ETag": tag, "Content-Security-Policy": policy, "Vary": "Accept-Encoding"}
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
@@ -69,6 +90,10 @@ def create_app(*, api_root: str = "/v1") -> FastAPI:
 
     mount_gradio(app)
     return app
+
+
+def _refusal(status: HTTPStatus, told: str) -> Response:
+    return PlainTextResponse(told, status)
 
 
 @functools.cache

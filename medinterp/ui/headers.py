@@ -16,7 +16,6 @@ GRADIO_POLICY = "; ".join(
         "object-src 'none'",
         "base-uri 'self'",
         "form-action 'self'",
-        "frame-ancestors 'self'",
     )
 )
 """For what Gradio serves; the reading room names its own, which allows its script and its style alone."""
@@ -25,8 +24,10 @@ GRADIO_POLICY = "; ".join(
 class PageHeaders:
     """Adds the policy headers, and no-cache, unless the answer names its own."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, ancestors: str) -> None:
+        """ancestors: the directive that says who may frame the page."""
         self._app = app
+        self._policy = f"{GRADIO_POLICY}; {ancestors}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and add the headers to the answer."""
@@ -35,7 +36,7 @@ class PageHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.setdefault("Cache-Control", "no-cache")
-                headers.setdefault("Content-Security-Policy", GRADIO_POLICY)
+                headers.setdefault("Content-Security-Policy", self._policy)
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers["Referrer-Policy"] = "no-referrer"
             await send(message)

@@ -46,7 +46,8 @@ class SqliteStore(SqliteRecords):
     """Reports as sealed files of their own, films once for reports that have them in common; the index in SQLite.
 
     What is deleted, has expired or made room is overwritten and unlinked, and its row with it (`secure_delete`, and
-    the log emptied), so that the directory holds nothing of it afterwards.
+    the log emptied), so that the directory holds nothing of it afterwards. What a process that was killed in between
+    left is swept by the next purge, of any process.
     """
 
     def __init__(self, settings: SqliteStoreSettings, clock: Callable[[], float] = time.time) -> None:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from medinterp.errors import ServiceError
 from medinterp.evaluation.speed.line import BenchLine, interleaved

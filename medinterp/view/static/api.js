@@ -3,6 +3,14 @@
 
 /** @import { Asking, Explanation, HeadMaps, Judgement, Options, ProblemDocument, QuestionCompared, ReportCompared, TextSources } from "./types" */
 
+/** @type {Record<number, string>} what a proxy on the way says in words of its own, by status */
+const BETWEEN = {
+  413: "A proxy before the service takes no file of this size: its own limit (nginx: client_max_body_size) is lower than the service's. Whoever runs it can raise it.",
+  502: "A proxy before the service does not reach it. Nothing was lost: try again shortly.",
+  503: "A proxy before the service does not reach it. Nothing was lost: try again shortly.",
+  504: "A proxy before the service did not wait for the answer: its own time limit (nginx: proxy_read_timeout) is too short. Whoever runs it can raise it.",
+};
+
 /** What went wrong, from an RFC 9457 problem document or from the network. */
 export class Problem extends Error {
   /**
@@ -35,7 +43,7 @@ export class Problem extends Error {
     const context = { status: response.status, retryAfter: response.headers.get("Retry-After") };
     const type = response.headers.get("Content-Type") || "";
     if (type.includes("json")) return Problem.fromDocument(await response.json(), context);
-    return Problem.fromDocument({}, context);
+    return Problem.fromDocument({ detail: BETWEEN[response.status] }, context);
   }
 }
 
@@ -84,6 +92,8 @@ export class Api {
   /** @param {string} root */
   constructor(root) {
     this.root = root;
+    /** @type {{ ask: () => Promise<void>, saw: (name: string) => void } | null} */
+    this.door = null; // where somebody can sign in
   }
 
   /**
@@ -91,15 +101,41 @@ export class Api {
    * @param {RequestInit} options
    */
   async request(path, options = {}) {
-    let response;
+    let response = await this.fetched(path, options);
+    if (response.status === 401 && this.door !== null) {
+      await this.door.ask();
+      response = await this.fetched(path, options);
+    }
+    const name = response.headers.get("X-Signed-In");
+    if (name !== null) this.door?.saw(name);
+    if (!response.ok) throw await Problem.fromResponse(response);
+    return response;
+  }
+
+  /**
+   * Show a key: a cookie stands for it from then on.
+   * @param {string} key
+   */
+  async signIn(key) {
+    const response = await this.fetched("/session", { method: "POST", headers: { Authorization: `Bearer ${key}` } });
+    if (!response.ok) throw await Problem.fromResponse(response);
+  }
+
+  async signOut() {
+    await this.fetched("/session", { method: "DELETE" });
+  }
+
+  /**
+   * @param {string} path
+   * @param {RequestInit} options
+   */
+  async fetched(path, options) {
     try {
-      response = await fetch(this.root + path, { cache: "no-store", ...options });
+      return await fetch(this.root + path, { cache: "no-store", ...options });
     } catch (error) {
       if (isAbort(error)) throw error;
       throw new Problem({ title: "The server cannot be reached.", detail: "Nothing was lost: try again." });
     }
-    if (!response.ok) throw await Problem.fromResponse(response);
-    return response;
   }
 
   /**

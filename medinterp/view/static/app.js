@@ -36,6 +36,7 @@
 //   #medinterp-comparing, -text, -bar, -stop        being compared
 //   #medinterp-compared  [data-verdict]; #medinterp-variants, #medinterp-comparison-key in #medinterp-comparison
 //   #medinterp-opacity, -threshold, -colormap, -contours, -sinks, -show; #medinterp-scale-report, -scale-map
+//   #medinterp-sign-in   asks for a key where the service wants one: -secret in it; #medinterp-sign-out
 //   #medinterp-export, #medinterp-save  downloads; #medinterp-forget  DELETE; #medinterp-link  the view as an address
 // #medinterp carries data-state: "empty", "chosen", "reading" or "read"; data-standalone where it is a file of its own.
 
@@ -67,6 +68,7 @@ import { Region } from "./region.js";
 import { ReportView, selectedWords } from "./report.js";
 import { Ruler } from "./ruler.js";
 import { Saving } from "./saving.js";
+import { SignIn } from "./session.js";
 import { API_ROOT } from "./settings.js";
 import { Source } from "./source.js";
 import { TextSources } from "./sources.js";
@@ -162,6 +164,7 @@ class Page {
       await this.standAlone(this.data, this.file);
       return;
     }
+    new SignIn(this.api);
     this.loadExamples().catch((error) => showProblem(error));
     await this.becomeReady();
     await this.address.begin();

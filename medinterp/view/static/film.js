@@ -142,7 +142,10 @@ export class FilmView {
     if (canvas.height !== height) canvas.height = height;
     canvas.style.width = `${width / this.density}px`;
     canvas.style.height = `${height / this.density}px`;
-    return this.zoom.place(this.size, { width, height });
+    const place = this.zoom.place(this.size, { width, height });
+    // At the film's own size its pixels are the canvas's, and nothing is drawn between them.
+    const own = Math.abs(place.width - this.size.width) < 0.01;
+    return own ? { ...place, left: Math.round(place.left), top: Math.round(place.top) } : place;
   }
 
   drawFilm() {

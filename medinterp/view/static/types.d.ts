@@ -334,6 +334,7 @@ export interface ProblemDocument {
   detail?: unknown;
   status?: number;
   flaws?: { where: string; what: string }[];
+  request_id?: string | null;
 }
 
 // Of the page itself
@@ -478,7 +479,7 @@ type Inputs = "compared-question" | "compared-report" | "contours" | "difference
   | "max-tokens" | "opacity" | "prior" | "quantity-disagreement" | "quantity-relevancy" | "question" | "scale-map"
   | "scale-report" | "cell-grid" | "nearest" | "search" | "show" | "sinks" | "threshold" | "width";
 type Buttons = "ask-toggle" | "beside" | "compare-run" | "drawer-close" | "forget" | "given-clear" | "image-0" | "image-1"
-  | "keys" | "link" | "model-view" | "pin" | "prior-clear" | "prompt-reset" | "read" | "save" | "stop" | "theme"
+  | "keys" | "link" | "model-view" | "pin" | "prior-clear" | "prompt-reset" | "read" | "save" | "sign-out" | "stop" | "theme"
   | "window-reset" | "zoom-own" | "zoom-fit" | "zoom-in" | "zoom-out";
 type Selects = "colormap" | "export" | "method" | "preset" | "second-what" | "setting" | "tint" | "window";
 
@@ -490,5 +491,5 @@ export type Named<Name extends string> = Name extends Inputs ? HTMLInputElement
   : Name extends "given-text" | "paraphrases" | "prompt" ? HTMLTextAreaElement
   : Name extends "given" | "made" ? HTMLDetailsElement
   : Name extends "compare-form" ? HTMLFormElement
-  : Name extends "keys-list" ? HTMLDialogElement
+  : Name extends "keys-list" | "sign-in" ? HTMLDialogElement
   : HTMLElement;

@@ -1,0 +1,1 @@
+"""Who may do what: keys, bearer tokens, sessions, whose report it is, how often, and who read what."""

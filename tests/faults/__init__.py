@@ -1,0 +1,1 @@
+"""`python -m tests.faults`: the service under load and under blows, as the tables of the README."""

@@ -1,0 +1,31 @@
+"""The generation deployment without Ray: what it hands to relevancy comes back as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deployments.generation import GenerationDeployment
+from deployments.settings import EngineSettings, ModelSettings, QuestionSettings, QueueSettings, SlotsSettings
+from medinterp.api.store import SqliteStoreSettings
+
+
+class Untouched:
+    """Answers with the generation itself in place of its maps."""
+
+    def options(self, **_: Any) -> Untouched:
+        return self
+
+    @property
+    def explain(self) -> Untouched:
+        return self
+
+    async def remote(self, generation: Any, methods: tuple[str, ...]) -> Any:
+        return generation
+
+
+def generation_deployment(
+    store: SqliteStoreSettings, writer: SlotsSettings | EngineSettings | None = None, queue: QueueSettings | None = None
+) -> GenerationDeployment:
+    """Of the bundled model, which knows its own films."""
+    parts = ModelSettings(name="phantom"), writer or SlotsSettings(), QuestionSettings(), store
+    return GenerationDeployment(*parts, queue or QueueSettings(), Untouched())  # type: ignore[arg-type]
