@@ -12,18 +12,26 @@ from typing import Any
 
 import cv2
 import numpy as np
+import openai
 import pytest
 from pydantic import BaseModel
 
 import medinterp
 from medinterp import errors
 from medinterp.api import schema, schema_region, schema_sensitivity, schema_sources
+from medinterp.api.access.settings import AccessSettings
 from medinterp.api.store import unpack_record
 from medinterp.client import (
+    AsyncRemoteBatch,
+    AsyncRemoteJob,
     AsyncRemoteReport,
+    ForbiddenError,
     InvalidRequestError,
+    KeyRefusedError,
     NotUnderstoodError,
     ProblemError,
+    RemoteBatch,
+    RemoteJob,
     RemoteReport,
     UnreachableError,
     answers,
@@ -35,6 +43,7 @@ from medinterp.client.comparisons import Comparison, ReportComparison
 from medinterp.client.files import film_bytes
 from medinterp.relevancy import select_map
 from medinterp.types import Film
+from tests.api_access import key_file
 from tests.api_backend import png
 from tests.api_samples import TEXT
 from tests.listening import Listening, listening
@@ -329,7 +338,12 @@ def test_both_clients_are_asked_alike(served: Listening) -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [(medinterp.Client, medinterp.AsyncClient), (RemoteReport, AsyncRemoteReport)]
+    ("one", "other"), [
+        (medinterp.Client, medinterp.AsyncClient),
+        (RemoteReport, AsyncRemoteReport),
+        (RemoteJob, AsyncRemoteJob),
+        (RemoteBatch, AsyncRemoteBatch),
+    ]
 )
 def test_both_clients_have_the_same_calls(one: type[Any], other: type[Any]) -> None:
     def calls(kind: type[Any]) -> dict[str, Any]:
@@ -383,6 +397,7 @@ def test_what_is_understood_is_what_is_told(kind: Any) -> None:
 
 def test_every_dataclass_is_held_to_the_schema() -> None:
     whole = {answers.Explained, answers.Models}  # msgpack's maps are left to `maps`; models have more for others
+    whole |= {answers.Job, answers.Batch}  # tests/test_client_jobs.py
     there = {
         kind
         for module in (answers, comparisons)
@@ -413,6 +428,31 @@ def test_nothing_of_a_patient_is_logged_or_told(
     for line in [*lines, repr(client), str(caught.value.__cause__)]:
         assert report.id not in line and "DOE" not in line and "secret-key" not in line
     assert "secret-key" not in repr(client._settings)
+
+
+def test_a_service_that_asks_for_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = key_file(tmp_path / "keys.json", ward="read,write", clinic="read,write", reader="read")
+    access = AccessSettings.model_validate({"keys_file": str(tmp_path / "keys.json"), "allowed_hosts": ["*"]})
+    with listening(tmp_path, store_bytes=2**24, access=access) as served:
+        with medinterp.Client(served.url) as nobody, pytest.raises(KeyRefusedError, match="show a key"):
+            nobody.models()
+        with medinterp.Client(served.url, api_key="no") as other, pytest.raises(KeyRefusedError, match="does not hold"):
+            other.models()
+        monkeypatch.setenv("MEDINTERP_API_KEY", keys["ward"])
+        with medinterp.Client(served.url) as ward:
+            report = ward.report(png())
+        reader = medinterp.Client(served.url, api_key=keys["reader"])
+        with reader, pytest.raises(ForbiddenError, match="scope write"):
+            reader.report(png())
+        clinic = medinterp.Client(served.url, api_key=keys["clinic"])
+        with clinic, pytest.raises(errors.ReportNotFoundError):
+            clinic.get(report.id)
+        with openai.OpenAI(base_url=f"{served.url}/v1", api_key="another", max_retries=0) as chats:
+            with pytest.raises(openai.AuthenticationError) as caught:
+                chats.chat.completions.create(model="sample", messages=[])
+            assert caught.value.code == "invalid_api_key" and caught.value.request_id
+            with pytest.raises(openai.PermissionDeniedError):
+                chats.with_options(api_key=keys["reader"]).chat.completions.create(model="sample", messages=[])
 
 
 def test_a_film_that_is_a_pixel_array_of_the_library(client: medinterp.Client, served: Listening) -> None:

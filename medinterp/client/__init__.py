@@ -13,6 +13,7 @@ Every error is of the tree in medinterp.errors, so that what catches the library
 
 from __future__ import annotations
 
+from medinterp.client.async_jobs import AsyncRemoteBatch, AsyncRemoteJob
 from medinterp.client.asynchronous import AsyncClient, AsyncRemoteReport, AsyncWriting
 from medinterp.client.errors import (
     ConflictError,
@@ -26,10 +27,13 @@ from medinterp.client.errors import (
     UnreachableError,
 )
 from medinterp.client.files import File
+from medinterp.client.jobs import RemoteBatch, RemoteJob
 from medinterp.client.synchronous import Client, RemoteReport, Writing
 
 __all__ = [
     "AsyncClient",
+    "AsyncRemoteBatch",
+    "AsyncRemoteJob",
     "AsyncRemoteReport",
     "AsyncWriting",
     "Client",
@@ -40,6 +44,8 @@ __all__ = [
     "KeyRefusedError",
     "NotUnderstoodError",
     "ProblemError",
+    "RemoteBatch",
+    "RemoteJob",
     "RemoteReport",
     "TooManyRequestsError",
     "UnavailableError",

@@ -203,6 +203,44 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Job:
+    """Long work; state: queued or running, and when it has ended done, failed or cancelled. report: that it makes."""
+
+    id: str
+    kind: str
+    state: str
+    attempts: int
+    created_at: datetime
+    expires_at: datetime
+    report: str
+    progress: Progress | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    result: str | None = None
+    problem: Mapping[str, Any] | None = None
+    batch: str | None = None
+    index: int | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will become of it."""
+        return self.state in ("done", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Films that were sent together; counts: jobs by state; forgotten: those that were deleted, or have expired."""
+
+    id: str
+    state: str
+    counts: Mapping[str, int]
+    created_at: datetime
+    expires_at: datetime
+    jobs: tuple[Job, ...]
+    forgotten: int = 0
+
+
+@dataclass(frozen=True)
 class Setting:
     """A way to run a method."""
 

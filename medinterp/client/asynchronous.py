@@ -11,13 +11,15 @@ from typing import Any, Literal, Self, TypeVar, Unpack
 
 import httpx
 
-from medinterp.client import calls
+from medinterp.client import calls, job_calls
 from medinterp.client.answers import Explained, Heads, Maps, Method, Models, Perturbation, Region, Reliance, TextSources
+from medinterp.client.async_jobs import AsyncRemoteBatch, AsyncRemoteJob
 from medinterp.client.calls import Asking, Call, Drawing, Exporting, Selection
 from medinterp.client.comparisons import Comparison, ReportComparison
 from medinterp.client.errors import NotUnderstoodError, ProblemError, UnreachableError
 from medinterp.client.events import Ending, OnProgress
 from medinterp.client.files import File, FilmSource
+from medinterp.client.job_calls import BatchAsking
 from medinterp.client.reports import Explanation
 from medinterp.client.transport import (
     DEFAULT_URL,
@@ -75,6 +77,22 @@ class AsyncClient:
     ) -> AsyncWriting:
         """The same, to be read while it is written: `async with ... as writing`, `async for piece in writing`."""
         return AsyncWriting(self, film, asked, on_progress)
+
+    async def submit(self, film: FilmSource, **asked: Unpack[Asking]) -> AsyncRemoteJob:
+        """The same as a job: handed in now, its report asked for later (`wait`), by another program if need be."""
+        return AsyncRemoteJob(self, await self._send(await asyncio.to_thread(job_calls.submit, film, asked)))
+
+    async def job(self, job_id: str) -> AsyncRemoteJob:
+        """A job that was handed in. Raises JobNotFoundError."""
+        return AsyncRemoteJob(self, await self._send(job_calls.get_job(job_id)))
+
+    async def batch(self, films: Sequence[FilmSource], **asked: Unpack[BatchAsking]) -> AsyncRemoteBatch:
+        """A folder's worth of films, a job each; one that cannot be read fails its own job only."""
+        return AsyncRemoteBatch(self, await self._send(await asyncio.to_thread(job_calls.batch, films, asked)))
+
+    async def get_batch(self, batch_id: str) -> AsyncRemoteBatch:
+        """A batch that was handed in. Raises JobNotFoundError."""
+        return AsyncRemoteBatch(self, await self._send(job_calls.get_batch(batch_id)))
 
     async def get(self, report_id: str) -> AsyncRemoteReport:
         """A report that is kept. Raises ReportNotFoundError."""

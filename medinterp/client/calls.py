@@ -83,10 +83,11 @@ class Call(Generic[T]):
     query: Mapping[str, Any] = field(default_factory=dict)
     json: Mapping[str, Any] | None = None
     form: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    films: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    films: Sequence[tuple[str, bytes]] = field(default=(), repr=False)
     accept: str = MSGPACK
     key: str | None = None
     event: str | None = None
+    as_job: bool = False
 
 
 def read_as(kind: type[T], inside: str | None = None) -> Callable[[Answer], T]:
@@ -117,40 +118,40 @@ def report(film: FilmSource, asked: Asking) -> Call[Explained]:
     """POST /reports. The files' own names, which may name a patient, are not sent. Raises as `film_bytes`."""
     form = {name: value for name, value in asked.items() if name not in ("prior", "idempotency_key")}
     prior = asked.get("prior")
-    films = {"image": film_bytes(film)} | ({} if prior is None else {"prior": film_bytes(prior)})
+    films = [("image", film_bytes(film)), *([] if prior is None else [("prior", film_bytes(prior))])]
     key = asked.get("idempotency_key") or uuid.uuid4().hex
     return Call(
-        "POST", "/reports", read_as(Explained), form=_told(form), films=films, accept=JSON, key=key, event="report"
+        "POST", "/reports", read_as(Explained), form=told(form), films=films, accept=JSON, key=key, event="report"
     )
 
 
 def get(report_id: str) -> Call[Explained]:
     """GET /reports/{id}."""
-    return Call("GET", _place(report_id), read_as(Explained), accept=JSON)
+    return Call("GET", place_of(report_id), read_as(Explained), accept=JSON)
 
 
 def delete(report_id: str) -> Call[None]:
     """DELETE /reports/{id}."""
-    return Call("DELETE", _place(report_id), _nothing, accept="*/*")
+    return Call("DELETE", place_of(report_id), _nothing, accept="*/*")
 
 
 def maps(report_id: str, method: str | None, image: int, without_sinks: bool, quantity: Quantity) -> Call[Maps]:
     """GET /reports/{id}/maps."""
-    query = _told({"method": method, "image": image, "without_sinks": without_sinks, "quantity": quantity})
-    return Call("GET", f"{_place(report_id)}/maps", read_as(Maps), query)
+    query = told({"method": method, "image": image, "without_sinks": without_sinks, "quantity": quantity})
+    return Call("GET", f"{place_of(report_id)}/maps", read_as(Maps), query)
 
 
 def measure(report_id: str, method: str, image: int, options: Mapping[str, Any]) -> Call[Maps]:
     """POST /reports/{id}/maps."""
     asked = {"method": method, "image": image, **options}
-    return Call("POST", f"{_place(report_id)}/maps", read_as(Maps), json=_told(asked), event="maps")
+    return Call("POST", f"{place_of(report_id)}/maps", read_as(Maps), json=told(asked), event="maps")
 
 
 def verdict(report_id: str, selection: Selection, method: str | None, image: int) -> Call[Faithfulness]:
     """POST /reports/{id}/faithfulness."""
     asked = {**selected(selection), "method": method, "image": image}
-    place = f"{_place(report_id)}/faithfulness"
-    return Call("POST", place, read_as(Faithfulness), json=_told(asked), event="faithfulness")
+    place = f"{place_of(report_id)}/faithfulness"
+    return Call("POST", place, read_as(Faithfulness), json=told(asked), event="faithfulness")
 
 
 def compare(
@@ -162,24 +163,24 @@ def compare(
 ) -> Call[Comparison | ReportComparison]:
     """POST /reports/{id}/sensitivity."""
     asked = {"questions": list(questions), "methods": methods, "perturbations": perturbations, "seed": seed}
-    return Call("POST", f"{_place(report_id)}/sensitivity", _compared, json=_told(asked), event="sensitivity")
+    return Call("POST", f"{place_of(report_id)}/sensitivity", _compared, json=told(asked), event="sensitivity")
 
 
 def text(report_id: str, selection: Selection) -> Call[TextSources]:
     """POST /reports/{id}/text."""
-    place = f"{_place(report_id)}/text"
+    place = f"{place_of(report_id)}/text"
     return Call("POST", place, read_as(TextSources), json=selected(selection), event="text_sources")
 
 
 def heads(report_id: str, selection: Selection, image: int) -> Call[Heads]:
     """POST /reports/{id}/heads."""
     asked = {**selected(selection), "image": image}
-    return Call("POST", f"{_place(report_id)}/heads", read_as(Heads), json=asked, event="heads")
+    return Call("POST", f"{place_of(report_id)}/heads", read_as(Heads), json=asked, event="heads")
 
 
 def reliance(report_id: str) -> Call[Reliance]:
     """POST /reports/{id}/reliance."""
-    return Call("POST", f"{_place(report_id)}/reliance", read_as(Reliance), json={}, event="reliance")
+    return Call("POST", f"{place_of(report_id)}/reliance", read_as(Reliance), json={}, event="reliance")
 
 
 def region(
@@ -194,25 +195,25 @@ def region(
     """POST /reports/{id}/region."""
     asked = {"box": box, "cells": cells, "method": method, "image": image}
     asked |= {"without_sinks": without_sinks, "quantity": quantity}
-    return Call("POST", f"{_place(report_id)}/region", read_as(Region), json=_told(asked))
+    return Call("POST", f"{place_of(report_id)}/region", read_as(Region), json=told(asked))
 
 
 def overlay(report_id: str, selection: Selection, drawing: Drawing) -> Call[File]:
     """GET /reports/{id}/overlay.png."""
     query = {**selected(selection), **drawing}
-    return Call("GET", f"{_place(report_id)}/overlay.png", _file, _told(query), accept="image/png")
+    return Call("GET", f"{place_of(report_id)}/overlay.png", _file, told(query), accept="image/png")
 
 
 def film_png(report_id: str, size: int | None, view: str, image: int, depth: int) -> Call[File]:
     """GET /reports/{id}/film.png."""
     query = {"size": size, "view": view, "image": image, "depth": depth}
-    return Call("GET", f"{_place(report_id)}/film.png", _file, _told(query), accept="image/png")
+    return Call("GET", f"{place_of(report_id)}/film.png", _file, told(query), accept="image/png")
 
 
 def export(report_id: str, form: str, selection: Selection | None, asked: Exporting) -> Call[File]:
     """GET /reports/{id}/export."""
     query = {"format": form, **({} if selection is None else selected(selection)), **asked}
-    return Call("GET", f"{_place(report_id)}/export", _file, _told(query), accept="*/*")
+    return Call("GET", f"{place_of(report_id)}/export", _file, told(query), accept="*/*")
 
 
 METHODS: Call[tuple[Method, ...]] = Call("GET", "/methods", read_as(tuple[Method, ...], "methods"), accept=JSON)
@@ -236,12 +237,13 @@ def selected(selection: Selection) -> dict[str, Any]:
     return {"words": f"{indices[0]}-{indices[-1]}"}
 
 
-def _place(report_id: str) -> str:
-    """Raises SelectionError for what cannot be an id, so that nothing else of the service is asked."""
-    if not (report_id.isascii() and report_id.isalnum()):
-        raise SelectionError("this is no report's id")
-    return f"/reports/{report_id}"
+def place_of(made_id: str, kind: str = "reports") -> str:
+    """Where something is. Raises SelectionError for what cannot be an id, so that nothing else is asked for."""
+    if not (made_id.isascii() and made_id.isalnum()):
+        raise SelectionError("this is no id of the service")
+    return f"/{kind}/{made_id}"
 
 
-def _told(values: Mapping[str, Any]) -> dict[str, Any]:
+def told(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Without those that are None."""
     return {name: value for name, value in values.items() if value is not None}

@@ -10,13 +10,15 @@ from typing import Any, Literal, Self, TypeVar, Unpack
 
 import httpx
 
-from medinterp.client import calls
+from medinterp.client import calls, job_calls
 from medinterp.client.answers import Explained, Heads, Maps, Method, Models, Perturbation, Region, Reliance, TextSources
 from medinterp.client.calls import Asking, Call, Drawing, Exporting, Selection
 from medinterp.client.comparisons import Comparison, ReportComparison
 from medinterp.client.errors import NotUnderstoodError, ProblemError, UnreachableError
 from medinterp.client.events import Ending, OnProgress
 from medinterp.client.files import File, FilmSource
+from medinterp.client.job_calls import BatchAsking
+from medinterp.client.jobs import RemoteBatch, RemoteJob
 from medinterp.client.reports import Explanation
 from medinterp.client.transport import (
     DEFAULT_URL,
@@ -86,6 +88,22 @@ class Client:
     ) -> Writing:
         """The same, to be read while it is written: `with client.stream(film) as writing`, `for piece in writing`."""
         return Writing(self, calls.report(film, asked), on_progress)
+
+    def submit(self, film: FilmSource, **asked: Unpack[Asking]) -> RemoteJob:
+        """The same as a job: handed in now, its report asked for later (`wait`), by another program if need be."""
+        return RemoteJob(self, self._send(job_calls.submit(film, asked)))
+
+    def job(self, job_id: str) -> RemoteJob:
+        """A job that was handed in. Raises JobNotFoundError."""
+        return RemoteJob(self, self._send(job_calls.get_job(job_id)))
+
+    def batch(self, films: Sequence[FilmSource], **asked: Unpack[BatchAsking]) -> RemoteBatch:
+        """A folder's worth of films, a job each; one that cannot be read fails its own job only."""
+        return RemoteBatch(self, self._send(job_calls.batch(films, asked)))
+
+    def get_batch(self, batch_id: str) -> RemoteBatch:
+        """A batch that was handed in. Raises JobNotFoundError."""
+        return RemoteBatch(self, self._send(job_calls.get_batch(batch_id)))
 
     def get(self, report_id: str) -> RemoteReport:
         """A report that is kept. Raises ReportNotFoundError."""

@@ -75,12 +75,16 @@ class Settings:
             "method": call.method,
             "url": f"{self.url}{call.path}",
             "params": {name: _text(value) for name, value in call.query.items()},
-            "headers": {"Accept": accept} | ({} if call.key is None else {"Idempotency-Key": call.key}),
+            "headers": {
+                "Accept": accept,
+                **({} if call.key is None else {"Idempotency-Key": call.key}),
+                **({"Prefer": "respond-async"} if call.as_job else {}),
+            },
         }
         if call.json is not None:
             asked["json"] = call.json
         if call.films:
-            asked["files"] = {name: ("film", data, "application/octet-stream") for name, data in call.films.items()}
+            asked["files"] = [(name, ("film", data, "application/octet-stream")) for name, data in call.films]
             asked["data"] = {name: _field(value) for name, value in call.form.items()}
         return asked
 
