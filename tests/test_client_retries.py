@@ -177,6 +177,13 @@ def test_what_would_be_refused_again_is_not_asked_again(
     assert "html" not in str(caught.value)
 
 
+def test_a_service_that_is_starting_is_not_ready_and_no_error(slept: list[float]) -> None:
+    script = Script(httpx.ConnectError(""), problem(404, "about"), problem(503), httpx.Response(200, json={}))
+    with medinterp.Client("http://service", transport=script.transport) as client:
+        client.wait_until_ready(60)
+    assert len(script.requests) == 4 and slept == [0.5] * 3
+
+
 def test_a_delete_whose_answer_was_lost_is_done(ask: Ask, slept: list[float]) -> None:
     ask(Script(httpx.ReadError(""), problem(404, "report-not-found")), "delete", 60.0)
     with pytest.raises(errors.ReportNotFoundError):

@@ -129,9 +129,7 @@ class Client:
         """Whether every part of the service answers, as it is now."""
         try:
             self._send(calls.READY, patience_s=0.0)
-        except (ProblemError, UnreachableError) as error:
-            if isinstance(error, ProblemError) and error.status < 500:
-                raise
+        except (ProblemError, UnreachableError):  # 404 too: that is what Serve says until its applications are there
             return False
         return True
 
