@@ -19,6 +19,9 @@ from medinterp.api.answering import Answering
 from medinterp.api.asking import Asking
 from medinterp.api.backend import Backend
 from medinterp.api.caller import Callers
+from medinterp.api.chat import Chat
+from medinterp.api.chat_errors import PATH as CHAT_PATH
+from medinterp.api.chat_errors import ChatErrors
 from medinterp.api.jobs.desk import Desk
 from medinterp.api.jobs.doing import Doing
 from medinterp.api.jobs.ledger import Ledger
@@ -32,6 +35,7 @@ from medinterp.api.problems import Problem, problem_of_status
 from medinterp.api.reading import Reading
 from medinterp.api.request_log import RequestLog
 from medinterp.api.routes_batches import batch_routes
+from medinterp.api.routes_chat import chat_routes
 from medinterp.api.routes_docs import docs_routes
 from medinterp.api.routes_jobs import job_routes
 from medinterp.api.routes_report import report_routes
@@ -118,7 +122,8 @@ def create_api(
         BodyLimit,
         max_bytes=2 * limits.max_upload_bytes + fields + FORM_BYTES,
         other_bytes=OTHER_BYTES,
-        at={"/batches": settings.jobs.batch_bytes + given + FORM_BYTES},
+        forms_at={"/batches": settings.jobs.batch_bytes + given + FORM_BYTES},
+        others_at={CHAT_PATH: 2 * base64_bytes(limits.max_upload_bytes) + OTHER_BYTES},
     )
     app.add_middleware(
         GZipMiddleware,
@@ -137,6 +142,7 @@ def create_api(
         open_paths=PROBES,
     )
     app.add_middleware(PrivateResponses)
+    app.add_middleware(ChatErrors)  # whoever answers for that route, it is in that protocol's words
     app.add_middleware(HeadAsGet)
     app.add_middleware(RequestLog)
     app.add_middleware(RequestIds)
@@ -152,10 +158,16 @@ def create_api(
     app.include_router(view_routes(mine, validators))
     app.include_router(job_routes(desk, reading, limits.timeout_s))
     app.include_router(batch_routes(desk, reading, once, settings))
+    app.include_router(chat_routes(Chat(backend, settings, reading, asking), OTHER_BYTES))
     app.include_router(session_routes(access))
     app.include_router(docs_routes())
     app.include_router(service_routes(backend, settings, store))
     return app
+
+
+def base64_bytes(size: int) -> int:
+    """So many bytes as base64, each slash of which may be escaped in JSON."""
+    return 2 * ((size + 2) // 3 * 4)
 
 
 async def purge_regularly(store: ReportStore, every_s: float) -> None:

@@ -17,6 +17,7 @@ from medinterp.api.backend import (
     Backend,
     ComparingTask,
     HeadsTask,
+    JudgingTask,
     MeasuringTask,
     Progress,
     RelianceTask,
@@ -168,6 +169,14 @@ class Asking:
         async with aclosing(self._sources(work.report_id, RelianceTask())) as items:
             async for item in items:
                 yield item
+
+    async def verdict(self, report_id: str, task: JudgingTask) -> FaithfulnessModel:
+        """A verdict, kept with the report, without an answer of its own."""
+        async with aclosing(self._faithfulness(FaithfulnessWork(report_id, task))) as items:
+            async for item in items:
+                if isinstance(item, FaithfulnessModel):
+                    return item
+        raise ServiceInterruptedError("the answer broke off; ask again")
 
     async def _keep_found(self, report_id: str, found: TextSources | Reliance) -> Explanation:
         """Keep it with the report, and return that."""

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from medinterp.api.answers import methods_model
 from medinterp.api.backend import Backend
-from medinterp.api.schema import HealthModel, LimitsModel, MethodsModel, ModelsModel
+from medinterp.api.schema import HealthModel, LimitsModel, ListedModelModel, MethodsModel, ModelsModel
 from medinterp.api.schema_sensitivity import PerturbationModel, PerturbationsModel
 from medinterp.api.settings import ApiSettings
 from medinterp.api.store import ReportStore
@@ -36,7 +36,8 @@ def service_routes(backend: Backend, settings: ApiSettings, store: ReportStore) 
     async def models() -> ModelsModel:
         """The model that reads the films, its notice and default prompt, and the limits."""
         limits = LimitsModel.model_validate(settings.limits)
-        return ModelsModel(models=(await backend.model(),), limits=limits)
+        model = await backend.model()
+        return ModelsModel(models=(model,), limits=limits, data=(ListedModelModel(id=model.id),))
 
     @router.get("/healthz")
     async def healthz() -> HealthModel:

@@ -274,6 +274,7 @@ class Generator:
                 sliding_window=loaded.facts.sliding_window,
                 notice=loaded.notice,
                 given=given,
+                prompt_tokens=inputs.length,
             ),
             layer_weights=loaded.layer_weights,
         )
