@@ -261,7 +261,7 @@ def test_a_killed_proxy_is_back_within_seconds(served: Served) -> None:
 def test_what_the_proxy_says_itself_is_a_problem_document(served: Served) -> None:
     answer = served.client.get("/nothing", headers={"x-request-id": "x" * 8000})
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
-    assert len(answer.headers["x-request-id"]) == 36
+    assert 1 <= len(answer.headers["x-request-id"]) <= 64
 
 
 def test_ray_listens_on_this_machine_alone_but_for_the_replicas_own_ports(served: Served) -> None:
