@@ -3,7 +3,8 @@
 The same as `serve run CONFIG`, with what only `ray.init` and the environment can tell: no dashboard, an object store of
 moderate size, and what deployments/environment.py says. A service that cannot start exits with the reason (status 1,
 or 2 where the configuration is wrong). SIGINT and SIGTERM end it once the requests under way are answered
-(`shutdown.drain_s`), a second one at once.
+(`shutdown.drain_s`), a second one at once. SIGHUP reads CONFIG again: what has changed in `user_config` holds from then
+on.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def main() -> int:
     ending.listen(kill)
     try:
         start(configuration)
-        run(configuration, ending)
+        run(configuration, ending, path)
     except StartError as error:
         print(f"medinterp: {error}", file=sys.stderr, flush=True)
         return 1

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 RANK = {
     "types": -1,
     "errors": 0,
+    "stages": 0,
     "phantom": 1,
     "imaging": 2,
     "report": 2,
@@ -29,7 +30,7 @@ RANK = {
     "api": 8,
     "cli": 9,
 }
-NO_TORCH = ("types", "errors", "imaging", "report", "relevancy", "render", "view", "export", "explanation", "api", "ui")
+NO_TORCH = ("types", "errors", "stages", "imaging", "report", "relevancy", "render", "view", "export", "explanation", "api", "ui")
 FILES = sorted((ROOT / "medinterp").rglob("*.py"))
 
 

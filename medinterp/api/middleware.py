@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -32,11 +33,12 @@ class PrivateResponses:
 class BodyLimit:
     """Stops reading a request's body as soon as it is longer than the limit (HTTP 413).
 
-    A body that declares its length is refused before its first byte is read. other_bytes: of what is no form with
-    files; such a body is parsed in one piece, and everybody waits meanwhile.
+    A body that declares its length is refused before its first byte is read. max_bytes: asked at every request, for
+    limits may change; other_bytes: of what is no form with files; such a body is parsed in one piece, and everybody
+    waits meanwhile.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, other_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: Callable[[], int], other_bytes: int) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._other_bytes = other_bytes
@@ -48,7 +50,7 @@ class BodyLimit:
             return
         headers = Headers(scope=scope)
         is_form = headers.get("content-type", "").lower().startswith("multipart/form-data")
-        limit = self._max_bytes if is_form else self._other_bytes
+        limit = self._max_bytes() if is_form else self._other_bytes
         declared = headers.get("content-length", "")
         counted = int(declared) if declared.isdecimal() else 0
         if counted <= limit:

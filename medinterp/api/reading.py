@@ -11,14 +11,15 @@ from http import HTTPStatus
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 
-from medinterp.api import events
+from medinterp import stages
+from medinterp.api import events, metrics
 from medinterp.api.answers import explanation_model
 from medinterp.api.backend import Backend, Progress, ReadingTask
 from medinterp.api.negotiation import MSGPACK, encode
 from medinterp.api.pacing import Silence, paced
 from medinterp.api.report_id import log_name, new_report_id
 from medinterp.api.schema import ExplanationModel, ProgressModel, TextDelta
-from medinterp.api.settings import ApiSettings
+from medinterp.api.settings import Limits, LiveSettings
 from medinterp.api.store import ReportStore, pack_record
 from medinterp.errors import (
     DeadlineExceededError,
@@ -41,13 +42,17 @@ REPLACEMENT = "\ufffd"
 class Reading:
     """Takes uploads through the backend into the store."""
 
-    def __init__(self, backend: Backend, settings: ApiSettings, store: ReportStore, decoders: DecodingPool) -> None:
+    def __init__(self, backend: Backend, settings: LiveSettings, store: ReportStore, decoders: DecodingPool) -> None:
         self._backend = backend
         self._decoders = decoders
         self._settings = settings
-        self._limits = settings.limits
         self._store = store
 
+    @property
+    def _limits(self) -> Limits:
+        return self._settings.limits
+
+    @metrics.counted(metrics.REPORTS)
     def task(
         self,
         prompt: str | None,
@@ -102,14 +107,16 @@ class Reading:
         Raises FilmError, FilmWithheldError unless force; SelectionError for a window that the film has not;
         ServiceBusyError when too many films wait, DeadlineExceededError.
         """
-        try:
-            async with asyncio.timeout(self._limits.timeout_s):
-                film = await self._decoders.read(data, window=window)
-        except TimeoutError as error:
-            raise self._too_slow() from error
-        if not force:
-            withhold(film)
-        return film
+        with metrics.counted(metrics.REPORTS):
+            try:
+                async with asyncio.timeout(self._limits.timeout_s):
+                    with stages.stage("decode"):
+                        film = await self._decoders.read(data, window=window)
+            except TimeoutError as error:
+                raise self._too_slow() from error
+            if not force:
+                withhold(film)
+            return film
 
     async def prior(self, data: bytes, *, window: str | None = None, force: bool = False) -> Film:
         """The same for a prior film: what is raised says so."""
@@ -120,13 +127,14 @@ class Reading:
         self, film: Film, task: ReadingTask, media_type: str, *, prior: Film | None = None
     ) -> Response:
         """Read the film, keep the report, and answer with it. Raises StoreFullError before anything is spent on it."""
-        await self._require_room(film, prior)
-        try:
-            async with asyncio.timeout(self._limits.timeout_s):
-                explanation = await self._backend.read(film, task, prior)
-        except TimeoutError as error:
-            raise self._too_slow() from error
-        model = await self._keep(explanation, with_maps=media_type == MSGPACK)
+        with metrics.counted(metrics.REPORTS):
+            await self._require_room(film, prior)
+            try:
+                async with asyncio.timeout(self._limits.timeout_s):
+                    explanation = await self._backend.read(film, task, prior)
+            except TimeoutError as error:
+                raise self._too_slow() from error
+            model = await self._keep(explanation, with_maps=media_type == MSGPACK)
         return Response(
             encode(model, media_type),
             status_code=HTTPStatus.CREATED,
@@ -136,28 +144,33 @@ class Reading:
 
     async def stream(self, film: Film, task: ReadingTask, *, prior: Film | None = None) -> StreamingResponse:
         """Read the film and answer with an event stream; raises as `answer` before it begins."""
-        await self._require_room(film, prior)
+        with metrics.counted(metrics.REPORTS):
+            await self._require_room(film, prior)
         return await events.respond(self._frames(film, task, prior))
 
     async def _frames(self, film: Film, task: ReadingTask, prior: Film | None) -> AsyncGenerator[bytes]:
         """The framed events; ends with the report or raises."""
         items = paced(self._backend.read_aloud(film, task, prior), events.SIGN_OF_LIFE_S, self._limits.timeout_s)
-        try:
-            async with aclosing(items):
-                async for item in items:
-                    match item:
-                        case Silence():
-                            yield events.SIGN_OF_LIFE
-                        case str():
-                            yield events.event("text", TextDelta(delta=item))
-                        case Progress():
-                            yield events.event("progress", ProgressModel.model_validate(item))
-                        case Explanation():
-                            yield events.event("report", await self._keep(item, with_maps=False))
-                            return
-        except TimeoutError as error:
-            raise self._too_slow() from error
-        raise ServiceInterruptedError("the report broke off; send the film again")
+        with metrics.counted(metrics.REPORTS):
+            report: ExplanationModel | None = None
+            try:
+                async with aclosing(items):
+                    async for item in items:
+                        match item:
+                            case Silence():
+                                yield events.SIGN_OF_LIFE
+                            case str():
+                                yield events.event("text", TextDelta(delta=item))
+                            case Progress():
+                                yield events.event("progress", ProgressModel.model_validate(item))
+                            case Explanation():
+                                report = await self._keep(item, with_maps=False)
+                                break
+            except TimeoutError as error:
+                raise self._too_slow() from error
+            if report is None:
+                raise ServiceInterruptedError("the report broke off; send the film again")
+        yield events.event("report", report)
 
     async def _keep(self, explanation: Explanation, *, with_maps: bool) -> ExplanationModel:
         """Put the report into the store and describe it. Raises StoreError."""
@@ -165,7 +178,10 @@ class Reading:
         def keep() -> ExplanationModel:
             report_id = new_report_id()
             blob = pack_record(explanation)
-            expires_at = self._store.put(report_id, blob)
+            with stages.stage("store"):
+                expires_at = self._store.put(report_id, blob)
+            metrics.REPORTS.add(outcome="given" if explanation.provenance.given else "written")
+            metrics.WORDS.add(len(explanation.report.words))
             film = explanation.film
             logger.info(
                 "report %s: film %d x %d, %d tokens, %d bytes kept",
