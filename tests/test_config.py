@@ -30,7 +30,7 @@ from deployments.settings import (
 )
 from medinterp.api.admission import OVER
 from medinterp.api.health import LOOK_S
-from medinterp.api.settings import ApiFixed, ApiUserConfig, Decoding, Limits
+from medinterp.api.settings import ApiFixed, Decoding, Limits
 from medinterp.imaging import FilmLimits
 from medinterp.imaging.workers import DecodingLimits
 from tests.serve_config_schema import unknown_keys
