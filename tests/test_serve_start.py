@@ -50,7 +50,7 @@ def test_the_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "to", "told"),
     [
-        ("piece_s:", "piece_z:", r"deployment generation: user_config: questions.piece_z: Extra inputs are not permitted$"),
+        ("piece_s:", "piece_z:", r"deployment generation: user_config: questions.piece_z: Extra inputs are not "),
         ("- layer_weighted", "- roar", r"deployment api: user_config: methods: .* no method roar"),
         ("api_root:", "api_rot:", r"application ui: api_rot: Extra inputs"),
         ("max_slots: 8", "max_slots: 0", r"application api: writer.slots.max_slots: Input should be greater"),
