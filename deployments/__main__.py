@@ -14,7 +14,7 @@ import os
 import sys
 from pathlib import Path
 
-from deployments.environment import exports, set_environment
+from deployments.environment import exports, set_environment, traced
 
 ROOT = Path(__file__).parent.parent
 OBJECT_STORE_BYTES = 400 * 2**20
@@ -27,18 +27,21 @@ def main() -> int:
     parser.add_argument("--environment", action="store_true", help="print what `serve run` needs exported, and exit")
     options = parser.parse_args()
     if options.environment:
-        print(exports())
+        print(exports(os.environ))
         return 0
     path = options.config.resolve()
     set_environment(os.environ)
     os.chdir(ROOT)
 
     from deployments.configuration import StartError, read_configuration, require_free
+    from deployments.tracing import TracingError, require_traceable
 
     try:
+        if traced(os.environ):
+            require_traceable()
         configuration = read_configuration(path)
         require_free(configuration.host, configuration.port)
-    except StartError as error:
+    except (StartError, TracingError) as error:
         print(f"medinterp: {error}", file=sys.stderr)
         return 2
 

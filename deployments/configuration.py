@@ -11,8 +11,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from ray.serve.schema import DeploymentSchema, ServeDeploySchema
 
+from deployments.environment import ENDPOINTS
 from deployments.settings import USER_CONFIGS, ApiArgs, UiArgs
-from deployments.tracing import IMPORT_PATH, TracingError, require_traceable
 from medinterp.api.settings import ApiUserConfig
 
 BEYOND_S = 10.0
@@ -53,14 +53,8 @@ def read_configuration(path: Path) -> Configuration:
     if not isinstance(content, dict):
         raise StartError(f"{path} holds no configuration")
     serve: ServeDeploySchema = _checked(ServeDeploySchema, content, f"{path}")
-    tracing = serve.tracing_config
-    if tracing is not None and tracing.enabled:
-        if tracing.exporter_import_path != IMPORT_PATH:
-            raise StartError(f"{path}: tracing_config.exporter_import_path is {IMPORT_PATH}: others send reports' ids")
-        try:
-            require_traceable()
-        except TracingError as error:
-            raise StartError(f"{path}: {error}") from None
+    if serve.tracing_config is not None:
+        raise StartError(f"{path}: tracing_config does not reach Serve's proxies: set {ENDPOINTS[0]} instead")
     drain_s = 0.0
     for application in serve.applications:
         arguments = ARGUMENTS.get(application.import_path or "")

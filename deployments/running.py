@@ -38,7 +38,6 @@ def start(configuration: Configuration) -> None:
             http_options=options.http_options.model_dump(),
             proxy_location=options.proxy_location,
             grpc_options=gRPCOptions(**options.grpc_options.model_dump()),
-            global_tracing_config=options.tracing_config,
             controller_options=options.controller_options,
         )
         client.deploy_apps(options, _blocking=False)

@@ -1,10 +1,10 @@
-"""Traces, where `tracing_config` of serve_config.yaml asks for them: Serve's spans of a request, and ours by stage.
+"""Traces, where OTEL_EXPORTER_OTLP_ENDPOINT names a collector: Serve's spans of a request, and ours by stage.
 
-Serve starts a span in its proxy and one in every replica that a request reaches, and hands the context on with its
-handles (W3C traceparent); a client's own traceparent is the parent. Below them is a span for each stage
-(medinterp/stages.py). They leave by OTLP over HTTP, to where the standard variables say: OTEL_EXPORTER_OTLP_ENDPOINT,
-and OTEL_EXPORTER_OTLP_HEADERS for what is secret. Nothing of a request is in them: Serve writes the path, with a
-report's id, and the texts of exceptions into its spans, and both are left out here (`Scrubbed`).
+Serve starts a span in its proxy and in every replica that a request reaches, and hands the context on with its handles
+(W3C traceparent); a client's own traceparent is the parent. Below them is a span for each stage (medinterp/stages.py).
+They leave by OTLP over HTTP, as OpenTelemetry's own variables say (OTEL_EXPORTER_OTLP_HEADERS for what is secret);
+RAY_SERVE_TRACING_SAMPLING_RATIO says how many. Nothing that a client has sent is in them: Serve writes the path, with a
+report's id, and the texts of exceptions into its spans, and both are left out here (`scrub`).
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from deployments.environment import ENDPOINTS, traced
 from medinterp import stages
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
-IMPORT_PATH = "deployments.tracing:processors"
-ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 SCOPE = "medinterp"
 KEPT = ("app", "deployment", "call_method", "replica_id", "is_streaming", "request_type", "http.status_code", "method")
 """Attributes that are sent; none of them holds anything that a client has sent."""
@@ -33,13 +32,13 @@ class TracingError(Exception):
 
 
 def require_traceable() -> None:
-    """Raise TracingError where the exporter is not installed or nobody says where the collector is."""
+    """Raise TracingError where the exporter is not installed, or nobody says where the collector is."""
     try:
         import opentelemetry.exporter.otlp.proto.http.trace_exporter  # noqa: F401
     except ImportError:
-        raise TracingError("tracing_config needs what `pip install medinterp[otel]` brings") from None
-    if not any(os.environ.get(name) for name in ENDPOINTS):
-        raise TracingError(f"tracing_config needs the collector's address in the environment variable {ENDPOINTS[0]}")
+        raise TracingError("traces need what `pip install medinterp[otel]` brings") from None
+    if not traced(os.environ):
+        raise TracingError(f"traces need the collector's address in the environment variable {ENDPOINTS[0]}")
 
 
 def processors() -> list[SpanProcessor]:

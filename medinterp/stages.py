@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 StageName = Literal["decode", "wait", "write", "explain", "measure", "maps", "method", "judge", "render", "store"]
 """decode: an upload becomes a film, its wait for a decoding worker included; wait: for the model; write: a report in a
@@ -28,6 +28,8 @@ class Stage:
     method: str | None = None
 
 
+NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""Switches off what FastAPI (0.165) tells by itself: it writes paths, values and errors' texts into what it sends."""
 _LISTENERS: list[Callable[[Stage], None]] = []
 
 

@@ -119,7 +119,7 @@ def test_what_ray_reads_from_the_environment_is_set_unless_it_is_set_already() -
     set_environment(mine)
     assert mine == {**ENVIRONMENT, "RAY_AUTH_MODE": "disabled"}
     clean = {"PATH": os.environ["PATH"]}
-    told = subprocess.run(["sh", "-c", f"{exports()}\nenv"], capture_output=True, text=True, check=True, env=clean)
+    told = subprocess.run(["sh", "-c", f"{exports({})}\nenv"], capture_output=True, text=True, check=True, env=clean)
     assert {f"{name}={value}" for name, value in ENVIRONMENT.items()} <= set(told.stdout.splitlines())
 
 

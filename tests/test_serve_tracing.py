@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import http.server
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +16,8 @@ from typing import Any
 
 import pytest
 import yaml
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from opentelemetry import context, trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import TracerProvider
@@ -21,9 +26,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace.status import Status, StatusCode
 
 from deployments.configuration import StartError, read_configuration
+from deployments.environment import ENDPOINTS, TRACED, set_environment
 from deployments.errands import Errands
-from deployments.tracing import ENDPOINTS, IMPORT_PATH, KEPT, TracingError, add_span, processors, scrubbed, told_name
+from deployments.tracing import KEPT, TracingError, add_span, processors, scrubbed, told_name
 from medinterp import stages
+from tests.api_service import Service
 from tests.served import free_port, small_config
 
 PLANTED = "MILLER"
@@ -140,23 +147,48 @@ def test_spans_leave_by_otlp_to_where_the_standard_variable_says(monkeypatch: py
     assert context.get_current() == {}
 
 
-def test_traces_that_could_not_be_sent_keep_the_service_from_starting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = small_config("phantom", tmp_path, free_port())
-    config["tracing_config"] = {"enabled": True, "exporter_import_path": IMPORT_PATH, "sampling_ratio": 1.0}
-    place = tmp_path / "serve.yaml"
-    place.write_text(yaml.safe_dump(config))
+def test_a_collector_is_all_that_has_to_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ENDPOINTS:
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(StartError, match="environment variable OTEL_EXPORTER_OTLP_ENDPOINT"):
-        read_configuration(place)
-    with pytest.raises(TracingError):
+    with pytest.raises(TracingError, match="environment variable OTEL_EXPORTER_OTLP_ENDPOINT"):
         processors()
-    monkeypatch.setenv(ENDPOINTS[0], "http://127.0.0.1:4318")
-    tracing = read_configuration(place).serve.tracing_config
-    assert tracing is not None and tracing.enabled
-    config["tracing_config"]["exporter_import_path"] = "ray.serve._private.tracing_utils:default_tracing_exporter"
+    plain: dict[str, str] = {}
+    set_environment(plain)
+    assert not set(TRACED) & set(plain)
+    traced = {ENDPOINTS[0]: "http://127.0.0.1:4318", "RAY_SERVE_TRACING_SAMPLING_RATIO": "1"}
+    set_environment(traced)
+    assert traced["RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH"] == f"{processors.__module__}:{processors.__name__}"
+    assert traced["RAY_SERVE_TRACING_SAMPLING_RATIO"] == "1"
+    script = "from ray.serve._private import constants as c\n"
+    script += "print(c.RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH, c.RAY_SERVE_TRACING_SAMPLING_RATIO)"
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env={**os.environ, **traced}
+    )
+    assert told.stdout.split() == ["deployments.tracing:processors", "1.0"]
+    config = small_config("phantom", tmp_path, free_port())
+    config["tracing_config"] = {"enabled": True}
+    place = tmp_path / "serve.yaml"
     place.write_text(yaml.safe_dump(config))
-    with pytest.raises(StartError, match="others send reports' ids"):
+    with pytest.raises(StartError, match="does not reach Serve's proxies"):
         read_configuration(place)
+
+
+def test_fastapis_own_telemetry_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is on by itself wherever there is a provider, and would send paths and values unscrubbed."""
+    from medinterp.ui import create_app
+
+    provider = TracerProvider()
+    raw = InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(raw))
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+    service = Service(tmp_path)
+    with service.client:
+        assert service.post().status_code == 201
+        assert service.post(max_new_tokens=PLANTED).status_code == 422
+    with TestClient(create_app()) as page:
+        assert page.get("/").status_code == 200
+    assert [span.name for span in raw.get_finished_spans()] == []
+    with TestClient(FastAPI()) as plain:  # as it would be
+        plain.get("/")
+    assert raw.get_finished_spans()

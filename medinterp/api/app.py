@@ -30,6 +30,7 @@ from medinterp.api.settings import ApiSettings, Limits, LiveSettings
 from medinterp.api.store import ReportStore
 from medinterp.errors import StoreError
 from medinterp.imaging.workers import DecodingPool
+from medinterp.stages import NO_TELEMETRY
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +98,7 @@ def create_api(
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        telemetry=NO_TELEMETRY,
         responses={"default": {"model": Problem, "description": "A problem document (RFC 9457)."}},
     )
     app.state.health = health

@@ -9,6 +9,7 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, HTTPException, Request, Response
 
+from medinterp.stages import NO_TELEMETRY
 from medinterp.ui.gradio_view import mount_gradio
 from medinterp.ui.headers import PageHeaders
 from medinterp.ui.packed import Packed
@@ -29,7 +30,7 @@ def create_app(*, api_root: str = "/v1") -> FastAPI:
     """
     if not api_root.startswith("/") or api_root.startswith("//"):
         raise ValueError(f"api_root is a path on the page's own host, e.g. /v1, not {api_root!r}")
-    app = FastAPI(title="medinterp page", openapi_url=None)
+    app = FastAPI(title="medinterp page", openapi_url=None, telemetry=NO_TELEMETRY)
     app.add_middleware(ReadOnly)
     app.add_middleware(PageHeaders)
     page = document(api_root)
