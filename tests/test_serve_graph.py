@@ -199,7 +199,8 @@ def test_what_prometheus_reads_from_ray_is_the_same(served: Served) -> None:
 def test_limits_change_in_the_replicas_that_are_there(served: Served) -> None:
     path = served.directory / "serve.yaml"
     as_it_was = path.read_text()
-    names = [f"ServeReplica:{name}" for name in ("api:api", "api:generation", "api:relevancy", "api:rendering", "ui:ui")]
+    parts = ("api:api", "api:generation", "api:relevancy", "api:rendering", "ui:ui")
+    names = [f"ServeReplica:{name}" for name in parts]
     before = [process.pid for name in names for process in served.named(name)]
 
     def limits() -> dict[str, Any]:
