@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 RANK = {
     "types": -1,
     "errors": 0,
+    "stages": 0,
     "phantom": 1,
     "imaging": 2,
     "report": 2,
@@ -32,7 +33,7 @@ RANK = {
     "cli": 9,
 }
 NO_TORCH = (
-    *("types", "errors", "imaging", "report", "relevancy", "render", "view", "web", "export", "explanation"),
+    *("types", "errors", "stages", "imaging", "report", "relevancy", "render", "view", "web", "export", "explanation"),
     *("api", "ui", "client"),
 )
 BESIDE = {"client": ("types", "errors")}

@@ -50,7 +50,7 @@ from medinterp.api.schema_chat import (
 )
 from medinterp.api.schema_packed import PackedMapsModel
 from medinterp.api.selection import FindingSelection
-from medinterp.api.settings import ApiSettings
+from medinterp.api.settings import LiveSettings
 from medinterp.errors import DeadlineExceededError, MedInterpError, SelectionError, ServiceInterruptedError
 from medinterp.types import Explanation, Film, MapPack, Report
 
@@ -88,8 +88,8 @@ class _Head:
 class Chat:
     """Takes questions through the backend; a report is kept when its evidence is asked for, and only then."""
 
-    def __init__(self, backend: Backend, settings: ApiSettings, reading: Reading, asking: Asking) -> None:
-        self._backend, self._settings, self._limits = backend, settings, settings.limits
+    def __init__(self, backend: Backend, settings: LiveSettings, reading: Reading, asking: Asking) -> None:
+        self._backend, self._settings = backend, settings
         self._reading, self._asking = reading, asking
 
     async def respond(self, asked: ChatAskedModel, urls: Mapping[str, bytes]) -> Response:
@@ -99,7 +99,7 @@ class Chat:
             raise HTTPException(HTTPStatus.NOT_FOUND, f"this service reads films with {loaded.id} and no other model")
         question = await self._question(asked, urls)
         head = _Head(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), loaded.id, loaded.revision)
-        steps = paced(self._steps(asked, question), SIGN_OF_LIFE_S, self._limits.timeout_s)
+        steps = paced(self._steps(asked, question), SIGN_OF_LIFE_S, self._settings.limits.timeout_s)
         if asked.stream:
             return await _streamed(self._frames(asked, head, steps))
         async with aclosing(steps):
@@ -127,7 +127,7 @@ class Chat:
 
     async def _bytes(self, url: str, urls: Mapping[str, bytes]) -> bytes:
         try:
-            return await asyncio.to_thread(film_of, url, urls, self._limits.max_upload_bytes)
+            return await asyncio.to_thread(film_of, url, urls, self._settings.limits.max_upload_bytes)
         except ValueError as error:
             flaw = {"type": "value_error", "loc": ("body", "messages"), "msg": str(error)}
             raise RequestValidationError([flaw]) from None
@@ -203,7 +203,7 @@ class Chat:
             async for step in steps:
                 yield step
         except TimeoutError as error:
-            raise DeadlineExceededError(f"no answer within {self._limits.timeout_s:g} s") from error
+            raise DeadlineExceededError(f"no answer within {self._settings.limits.timeout_s:g} s") from error
 
     async def _frames(
         self, asked: ChatAskedModel, head: _Head, steps: AsyncGenerator[str | Progress | _Answered | Silence]

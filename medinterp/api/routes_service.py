@@ -10,13 +10,13 @@ from medinterp.api.answers import methods_model
 from medinterp.api.backend import Backend
 from medinterp.api.schema import HealthModel, LimitsModel, ListedModelModel, MethodsModel, ModelsModel
 from medinterp.api.schema_sensitivity import PerturbationModel, PerturbationsModel
-from medinterp.api.settings import ApiSettings
+from medinterp.api.settings import LiveSettings
 from medinterp.api.store import ReportStore
 from medinterp.errors import StoreError, StoreFullError
 from medinterp.imaging.perturb import PERTURBATIONS
 
 
-def service_routes(backend: Backend, settings: ApiSettings, store: ReportStore) -> APIRouter:
+def service_routes(backend: Backend, settings: LiveSettings, store: ReportStore) -> APIRouter:
     """Build the routes."""
     router = APIRouter(tags=["service"])
 
@@ -46,7 +46,7 @@ def service_routes(backend: Backend, settings: ApiSettings, store: ReportStore) 
 
     @router.get("/readyz")
     async def readyz() -> HealthModel:
-        """Every part of the service answers, and the store has room for another report."""
+        """The model is loaded, every part of the service answers, and the store has room for another report."""
         try:
             await asyncio.to_thread(store.check)
         except StoreFullError as error:
