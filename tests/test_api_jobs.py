@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from medinterp.api.jobs.settings import JobSettings
 from medinterp.api.schema import ExplanationModel, MapsModel
 from medinterp.api.schema_jobs import JobModel
 from medinterp.api.store import open_store
+from medinterp.api.store.sqlite import SqliteStore
 from medinterp.errors import MethodError, ServiceBusyError, ServiceInterruptedError
 from tests.api_access import bearer, key_file
 from tests.api_backend import FakeBackend, api_settings, png
@@ -266,9 +268,29 @@ def test_a_report_that_is_called_off_is_not_made(jobs: Jobs) -> None:
     problem(jobs.client.get(f"/reports/{report}"), 404)
 
 
-def test_a_job_is_followed_and_goes_on_where_one_was(jobs: Jobs) -> None:
+def test_a_report_that_is_put_while_it_is_called_off_is_taken_back(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    putting, put = threading.Event(), SqliteStore.put
+
+    def slow_put(store: SqliteStore, report_id: str, blob: bytes) -> float:
+        putting.set()
+        time.sleep(1.0)
+        return put(store, report_id, blob)
+
+    monkeypatch.setattr(SqliteStore, "put", slow_put)
+    job_id = accepted(jobs.post(ASYNC))
+    assert putting.wait(5)
+    assert jobs.client.delete(f"/jobs/{job_id}").status_code == 204
+    time.sleep(1.2)
+    jobs.settled("job")
+    assert jobs.job(job_id)["state"] == "cancelled" and jobs.store.usage().reports == 0
+
+
+def test_a_job_is_followed_and_goes_on_where_one_was(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medinterp.api.jobs.running.TELL_S", 0.0)
     report = jobs.report()
-    jobs.backend.delay_s = 0.6
+    jobs.backend.delay_s = 1.0
     job_id = accepted(jobs.client.post(f"/reports/{report}/maps", json={"method": "occlusion"}, headers=ASYNC))
     seen: list[tuple[str, dict[str, Any]]] = []
     with jobs.client.stream("GET", f"/jobs/{job_id}/events") as answer:

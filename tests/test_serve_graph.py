@@ -25,6 +25,7 @@ from tests.api_backend import png
 from tests.served import Served
 
 EVENTS = {"Accept": "text/event-stream"}
+TOKENS = {"max_new_tokens": 1000}
 
 
 def film() -> dict[str, Any]:
@@ -333,6 +334,24 @@ def test_a_killed_api_replica_is_a_clear_error_that_may_be_tried_again(served: S
     served.wait_until_ready()
     assert time.monotonic() - started < 10
     assert post(served, 2).status_code == 201
+
+
+def test_a_job_is_done_though_the_replica_that_runs_it_is_killed(served: Served) -> None:
+    films = [("image", ("film.png", png(400, 300, seed=seed))) for seed in (3, 4)]
+    batch = served.client.post("/v1/batches", files=[*films, ("image", ("none", b"no film"))], data=TOKENS)
+    assert batch.status_code == 202, batch.text
+    place = f"/v1/{batch.headers['location']}"
+    time.sleep(1.5)  # the first two are being written
+    served.replica("api:api").kill()
+    served.wait_until_ready()
+    deadline = time.monotonic() + 60
+    while (found := served.client.get(place).json())["state"] != "ended":
+        assert time.monotonic() < deadline, found
+        time.sleep(0.2)
+    assert [job["state"] for job in found["jobs"]] == ["done", "done", "failed"]
+    assert max(job["attempts"] for job in found["jobs"]) == 2
+    for job in found["jobs"][:2]:
+        assert served.client.get(f"/v1/{job['result']}").status_code == 200
 
 
 def test_a_killed_proxy_is_back_within_seconds(served: Served) -> None:

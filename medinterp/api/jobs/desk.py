@@ -132,11 +132,9 @@ class Desk:
 
     async def _cancel(self, job_id: str) -> None:
         before = await asyncio.to_thread(self._mine.cancel, job_id)
-        if before.open:
-            self._runner.cancel(job_id)
-            if isinstance(before.work, ReportWork):
-                with suppress(MedInterpError):  # an attempt that broke off may have come as far as the report
-                    await asyncio.to_thread(self._store.delete, before.work.report_id)
+        if before.open and isinstance(before.work, ReportWork):
+            with suppress(MedInterpError):  # an attempt that broke off may have come as far as the report
+                await asyncio.to_thread(self._store.delete, before.work.report_id)
 
     async def follow(self, job_id: str) -> AsyncGenerator[Stored]:
         """The job each time that it has changed, until it has ended. Raises JobNotFoundError or StoreError."""

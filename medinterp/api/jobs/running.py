@@ -88,13 +88,6 @@ class Runner:
         """There is a new job."""
         self._look.set()
 
-    def cancel(self, job_id: str) -> None:
-        """Stop the work at once where it is done here; elsewhere it is found cancelled by who does it."""
-        run = self._runs.get(job_id)
-        if run is not None and run.task is not None:
-            run.lost = True
-            run.task.cancel()
-
     async def stop(self) -> None:
         """Stop all work, and give the jobs back: another replica begins them at once, and no attempt is counted."""
         self._stopping = True
