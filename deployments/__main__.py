@@ -3,7 +3,8 @@
 The same as `serve run CONFIG`, with what only `ray.init` and the environment can tell: no dashboard, an object store of
 moderate size, and what deployments/environment.py says. A service that cannot start exits with the reason (status 1,
 or 2 where the configuration is wrong). SIGINT and SIGTERM end it once the requests under way are answered
-(`shutdown.drain_s`), a second one at once.
+(`shutdown.drain_s`), a second one at once. SIGHUP reads CONFIG again: what has changed in `user_config` holds from then
+on.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from deployments.environment import exports, set_environment
+from deployments.environment import exports, set_environment, traced
 
 ROOT = Path(__file__).parent.parent
 OBJECT_STORE_BYTES = 400 * 2**20
@@ -32,18 +33,21 @@ def main() -> int:
     )
     options = parser.parse_args()
     if options.environment:
-        print(exports())
+        print(exports(os.environ))
         return 0
     path = options.config.resolve()
     set_environment(os.environ)
     os.chdir(ROOT)
 
     from deployments.configuration import StartError, read_configuration, require_free
+    from deployments.tracing import TracingError, require_traceable
 
     try:
+        if traced(os.environ):
+            require_traceable()
         configuration = read_configuration(path, insecure=options.insecure)
         require_free(configuration.host, configuration.port)
-    except StartError as error:
+    except (StartError, TracingError) as error:
         print(f"medinterp: {error}", file=sys.stderr)
         return 2
 
@@ -70,7 +74,7 @@ def main() -> int:
     ending.listen(end)
     try:
         start(configuration)
-        run(configuration, ending)
+        run(configuration, ending, path)
     except StartError as error:
         print(f"medinterp: {error}", file=sys.stderr, flush=True)
         return 1

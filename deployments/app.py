@@ -12,18 +12,18 @@ from deployments.relevancy import RelevancyDeployment
 from deployments.rendering import RenderingDeployment
 from deployments.settings import ApiArgs, UiArgs
 from deployments.ui import UiDeployment
-from medinterp.api.settings import ApiSettings
+from medinterp.api.settings import ApiFixed
 
 
 def build_api(args: ApiArgs) -> Application:
     """Film -> generation -> relevancy -> rendering, behind the HTTP API."""
-    settings = ApiSettings(**{name: getattr(args, name) for name in ApiSettings.model_fields})
+    fixed = ApiFixed(**{name: getattr(args, name) for name in ApiFixed.model_fields})
     relevancy = serve.deployment(name="relevancy")(RelevancyDeployment).bind()
     generation = serve.deployment(name="generation")(GenerationDeployment).bind(
-        args.model, args.writer, args.questions, args.store, args.queue, relevancy
+        args.model, args.writer, args.store, relevancy
     )
-    rendering = serve.deployment(name="rendering")(RenderingDeployment).bind(args.store, args.rendering)
-    api = serve.deployment(name="api")(ApiDeployment).bind(settings, generation, relevancy, rendering)
+    rendering = serve.deployment(name="rendering")(RenderingDeployment).bind(args.store)
+    api = serve.deployment(name="api")(ApiDeployment).bind(fixed, generation, relevancy, rendering)
     return _application(api)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from ray.serve.handle import DeploymentHandle
 
 from deployments.faults import translated
+from deployments.metrics import collected_by
 from deployments.relevancy import Explained
 from medinterp.api.backend import (
     ComparingTask,
@@ -27,6 +28,7 @@ from medinterp.api.backend import (
     SourcesTask,
 )
 from medinterp.api.caller import CALLER
+from medinterp.api.metrics import Collected
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import Selection
 from medinterp.errors import ServiceBusyError, ServiceInterruptedError
@@ -55,6 +57,7 @@ class ServeBackend:
         rendering: DeploymentHandle[Any],
     ) -> None:
         # Serve types its calls by neither their results nor their streaming.
+        self._parts = (generation, relevancy, rendering)
         self._generation: Any = generation.options(_by_reference=True)
         self._aloud: Any = generation.options(_by_reference=True, stream=True)
         self._relevancy: Any = relevancy.options(_by_reference=True)
@@ -150,18 +153,23 @@ class ServeBackend:
         return content
 
     async def check(self) -> None:
-        """Ask every deployment for a sign of life."""
-        calls = (
-            self._generation.model.remote(),
-            self._relevancy.ping.remote(),
-            self._rendering.ping.remote(),
-        )
+        """Ask every deployment for a sign of life: one replica of each has to give it."""
+        waiting = {
+            "generation": self._generation.ping.remote(),
+            "relevancy": self._relevancy.ping.remote(),
+            "rendering": self._rendering.ping.remote(),
+        }
         try:
             async with asyncio.timeout(CHECK_S):
-                for call in calls:
-                    await _answered(call)
+                for name in tuple(waiting):
+                    await _answered(waiting[name])
+                    del waiting[name]
         except TimeoutError as error:
-            raise ServiceBusyError(f"not every part answers within {CHECK_S:g} s") from error
+            raise ServiceBusyError(f"{next(iter(waiting))} does not answer within {CHECK_S:g} s") from error
+
+    async def metrics(self) -> tuple[Collected, ...]:
+        """What every replica of every deployment has counted."""
+        return await collected_by(*self._parts)
 
 
 def _unnamed(film: Film | None) -> Film | None:

@@ -9,12 +9,16 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from ray.serve.schema import ServeDeploySchema
+from ray.serve.schema import DeploymentSchema, ServeDeploySchema
 
+from deployments.environment import ENDPOINTS
 from deployments.listening import made_insecure, refuse_strangers
-from deployments.settings import ApiArgs, UiArgs
+from deployments.settings import USER_CONFIGS, ApiArgs, UiArgs
+from medinterp.api.settings import ApiUserConfig
 from medinterp.errors import AccessError
 
+BEYOND_S = 10.0
+"""After the longest request, until it has been answered too."""
 ARGUMENTS: dict[str, type[BaseModel]] = {"deployments.app:build_api": ApiArgs, "deployments.app:build_ui": UiArgs}
 
 
@@ -56,19 +60,54 @@ def read_configuration(path: Path, *, insecure: bool = False) -> Configuration:
     if insecure:
         made_insecure(content)
     serve: ServeDeploySchema = _checked(ServeDeploySchema, content, f"{path}")
+    if serve.tracing_config is not None:
+        raise StartError(f"{path}: tracing_config does not reach Serve's proxies: set {ENDPOINTS[0]} instead")
     drain_s = 0.0
     for application in serve.applications:
         arguments = ARGUMENTS.get(application.import_path or "")
         if arguments is None:
             raise StartError(f"{path}: application {application.name}: {application.import_path} is none of ours")
-        checked = _checked(arguments, application.args, f"{path}: application {application.name}")
+        where = f"{path}: application {application.name}"
+        checked = _checked(arguments, application.args, where)
+        user_configs = {
+            deployment.name: _user_config(deployment, f"{where}: deployment {deployment.name}: user_config")
+            for deployment in application.deployments
+        }
         if isinstance(checked, ApiArgs):
-            drain_s = max(drain_s, checked.drain_s)
+            drain_s = max(drain_s, _drain_s(checked, user_configs.get("api")))
             try:
                 refuse_strangers(checked.access, str(serve.http_options.host))
             except AccessError as error:
                 raise StartError(f"{path}: {error}") from None
     return Configuration(serve, drain_s)
+
+
+def _user_config(deployment: DeploymentSchema, where: str) -> BaseModel | None:
+    """What stands in it, checked; the defaults where nothing does, None where nothing may."""
+    given, kind = deployment.user_config, USER_CONFIGS.get(deployment.name)
+    if not isinstance(given, dict):
+        return None if kind is None else kind()
+    if kind is None:
+        raise StartError(f"{where}: this deployment has none")
+    checked: BaseModel = _checked(kind, given, where)
+    return checked
+
+
+def _drain_s(args: ApiArgs, user_config: BaseModel | None) -> float:
+    """What is under way has so long when the service is ended."""
+    if args.shutdown.drain_s is not None:
+        return args.shutdown.drain_s
+    changing = user_config if isinstance(user_config, ApiUserConfig) else ApiUserConfig()
+    return changing.limits.timeout_s + BEYOND_S
+
+
+def fixed_part(serve: ServeDeploySchema) -> dict[str, Any]:
+    """All of it but what may change while the service runs."""
+    content: dict[str, Any] = serve.model_dump(exclude_unset=True, mode="json")
+    for application in content["applications"]:
+        for deployment in application.get("deployments", []):
+            deployment.pop("user_config", None)
+    return content
 
 
 def _checked(kind: Any, content: Any, where: str) -> Any:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+"""OpenTelemetry's own variables for the address of a collector: where one is set, requests are traced."""
+TRACED = {
+    # tracing_config in a configuration file reaches replicas, and not Serve's proxies (2.60): these reach both.
+    "RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH": "deployments.tracing:processors",
+    "RAY_SERVE_TRACING_SAMPLING_RATIO": "0.1",
+}
 CALLBACK = "deployments.edge:middlewares"
 
 ENVIRONMENT = {
@@ -27,10 +34,20 @@ ENVIRONMENT = {
 
 def set_environment(environment: MutableMapping[str, str]) -> None:
     """Set what is not set by whoever started this."""
-    for name, value in ENVIRONMENT.items():
+    for name, value in wanted(environment).items():
         environment.setdefault(name, value)
 
 
-def exports() -> str:
+def wanted(environment: Mapping[str, str]) -> dict[str, str]:
+    """ENVIRONMENT, with TRACED where there is a collector."""
+    return ENVIRONMENT | (TRACED if traced(environment) else {})
+
+
+def traced(environment: Mapping[str, str]) -> bool:
+    """Whether requests are traced."""
+    return any(environment.get(name) for name in ENDPOINTS)
+
+
+def exports(environment: Mapping[str, str]) -> str:
     """The same for a shell, before `serve run` or `ray start`."""
-    return "\n".join(f"export {name}={value}" for name, value in ENVIRONMENT.items())
+    return "\n".join(f"export {name}={value}" for name, value in wanted(environment).items())

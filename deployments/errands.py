@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar
 
 Tell = Callable[[Any], None]
@@ -35,7 +35,8 @@ class Errands:
             except BaseException as error:
                 done.set_exception(error)
 
-        threading.Thread(target=on_behalf, name="generation", daemon=True).start()
+        context = copy_context()  # of the request, whose trace goes on in the thread
+        threading.Thread(target=context.run, args=(on_behalf,), name="generation", daemon=True).start()
         try:
             return await asyncio.wrap_future(done)
         finally:

@@ -16,9 +16,13 @@ from ray.serve.handle import DeploymentHandle
 from deployments.errands import Errands, Result, Tell, Work
 from deployments.handoff import Handoff, array_bytes
 from deployments.logs import join_serve_log
+from deployments.metrics import collected, join_ray_metrics
+from deployments.operation import ModelOperation
 from deployments.relevancy import Explained
-from deployments.settings import EngineSettings, ModelSettings, QuestionSettings, QueueSettings, SlotsSettings
+from deployments.settings import EngineSettings, GenerationUserConfig, ModelSettings, SlotsSettings
+from deployments.user_config import UserConfig
 from deployments.writers import make_engine, make_generator
+from medinterp import stages
 from medinterp.api.admission import Admission
 from medinterp.api.answers import pack_of
 from medinterp.api.backend import (
@@ -31,10 +35,17 @@ from medinterp.api.backend import (
     RelianceTask,
     SourcesTask,
 )
+from medinterp.api.metrics import Collected
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import selected
 from medinterp.api.store import RedisStoreSettings, SqliteStoreSettings, open_store, unpack_record
-from medinterp.errors import EngineError, GenerationCancelled, ModelError, ReportTextError, RequestTooLargeError
+from medinterp.errors import (
+    EngineError,
+    GenerationCancelled,
+    ReportTextError,
+    RequestTooLargeError,
+    StoreFullError,
+)
 from medinterp.evaluation.sensitivity import compare_again
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
 from medinterp.explanation import Explanation
@@ -57,9 +68,7 @@ class GenerationDeployment:
         self,
         settings: ModelSettings,
         writer: SlotsSettings | EngineSettings,
-        questions: QuestionSettings,
         store: SqliteStoreSettings | RedisStoreSettings,
-        queue: QueueSettings,
         relevancy: DeploymentHandle[Any],
     ) -> None:
         """Open the store, load the model and test it, and make the writer's slots and graphs.
@@ -77,6 +86,7 @@ class GenerationDeployment:
         from medinterp.model.view import model_view
 
         join_serve_log()
+        join_ray_metrics()
         self._engine: Engine | None = None
         if isinstance(writer, EngineSettings):
             self._engine = make_engine(writer, image_first=settings.image_first)
@@ -84,7 +94,7 @@ class GenerationDeployment:
         # A thread that has computed keeps helpers (OpenMP's) for as long as it lives, and where they are more than the
         # cores, every step of the writer has to wake its own: this thread lives, so that another one computes.
         with ThreadPoolExecutor(1) as aside:
-            self._generator, told = aside.submit(make_generator, settings, writer, questions).result()
+            self._generator, told = aside.submit(make_generator, settings, writer).result()
         logger.info("the writer: %s", told)
         loaded = self._generator.loaded
         self._errands = Errands(CALLER)
@@ -93,9 +103,12 @@ class GenerationDeployment:
         self._head_maps, self._text_sources, self._word_reliance = head_maps, text_sources, word_reliance
         self._model_view = model_view
         self._handoff = Handoff(relevancy, settings.traces_bytes)
+        queue = GenerationUserConfig().queue
         self._reports = Admission(queue.reports, max_bytes=queue.film_bytes)
         self._questions = Admission(queue.questions)
-        self._device = loaded.device
+        self._operation = ModelOperation(self._generator, self._reports, self._questions, self._handoff)
+        self._operation.show(slots=self._engine is None)
+        self._changes = UserConfig(GenerationUserConfig, self._operation.change)
         self._prompt = settings.prompt or loaded.default_prompt or DEFAULT_PROMPT
         self._facts = LoadedModelModel(
             id=loaded.model_id,
@@ -106,6 +119,14 @@ class GenerationDeployment:
             default_prompt=self._prompt,
             writer=told.split("; ")[0],
         )
+
+    def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Called by Serve with GenerationUserConfig, before the first request and at every change."""
+        self._changes.take(user_config)
+
+    async def metrics(self) -> Collected:
+        """What this replica has counted."""
+        return await asyncio.to_thread(collected)
 
     async def model(self) -> LoadedModelModel:
         """What model reads the films."""
@@ -156,7 +177,7 @@ class GenerationDeployment:
             beside = (explanation.packs, explanation.prior_packs)[: 1 if explanation.prior is None else 2]
             return tuple(add_measured(packs, task.method, measured[task.method], k) for k, packs in enumerate(beside))
 
-        async for item in self._asked(caller, (report_id, task), work):
+        async for item in self._asked(caller, report_id, task, work):
             for one in item if isinstance(item, tuple) else (item,):
                 yield one
 
@@ -186,7 +207,7 @@ class GenerationDeployment:
                 cancelled=gone.is_set,
             )
 
-        async for item in self._asked(caller, (report_id, task), work):
+        async for item in self._asked(caller, report_id, task, work):
             yield item
 
     async def compare(
@@ -207,7 +228,7 @@ class GenerationDeployment:
                 cancelled=gone.is_set,
             )
 
-        async for item in self._asked(caller, (report_id, task), work):
+        async for item in self._asked(caller, report_id, task, work):
             yield item
 
     async def sources(
@@ -234,7 +255,7 @@ class GenerationDeployment:
                 return self._head_maps(loaded, *asked, tokens, image=task.image, cancelled=gone.is_set)
             return self._text_sources(loaded, *asked, tokens, cancelled=gone.is_set)
 
-        async for item in self._asked(caller, (report_id, task), work):
+        async for item in self._asked(caller, report_id, task, work):
             yield item
 
     async def view(self, report_id: str, image: int = 0) -> bytes:
@@ -292,14 +313,15 @@ class GenerationDeployment:
             if tell is not None:
                 tell(Progress(what, done, of))
 
-        measured = self._generator.measure(
-            films,
-            generation.report,
-            generation.trace.provenance.prompt,
-            task.on_model,
-            progress=progress,
-            cancelled=gone.is_set,
-        )
+        with stages.stage("measure"):
+            measured = self._generator.measure(
+                films,
+                generation.report,
+                generation.trace.provenance.prompt,
+                task.on_model,
+                progress=progress,
+                cancelled=gone.is_set,
+            )
         return replace(generation, measured=measured)
 
     def _explain(
@@ -347,9 +369,10 @@ class GenerationDeployment:
         self._generator.check(
             films, asked, max_new_tokens=task.max_new_tokens, layer_attention=task.layer_attention
         )
-        written = engine.write(
-            films, asked, max_new_tokens=task.max_new_tokens, on_word=on_word, cancelled=gone.is_set
-        )
+        with stages.stage("write"):
+            written = engine.write(
+                films, asked, max_new_tokens=task.max_new_tokens, on_word=on_word, cancelled=gone.is_set
+            )
         try:
             generation = self._generator.force(
                 films, written.text, asked, layer_attention=task.layer_attention, cancelled=gone.is_set
@@ -366,25 +389,30 @@ class GenerationDeployment:
             generation, written, tokenizer, model=engine.model, max_new_tokens=task.max_new_tokens, seed=None
         )
 
-    async def _asked(self, caller: str, question: object, work: Work[Result]) -> AsyncGenerator[Any]:
+    async def _asked(self, caller: str, report_id: str, task: object, work: Work[Result]) -> AsyncGenerator[Any]:
         """What the model is asked about a stored report: progress, the answer last. Raises ServiceBusyError."""
-        with self._questions.entered(caller, repr(question)):
-            async for item in self._errands.aloud(caller, work):
+
+        def timed(tell: Tell, gone: threading.Event) -> Result:
+            with stages.stage("measure" if isinstance(task, MeasuringTask) else "judge"):
+                return work(tell, gone)
+
+        with self._questions.entered(caller, repr((report_id, task))):
+            async for item in self._errands.aloud(caller, timed):
                 yield item
 
+    async def ping(self) -> None:
+        """Answer when films can be read and stored reports asked about. Raises ModelError, ServiceError, StoreError."""
+        await self.check_health()
+        try:
+            await asyncio.to_thread(self._store.check)
+        except StoreFullError:
+            return  # questions can be asked
+
     async def check_health(self) -> None:
-        """Raise when the device no longer computes, or nobody writes any more, so that the replica is replaced."""
-        if not self._generator.alive:
-            raise ModelError("the writing thread has died")
-        await asyncio.to_thread(_compute, self._device)
+        """Raise when nobody writes, a step is stuck, or the device does not compute: the replica is replaced."""
+        await self._operation.check()
 
 
 def _films(film: Film, prior: Film | None) -> list[Film]:
     """As the model sees them: the current one first."""
     return [film] if prior is None else [film, prior]
-
-
-def _compute(device: Any) -> None:
-    import torch
-
-    torch.ones(1, device=device).add_(1).item()

@@ -26,11 +26,11 @@ class Handoff:
     def __init__(self, relevancy: DeploymentHandle[Any], store_bytes: int) -> None:
         """store_bytes: of traces that are on their way at once."""
         self._relevancy: Any = relevancy.options(_by_reference=True)
-        self._budget = ByteBudget(store_bytes)
+        self.budget = ByteBudget(store_bytes)
 
     async def explained(self, generation: Generation, methods: tuple[str, ...]) -> Explained:
         """The maps; asked for once more when a replica died on the way. Raises MethodError, ServiceError."""
-        async with self._budget.holding(array_bytes(generation)):
+        async with self.budget.holding(array_bytes(generation)):
             try:
                 return await self._explained(generation, methods)
             except ServiceInterruptedError:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from asyncio import to_thread
 from typing import NamedTuple
 
+from deployments.metrics import collected, join_ray_metrics
+from medinterp import stages
+from medinterp.api.health import UnderWay
+from medinterp.api.metrics import Collected
 from medinterp.types import FilmWarning, Generation, MapPack, Provenance, Report
 
 
@@ -26,6 +31,8 @@ class RelevancyDeployment:
         from medinterp.relevancy import compute_maps
 
         self._compute_maps = compute_maps
+        self._under_way = UnderWay("maps")
+        join_ray_metrics()
 
     def explain(
         self, generation: Generation, methods: tuple[str, ...]
@@ -35,13 +42,24 @@ class RelevancyDeployment:
         The trace goes no further. Raises MethodError.
         """
         trace, measured = generation.trace, generation.measured
-        packs, on_prior = (
-            self._compute_maps(trace, methods, image=image, measured=measured) if image < len(trace.image_spans) else {}
-            for image in (0, 1)
-        )
+        with self._under_way.one(), stages.stage("maps"):
+            packs, on_prior = (
+                self._compute_maps(trace, methods, image=image, measured=measured)
+                if image < len(trace.image_spans)
+                else {}
+                for image in (0, 1)
+            )
         return Explained(
             generation.report, packs, trace.provenance, generation.warnings, on_prior, generation.prior_warnings
         )
 
     def ping(self) -> None:
         """Answer."""
+
+    async def check_health(self) -> None:
+        """Raise when the maps of a report have taken 5 minutes. At once."""
+        self._under_way.check()
+
+    async def metrics(self) -> Collected:
+        """What this replica has counted."""
+        return await to_thread(collected)

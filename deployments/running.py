@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -12,9 +14,10 @@ from ray.exceptions import RayError
 from ray.serve._private.api import serve_start
 from ray.serve._private.constants import SERVE_NAMESPACE, SERVE_PROXY_NAME
 from ray.serve.config import gRPCOptions
+from ray.serve.context import _get_global_client
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
 
-from deployments.configuration import Configuration, StartError
+from deployments.configuration import Configuration, StartError, fixed_part, read_configuration
 from deployments.edge import close_door
 from deployments.ending import Ending
 
@@ -49,9 +52,10 @@ def kill() -> None:
         node.kill_all_processes(check_alive=False, allow_graceful=False)
 
 
-def run(configuration: Configuration, ending: Ending) -> None:
+def run(configuration: Configuration, ending: Ending, path: Path) -> None:
     """Watch over the service until it is told to end, then end it.
 
+    path: of the configuration, read again when told to.
     Raises StartError when it cannot start, and when Ray has died. What fails after a good start is started again by
     Serve until it succeeds.
     """
@@ -63,10 +67,29 @@ def run(configuration: Configuration, ending: Ending) -> None:
             raise StartError(f"Ray's {name} has died (status {process.returncode})")
         if not ready and (ready := _running()):
             print(f"ready: http://{configuration.host}:{configuration.port}", flush=True)
+        if ending.asked_again():
+            configuration = renewed(configuration, path)
     ending.at_once_after(CLOSING_S + (configuration.drain_s if ready else 0))
     if ready:
         drain(configuration.drain_s)
     serve.shutdown()
+
+
+def renewed(configuration: Configuration, path: Path) -> Configuration:
+    """The file's settings, which hold from now on where nothing but `user_config` has changed; else those before."""
+    try:
+        found = read_configuration(path)
+        if fixed_part(found.serve) != fixed_part(configuration.serve):
+            raise StartError(f"{path}: more has changed than user_config, and that takes a restart")
+        client = _get_global_client()
+        if client is None:
+            raise StartError("Serve has ended")
+        client.deploy_apps(found.serve, _blocking=False)
+    except (StartError, RayError) as error:
+        print(f"medinterp: nothing is changed: {error}", file=sys.stderr, flush=True)
+        return configuration
+    print("user_config: read again", flush=True)
+    return found
 
 
 def _running() -> bool:

@@ -1,10 +1,11 @@
 """Typed arguments of the application builders, as they stand in serve_config.yaml."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from medinterp.api.settings import ApiSettings
+from medinterp.api.settings import ApiFixed, ApiUserConfig
 from medinterp.ui.framing import frame_ancestors
 from medinterp.web.peers import LOOPBACK, HostPattern, Network
 
@@ -119,8 +120,8 @@ class ShutdownSettings(BaseModel):
     )
 
 
-class RenderingSettings(BaseModel):
-    """What draws pictures and makes files."""
+class RenderingUserConfig(BaseModel):
+    """What may change while pictures are drawn: `user_config` of the deployment `rendering`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -129,20 +130,24 @@ class RenderingSettings(BaseModel):
     )
 
 
-class ApiArgs(ApiSettings):
-    """Arguments of `deployments.app:build_api`."""
+class GenerationUserConfig(BaseModel):
+    """What may change while the model is loaded: `user_config` of the deployment `generation`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    queue: QueueSettings = QueueSettings()
+    questions: QuestionSettings = QuestionSettings()
+    stalled_s: float = Field(
+        default=300, gt=0, description="A single step of the model that takes longer is stuck: the replica is replaced."
+    )
+
+
+class ApiArgs(ApiFixed):
+    """Arguments of `deployments.app:build_api`: what holds for as long as a replica lives."""
 
     model: ModelSettings = ModelSettings()
     writer: Annotated[SlotsSettings | EngineSettings, Field(discriminator="kind")] = SlotsSettings()
-    questions: QuestionSettings = QuestionSettings()
-    rendering: RenderingSettings = RenderingSettings()
-    queue: QueueSettings = QueueSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
-
-    @property
-    def drain_s(self) -> float:
-        """What is under way has so long when the service is ended."""
-        return self.limits.timeout_s + 10 if self.shutdown.drain_s is None else self.shutdown.drain_s
 
 
 class UiArgs(BaseModel):
@@ -162,3 +167,11 @@ class UiArgs(BaseModel):
     trusted_proxies: tuple[Network, ...] = Field(
         default=(), description="Addresses and networks whose X-Forwarded-* are believed."
     )
+
+
+USER_CONFIGS: Mapping[str, type[BaseModel]] = {
+    "generation": GenerationUserConfig,
+    "rendering": RenderingUserConfig,
+    "api": ApiUserConfig,
+}
+"""The deployments whose `user_config` may change while they run, and what stands in it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from deployments.settings import EngineSettings, ModelSettings, QuestionSettings, SlotsSettings
+from deployments.settings import EngineSettings, ModelSettings, SlotsSettings
 from medinterp.errors import EngineError
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def make_generator(
-    settings: ModelSettings, writer: SlotsSettings | EngineSettings, questions: QuestionSettings
+    settings: ModelSettings, writer: SlotsSettings | EngineSettings
 ) -> tuple[Generator, str]:
     """The model, loaded and tested, with the writer's slots and graphs; and who writes, in words for the log."""
     from medinterp.model import Generator, load_model, plan_room, self_test
@@ -30,11 +30,7 @@ def make_generator(
         film_domain=settings.film_domain,
     )
     self_test(loaded)
-    loaded.lock.piece_s = questions.piece_s
-    limits: dict[str, Any] = {
-        "max_trace_bytes": settings.max_trace_bytes,
-        "memory_share": questions.memory_share,
-    }
+    limits: dict[str, Any] = {"max_trace_bytes": settings.max_trace_bytes}
     if isinstance(writer, EngineSettings):
         return Generator(loaded, **limits), f"the engine's model {writer.model}; at {writer.base_url}"
     room = plan_room(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from medinterp.client import AsyncClient as AsyncClient
+    from medinterp.client import Client as Client
     from medinterp.explainer import Explainer as Explainer
     from medinterp.explanation import Explanation as Explanation
 
 __version__ = "0.1.0"
-__all__ = ["Explainer", "Explanation", "__version__"]
+__all__ = ["AsyncClient", "Client", "Explainer", "Explanation", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -22,4 +24,8 @@ def __getattr__(name: str) -> Any:
         from medinterp.explanation import Explanation
 
         return Explanation
+    if name in ("AsyncClient", "Client"):
+        from medinterp import client
+
+        return getattr(client, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -28,6 +28,7 @@ from medinterp.api.backend import (
     RelianceTask,
     SourcesTask,
 )
+from medinterp.api.metrics import Collected, collected
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import Selection, selected
 from medinterp.api.settings import ApiSettings, Limits
@@ -187,6 +188,9 @@ class FakeBackend:
     async def export(self, report_id: str, task: ExportTask) -> bytes:
         stored = self.store.get(report_id)
         return pictures.exported(unpack_record(stored.blob), task, made_minute(stored.made_at))
+
+    async def metrics(self) -> tuple[Collected, ...]:
+        return (collected("api", "one"),)
 
     async def check(self) -> None:
         if self.early:

@@ -64,6 +64,7 @@ def sample_explanation(film: Film | None = None) -> Explanation:
         layer_types=("sliding_attention", "full_attention"),
         sliding_window=32,
         notice=None,
+        prompt_tokens=300,
     )
     values = np.random.default_rng(5).random((len(SPANS), 4, 4)).astype(np.float32)
     pack = MapPack("raw", values, signed=False, additive=False, notes=("last layer",))

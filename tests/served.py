@@ -40,7 +40,7 @@ def small_config(model: str, directory: Path, port: int) -> dict[str, Any]:
     api = config["applications"][0]
     api["args"]["model"]["name"] = model
     api["args"]["store"]["path"] = str(directory / "store" / "reports.sqlite3")
-    api["args"]["queue"]["reports"] = 8
+    api["deployments"][0]["user_config"]["queue"]["reports"] = 8
     return config
 
 

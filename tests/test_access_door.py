@@ -114,6 +114,17 @@ def test_a_key_that_may_read_only_reads(tmp_path: Path) -> None:
         assert service.client.get(f"/reports/{report}", headers=shown).status_code == 200
 
 
+def test_the_services_numbers_have_a_scope_of_their_own(tmp_path: Path) -> None:
+    """Each look asks every replica: whoever reads reports does not get them by that, nor the other way round."""
+    with guarded(tmp_path) as (service, keys):
+        path = tmp_path / "keys.json"
+        problem(service.client.get("/metrics", headers=bearer(keys["ward"])), 403)
+        entries = read_keys(path).keys
+        write_keys(path, KeyList(keys=tuple(one.model_copy(update={"scopes": ("metrics",)}) for one in entries)))
+        assert service.client.get("/metrics", headers=bearer(keys["ward"])).status_code == 200
+        problem(service.client.get("/models", headers=bearer(keys["ward"])), 403)
+
+
 def told_alike(answer: Any) -> tuple[int, Any, dict[str, str]]:
     """What of an answer must not tell one id from another."""
     headers = {name: value for name, value in answer.headers.items() if name not in ("x-request-id", "date")}

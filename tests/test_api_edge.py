@@ -110,6 +110,31 @@ def test_the_pages_own_404_is_one_too_and_gradios_is_its_own() -> None:
     assert client(answers()).get("/gradio/json").json() == {"detail": "Not Found"}
 
 
+def test_the_route_of_openais_protocol_has_its_own_words() -> None:
+    path = "/v1/chat/completions"
+    answer = client(silent).post(path)
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "application/json")
+    assert answer.json()["error"]["type"] == "server_error" and int(answer.headers["retry-after"]) > 0
+
+    async def bare(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("Internal Server Error", 500)
+
+    async def ours(request: Request) -> JSONResponse:
+        return JSONResponse({"error": {"message": "ours"}}, 400)
+
+    for call, status, told in ((bare, 500, "a defect of the service"), (ours, 400, "ours")):
+        answer = client(Starlette(routes=[Route(path, call, methods=["POST"])])).post(path)
+        assert answer.status_code == status and answer.json()["error"]["message"].startswith(told)
+
+    async def cut(scope: Scope, receive: Receive, send: Send) -> None:
+        kind = (b"content-type", b"text/event-stream")
+        await send({"type": "http.response.start", "status": 200, "headers": [kind]})
+        await send({"type": "http.response.body", "body": b"data: {}\n\n", "more_body": True})
+
+    first, last = client(cut).post(path).text.strip().split("\n\n")
+    assert first == "data: {}" and last.startswith('data: {"error":{"message":"the part of the service')
+
+
 def test_all_else_passes_as_it_is() -> None:
     assert client(answers()).get("/ours").json() == {"status": 422}
     assert client(answers()).get("/page").text == "<p>no</p>"

@@ -16,20 +16,24 @@ from ray.serve.schema import ServeDeploySchema
 
 import deployments.app
 from deployments.__main__ import OBJECT_STORE_BYTES
+from deployments.configuration import read_configuration
 from deployments.listening import refuse_strangers
 from deployments.settings import (
+    USER_CONFIGS,
     ApiArgs,
     EngineSettings,
+    GenerationUserConfig,
     QuestionSettings,
     QueueSettings,
-    RenderingSettings,
+    RenderingUserConfig,
     SlotsSettings,
     UiArgs,
 )
 from medinterp.api.access.settings import AccessSettings, RateSettings
 from medinterp.api.admission import OVER
+from medinterp.api.health import LOOK_S
 from medinterp.api.jobs.settings import JobSettings
-from medinterp.api.settings import ApiSettings, Decoding, Limits
+from medinterp.api.settings import ApiFixed, Decoding, Limits
 from medinterp.imaging import FilmLimits
 from medinterp.imaging.workers import DecodingLimits
 from tests.serve_config_schema import unknown_keys
@@ -59,6 +63,11 @@ def deployment(config: dict[str, Any], name: str) -> dict[str, Any]:
     """One deployment's block."""
     blocks = (block for application in config["applications"] for block in application["deployments"])
     return next(block for block in blocks if block["name"] == name)
+
+
+def user_config(config: dict[str, Any], name: str) -> Any:
+    """What a deployment's block says may change, read as the deployment does."""
+    return USER_CONFIGS[name].model_validate(deployment(config, name)["user_config"])
 
 
 def built_names(application: Application) -> Iterator[str]:
@@ -107,7 +116,7 @@ def test_two_applications_where_the_page_expects_them(config: dict[str, Any]) ->
 def test_unknown_arguments_are_refused() -> None:
     args = local()["applications"][0]["args"]
     ApiArgs.model_validate(args)
-    for path in ((), ("model",), ("writer",), ("questions",), ("limits",), ("decoding",), ("rendering",), ("store",)):
+    for path in ((), ("model",), ("writer",), ("decoding",), ("shutdown",), ("store",)):
         wrong = copy.deepcopy(args)
         section = wrong
         for part in path:
@@ -120,18 +129,32 @@ def test_unknown_arguments_are_refused() -> None:
 
 
 @CONFIGS
+def test_what_may_change_stands_in_the_file_and_nowhere_else(config: dict[str, Any]) -> None:
+    for application in config["applications"]:
+        for block in application["deployments"]:
+            assert ("user_config" in block) == (block["name"] in USER_CONFIGS)
+    for name, kind in USER_CONFIGS.items():
+        given = deployment(config, name)["user_config"]
+        assert set(given) == set(kind.model_fields)
+        kind.model_validate(given)
+        assert not set(given) & set(ApiArgs.model_fields)
+        with pytest.raises(ValidationError, match="max_token"):
+            kind.model_validate(given | {"max_token": 1})
+
+
+@CONFIGS
 def test_what_a_film_may_cost_stands_in_the_file_and_reaches_the_api(config: dict[str, Any]) -> None:
-    args = config["applications"][0]["args"]
-    assert set(args["limits"]) == set(Limits.model_fields)
+    args = copy.deepcopy(config["applications"][0]["args"])
+    limits = deployment(config, "api")["user_config"]["limits"]
+    assert set(limits) == set(Limits.model_fields)
     assert set(args["decoding"]) == set(Decoding.model_fields)
-    args = copy.deepcopy(args)
-    args["limits"]["min_film_side"], args["limits"]["max_film_aspect"] = 77, 3.5
     args["decoding"]["workers"], args["decoding"]["cpu_s"] = 5, 7
-    settings = call_builder(deployments.app.build_api, args)._bound_deployment.init_args[0]
-    assert isinstance(settings, ApiSettings)
-    film, decoding = settings.limits.film(), settings.decoding.limits()
-    assert (film.min_side, film.max_aspect, film.max_bytes) == (77, 3.5, args["limits"]["max_upload_bytes"])
+    fixed = call_builder(deployments.app.build_api, args)._bound_deployment.init_args[0]
+    assert isinstance(fixed, ApiFixed)
+    decoding = fixed.decoding.limits()
     assert (decoding.workers, decoding.cpu_s, decoding.wall_s) == (5, 7, args["decoding"]["wall_s"])
+    film = Limits.model_validate({**limits, "min_film_side": 77, "max_film_aspect": 3.5}).film()
+    assert (film.min_side, film.max_aspect, film.max_bytes) == (77, 3.5, limits["max_upload_bytes"])
 
 
 @CONFIGS
@@ -139,52 +162,62 @@ def test_the_writer_and_the_questions_stand_in_the_file_and_reach_the_model(conf
     args = copy.deepcopy(config["applications"][0]["args"])
     own = args["writer"]["kind"] == "slots"
     assert set(args["writer"]) == set((SlotsSettings if own else EngineSettings).model_fields)
-    assert set(args["questions"]) == set(QuestionSettings.model_fields)
+    assert set(deployment(config, "generation")["user_config"]["questions"]) == set(QuestionSettings.model_fields)
     if own:
         assert deployment(config, "generation")["max_ongoing_requests"] > args["writer"]["max_slots"]
     changed = "max_slots" if own else "timeout_s"
-    args["writer"][changed], args["questions"]["piece_s"] = 3, 0.5
+    args["writer"][changed] = 3
     generation = call_builder(deployments.app.build_api, args)._bound_deployment.init_args[1]
-    _, writer, questions, *_ = generation._bound_deployment.init_args
-    assert (getattr(writer, changed), questions.piece_s) == (3, 0.5)
+    _, writer, *_ = generation._bound_deployment.init_args
+    assert getattr(writer, changed) == 3
 
 
 @CONFIGS
-def test_who_may_wait_stands_in_the_file_and_reaches_the_model(config: dict[str, Any]) -> None:
+def test_who_may_wait_stands_in_the_file(config: dict[str, Any]) -> None:
     """Serve's own bound is never the one that refuses: it knows neither callers nor a pace."""
-    args = copy.deepcopy(config["applications"][0]["args"])
-    queue = ApiArgs.model_validate(args).queue
+    queue = user_config(config, "generation").queue
+    assert set(deployment(config, "generation")["user_config"]["queue"]) == set(QueueSettings.model_fields)
     inside = OVER * (queue.reports + queue.questions)
     others = max(deployment(config, name)["max_ongoing_requests"] for name in ("rendering", "relevancy"))
     assert deployment(config, "generation")["max_ongoing_requests"] >= inside + others
-    args["queue"] = {"reports": 5}
-    generation = call_builder(deployments.app.build_api, args)._bound_deployment.init_args[1]
-    assert generation._bound_deployment.init_args[4] == QueueSettings(reports=5)
 
 
 def test_films_and_traces_fit_the_object_store() -> None:
-    for settings in (ApiArgs(), ApiArgs.model_validate(local()["applications"][0]["args"])):
-        assert settings.model.traces_bytes + settings.queue.film_bytes <= OBJECT_STORE_BYTES
+    file = ApiArgs.model_validate(local()["applications"][0]["args"]), user_config(local(), "generation")
+    for settings, changing in ((ApiArgs(), GenerationUserConfig()), file):
+        assert settings.model.traces_bytes + changing.queue.film_bytes <= OBJECT_STORE_BYTES
     with pytest.raises(ValidationError, match="traces_bytes is below max_trace_bytes"):
         ApiArgs.model_validate({"model": {"traces_bytes": 2**20}})
 
 
 @CONFIGS
-def test_what_is_under_way_has_time_to_end(config: dict[str, Any]) -> None:
-    args = ApiArgs.model_validate(config["applications"][0]["args"])
-    assert args.drain_s > args.limits.timeout_s
-    assert ApiArgs().drain_s == Limits().timeout_s + 10
-    assert ApiArgs.model_validate({"shutdown": {"drain_s": 5}}).drain_s == 5
+def test_what_is_under_way_has_time_to_end(config: dict[str, Any], tmp_path: Path) -> None:
+    def drain_s() -> float:
+        (tmp_path / "serve.yaml").write_text(yaml.safe_dump(config))
+        return read_configuration(tmp_path / "serve.yaml").drain_s
+
+    config = copy.deepcopy(config)
+    assert drain_s() > user_config(config, "api").limits.timeout_s
+    config["applications"][0]["args"].pop("shutdown", None)
+    deployment(config, "api")["user_config"]["limits"]["timeout_s"] = 77
+    assert drain_s() == 87
+    del deployment(config, "api")["user_config"]
+    assert drain_s() == Limits().timeout_s + 10
+    config["applications"][0]["args"]["shutdown"] = {"drain_s": 5}
+    assert drain_s() == 5
 
 
 @CONFIGS
-def test_what_rendering_keeps_stands_in_the_file_and_reaches_it(config: dict[str, Any]) -> None:
-    args = copy.deepcopy(config["applications"][0]["args"])
-    assert args["rendering"] == RenderingSettings().model_dump()
-    args["rendering"]["kept_bytes"] = 12345
-    built = call_builder(deployments.app.build_api, args)._bound_deployment.init_args
-    (rendering,) = [part._bound_deployment for part in built[1:] if part._bound_deployment.name == "rendering"]
-    assert rendering.init_args[1] == RenderingSettings(kept_bytes=12345)
+def test_what_rendering_keeps_stands_in_the_file(config: dict[str, Any]) -> None:
+    assert user_config(config, "rendering") == RenderingUserConfig()
+
+
+@CONFIGS
+def test_a_look_at_the_health_has_time_to_answer(config: dict[str, Any]) -> None:
+    """Two looks at most, and a loop that is busy for a while; what is stuck is found by what it has taken."""
+    for application in config["applications"]:
+        for block in application["deployments"]:
+            assert block["health_check_timeout_s"] >= 2 * 2 * LOOK_S
 
 
 def test_who_may_come_in_stands_in_the_file_with_its_defaults_and_reaches_the_api() -> None:
@@ -261,7 +294,7 @@ def test_at_its_largest_the_local_service_fits_two_cores() -> None:
 def test_time_limits_are_nested(config: dict[str, Any]) -> None:
     """The API answers before the proxy gives up, and a shutdown waits for the longest report."""
     args = ApiArgs.model_validate(config["applications"][0]["args"])
-    longest = args.limits.timeout_s
+    longest = user_config(config, "api").limits.timeout_s
     assert args.decoding.wall_s < longest
     assert config["http_options"]["request_timeout_s"] > longest
     for name in ("generation", "api"):

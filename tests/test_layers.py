@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 RANK = {
     "types": -1,
     "errors": 0,
+    "stages": 0,
     "phantom": 1,
     "imaging": 2,
     "report": 2,
@@ -28,12 +29,15 @@ RANK = {
     "explainer": 7,
     "ui": 8,
     "api": 8,
+    "client": 9,
     "cli": 9,
 }
 NO_TORCH = (
-    *("types", "errors", "imaging", "report", "relevancy", "render", "view", "web", "export", "explanation"),
-    *("api", "ui"),
+    *("types", "errors", "stages", "imaging", "report", "relevancy", "render", "view", "web", "export", "explanation"),
+    *("api", "ui", "client"),
 )
+BESIDE = {"client": ("types", "errors")}
+"""What a part imports of the others, where that is less than all below it: the client runs without their packages."""
 FILES = sorted((ROOT / "medinterp").rglob("*.py"))
 
 
@@ -68,11 +72,19 @@ def test_imports_point_down(path: Path) -> None:
             other = rest.partition(".")[0]
             if other in RANK and other != layer:
                 below = RANK[other] < RANK[layer]
+                assert other in BESIDE.get(layer, RANK), f"{layer} imports {other}, whose packages it does without"
                 assert below, f"{layer} imports {other}, which does not stand below it"
 
 
 def test_importing_the_package_is_light() -> None:
     script = "import sys, medinterp; print(sorted({'torch', 'ray', 'gradio', 'cv2'} & set(sys.modules)))"
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert answer.stdout.strip() == "[]"
+
+
+def test_the_client_needs_neither_the_model_nor_the_service_nor_what_films_are_decoded_with() -> None:
+    heavy = "torch ray gradio cv2 pydantic PIL matplotlib pydicom regex fastapi openai"
+    script = f"import sys, medinterp; medinterp.Client; print(sorted(set({heavy.split()}) & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     assert answer.stdout.strip() == "[]"
 

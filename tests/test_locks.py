@@ -51,9 +51,12 @@ def lock(name: str) -> dict[str, list[Locked]]:
 
 
 def asked(extras: tuple[str, ...]) -> list[Requirement]:
-    """What pyproject.toml asks for, by itself and with extras."""
+    """What pyproject.toml asks for, by itself and with extras, and with those that they name."""
     lines = [*PROJECT["dependencies"], *(line for extra in extras for line in PROJECT["optional-dependencies"][extra])]
-    return [Requirement(line) for line in lines]
+    found: list[Requirement] = []
+    for requirement in map(Requirement, lines):
+        found += asked(tuple(requirement.extras)) if requirement.name == PROJECT["name"] else [requirement]
+    return found
 
 
 @pytest.mark.parametrize("name", LOCKS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import replace
@@ -12,9 +13,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from deployments.generation import GenerationDeployment
 from deployments.relevancy import RelevancyDeployment
+from deployments.settings import GenerationUserConfig
+from deployments.user_config import UserConfig
+from medinterp.api import metrics
 from medinterp.api.backend import ComparingTask, JudgingTask, MeasuringTask, Progress, ReadingTask
 from medinterp.api.report_id import new_report_id
 from medinterp.api.selection import WordSelection
@@ -292,3 +297,111 @@ def test_a_replica_whose_writer_has_died_is_replaced(
     monkeypatch.setattr(generation._generator._scheduler, "_thread", dead)
     with pytest.raises(ModelError, match="writing thread has died"):
         asyncio.run(generation.check_health())
+
+
+# ---- operation ----
+
+
+def test_a_replica_whose_model_is_stuck_is_replaced_and_one_that_is_slow_is_not(
+    generation: GenerationDeployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, scheduler = generation._generator.loaded.lock, generation._generator._scheduler
+    generation.reconfigure(GenerationUserConfig(stalled_s=0.4).model_dump())
+    try:
+        held, let_go = threading.Event(), threading.Event()
+
+        def wedge() -> None:
+            with lock.once():
+                held.set()
+                let_go.wait(20)
+
+        thread = threading.Thread(target=wedge)
+        thread.start()
+        held.wait(5)
+        asyncio.run(generation.check_health())  # a step may take its time
+        time.sleep(0.5)
+        with pytest.raises(ModelError, match=r"has not gone on for .* a step is stuck"):
+            asyncio.run(generation.check_health())
+        let_go.set()
+        thread.join(5)
+        asyncio.run(generation.check_health())
+        assert scheduler.still_s == 0
+        monkeypatch.setattr(scheduler, "_waiting", [object()])
+        monkeypatch.setattr(scheduler, "_moved_at", time.monotonic() - 1)
+        with pytest.raises(ModelError, match="a step is stuck"):  # the loop itself, though nobody holds the model
+            asyncio.run(generation.check_health())
+    finally:
+        generation.reconfigure(GenerationUserConfig().model_dump())
+
+
+def test_a_device_that_fails_is_found(generation: GenerationDeployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("CUDA error")
+
+    monkeypatch.setattr("deployments.operation._compute", fail)
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        asyncio.run(generation.check_health())
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        asyncio.run(generation.ping())
+
+
+def test_places_and_pieces_change_without_a_new_replica(generation: GenerationDeployment) -> None:
+    model = generation._generator
+    try:
+        questions = {"piece_s": 0.5, "memory_share": 0.1}
+        generation.reconfigure({"queue": {"reports": 3, "film_bytes": 7}, "questions": questions})
+        assert (generation._reports._places, generation._reports._max_bytes) == (3, 7)
+        assert (model.loaded.lock.piece_s, model.memory_share) == (0.5, 0.1)
+        refused = metrics.REFUSED_CONFIG.value()
+        generation.reconfigure({"queue": {"reports": 0}})  # of a replica that runs: what held before holds on
+        assert generation._reports._places == 3
+        assert metrics.REFUSED_CONFIG.value() == refused + 1
+        with pytest.raises(ValidationError):  # but none starts with it
+            UserConfig(GenerationUserConfig, lambda _: None).take({"queue": {"reports": 0}})
+    finally:
+        generation.reconfigure(GenerationUserConfig().model_dump())
+
+
+def test_writing_and_asking_are_timed_by_stage_and_method(generation: GenerationDeployment) -> None:
+    seconds, methods = metrics.STAGE_SECONDS, metrics.METHOD_SECONDS
+
+    def counts() -> dict[str, float]:
+        found = {name: seconds.count(stage=name) for name in ("wait", "write", "explain", "measure", "maps")}
+        return found | {name: methods.count(method=name) for name in ("raw", "edge_gradient")}
+
+    def grown(task: ReadingTask) -> dict[str, float]:
+        before = counts()
+        written = asyncio.run(generation.write(own(), task))
+        RelevancyDeployment().explain(written, task.methods)
+        return {name: count - before[name] for name, count in counts().items() if count != before[name]}
+
+    assert grown(TASK) == {"wait": 1, "write": 1, "maps": 1, "raw": 1}
+    assert grown(GIVEN) == {"wait": 1, "explain": 1, "maps": 1, "raw": 1}
+    asked = replace(TASK, methods=("raw", "edge_gradient"), on_model=("edge_gradient",))
+    assert grown(asked) == {"wait": 2, "write": 1, "measure": 1, "maps": 1, "raw": 1, "edge_gradient": 1}
+
+
+def test_what_is_under_way_is_shown(generation: GenerationDeployment) -> None:
+    def shown() -> dict[str, float]:
+        gauges = (metrics.SLOTS, metrics.SLOTS_BUSY, metrics.TRACE_BYTES, metrics.TRACE_MAX_BYTES)
+        names = {gauge: gauge.definition.name.removeprefix("medinterp_") for gauge in gauges}
+        found = {names[gauge]: value for gauge in gauges for _, value in gauge.values()}
+        return found | {labels["queue"]: value for labels, value in metrics.QUEUE.values()}
+
+    generation._operation.show(slots=True)  # this replica, of those that other tests have made
+    assert shown()["slots"] == generation._generator.writing.slots >= 1
+    assert shown()["trace_max_bytes"] == 2**28
+    assert (shown()["slots_busy"], shown()["reports"], shown()["trace_bytes"]) == (0, 0, 0)
+
+    async def look() -> list[dict[str, float]]:
+        writing = asyncio.create_task(generation.write(own(), replace(TASK, max_new_tokens=200)))
+        seen = []
+        while not writing.done():
+            await asyncio.sleep(0.02)
+            seen.append(shown())
+        await writing
+        return seen
+
+    seen = asyncio.run(look())
+    assert max(one["slots_busy"] for one in seen) == max(one["reports"] for one in seen) == 1
+    assert (shown()["slots_busy"], shown()["reports"], shown()["writer"]) == (0, 0, 0)

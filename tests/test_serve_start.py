@@ -50,7 +50,8 @@ def test_the_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "to", "told"),
     [
-        ("piece_s:", "piece_z:", r"serve.yaml: application api: questions.piece_z: Extra inputs are not permitted$"),
+        ("piece_s:", "piece_z:", r"deployment generation: user_config: questions.piece_z: Extra inputs are not "),
+        ("- layer_weighted", "- roar", r"deployment api: user_config: methods: .* no method roar"),
         ("api_root:", "api_rot:", r"application ui: api_rot: Extra inputs"),
         ("max_slots: 8", "max_slots: 0", r"application api: writer.slots.max_slots: Input should be greater"),
         ("deployments.app:build_ui", "somewhere.else:build", r"application ui: somewhere.else:build is none of ours"),
@@ -118,7 +119,7 @@ def test_what_ray_reads_from_the_environment_is_set_unless_it_is_set_already() -
     set_environment(mine)
     assert mine == {**ENVIRONMENT, "RAY_AUTH_MODE": "disabled"}
     clean = {"PATH": os.environ["PATH"]}
-    told = subprocess.run(["sh", "-c", f"{exports()}\nenv"], capture_output=True, text=True, check=True, env=clean)
+    told = subprocess.run(["sh", "-c", f"{exports({})}\nenv"], capture_output=True, text=True, check=True, env=clean)
     assert {f"{name}={value}" for name, value in ENVIRONMENT.items()} <= set(told.stdout.splitlines())
 
 

@@ -10,8 +10,8 @@ import pytest
 from deployments.api import ApiDeployment
 from deployments.generation import GenerationDeployment
 from deployments.rendering import RenderingDeployment
-from deployments.settings import ModelSettings, QuestionSettings, RenderingSettings, SlotsSettings
-from medinterp.api.settings import ApiSettings
+from deployments.settings import ModelSettings, SlotsSettings
+from medinterp.api.settings import ApiFixed
 from medinterp.api.store import RedisStoreSettings, SqliteStoreSettings
 from medinterp.errors import StoreError
 
@@ -21,13 +21,13 @@ REDIS = RedisStoreSettings(kind="redis", url="redis://127.0.0.1:1/0")
 
 def start(deployment: str, store: SqliteStoreSettings | RedisStoreSettings) -> object:
     if deployment == "rendering":
-        return RenderingDeployment(store, RenderingSettings())
+        return RenderingDeployment(store)
     if deployment == "generation":
         # Told before the model is looked for, which would raise another error.
-        return GenerationDeployment(ModelSettings(name="/none"), SlotsSettings(), QuestionSettings(), store)
+        return GenerationDeployment(ModelSettings(name="/none"), SlotsSettings(), store, Mock())
     # The class as it is written: what @serve.ingress makes of it runs in a replica's event loop.
     plain = ApiDeployment.__mro__[1]
-    return plain(ApiSettings(store=store), Mock(), Mock(), Mock())
+    return plain(ApiFixed(store=store), Mock(), Mock(), Mock())
 
 
 @pytest.mark.parametrize("deployment", ["api", "generation", "rendering"])

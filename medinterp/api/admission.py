@@ -53,6 +53,10 @@ class Admission:
         self._intervals: deque[float] = deque(maxlen=SAMPLES)
         self._left_at: float | None = None
 
+    def resize(self, places: int, *, max_bytes: int | None = None) -> None:
+        """From now on there are so many; who is inside stays, and promises are kept."""
+        self._places, self._max_bytes = places, max_bytes
+
     @property
     def inside(self) -> int:
         """How many are inside."""

@@ -22,6 +22,7 @@ from medinterp.api.problem_handlers import problem_response
 from medinterp.api.report_id import new_report_id
 from medinterp.api.schema import Model, ProgressModel
 from medinterp.api.schema_jobs import job_model
+from medinterp.api.settings import LiveSettings
 from medinterp.api.work import ExportWork, Question, ReportWork, pack_work
 from medinterp.errors import DeadlineExceededError, JobNotFoundError
 
@@ -29,9 +30,9 @@ from medinterp.errors import DeadlineExceededError, JobNotFoundError
 class Answering:
     """Answers questions and hands work over to jobs, for whoever asks."""
 
-    def __init__(self, asking: Asking, desk: Desk, once: Once, timeout_s: float) -> None:
-        """timeout_s: of an answer that is waited for; the job under it goes on."""
-        self._asking, self._desk, self._once, self._timeout_s = asking, desk, once, timeout_s
+    def __init__(self, asking: Asking, desk: Desk, once: Once, settings: LiveSettings) -> None:
+        """settings: how long an answer is waited for; the job under it goes on."""
+        self._asking, self._desk, self._once, self._settings = asking, desk, once, settings
 
     async def question(self, request: Request, work: Question) -> Response:
         """Ask the model about a report.
@@ -110,8 +111,9 @@ class Answering:
     async def _items(self, job_id: str) -> AsyncGenerator[Model | Silence | Response]:
         """ProgressModel any number of times, and last the answer, or the response of a job that failed."""
         told: ProgressModel | None = None
+        limit_s = self._settings.limits.timeout_s
         try:
-            async with aclosing(paced(self._desk.follow(job_id), events.SIGN_OF_LIFE_S, self._timeout_s)) as jobs:
+            async with aclosing(paced(self._desk.follow(job_id), events.SIGN_OF_LIFE_S, limit_s)) as jobs:
                 async for stored in jobs:
                     if isinstance(stored, Silence):
                         yield stored
@@ -128,9 +130,8 @@ class Answering:
                             yield progress
                         told = progress
         except TimeoutError as error:
-            raise DeadlineExceededError(
-                f"no answer within {self._timeout_s:g} s; the same request under the same key waits for it again"
-            ) from error
+            again = "the same request under the same key waits for it again"
+            raise DeadlineExceededError(f"no answer within {limit_s:g} s; {again}") from error
 
 
 async def _framed(items: AsyncGenerator[Model | Silence | Response], name: str) -> AsyncGenerator[bytes]:

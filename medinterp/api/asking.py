@@ -11,12 +11,13 @@ from typing import Any
 
 from fastapi import Response
 
-from medinterp.api import events
+from medinterp.api import events, metrics
 from medinterp.api.answers import maps_model
 from medinterp.api.backend import (
     Backend,
     ComparingTask,
     HeadsTask,
+    JudgingTask,
     MeasuringTask,
     Progress,
     RelianceTask,
@@ -27,7 +28,7 @@ from medinterp.api.pacing import Silence, paced
 from medinterp.api.report_id import log_name
 from medinterp.api.schema import FaithfulnessModel, MapsModel, Model, ProgressModel
 from medinterp.api.schema_sensitivity import ComparingModel, ComparisonModel, ReportComparisonModel
-from medinterp.api.settings import ApiSettings
+from medinterp.api.settings import Limits, LiveSettings
 from medinterp.api.source_answers import heads_model, reliance_model, text_sources_model
 from medinterp.api.store import ReportStore, change_record, unpack_record
 from medinterp.api.work import (
@@ -58,10 +59,14 @@ logger = logging.getLogger(__name__)
 class Asking:
     """Takes questions about stored reports through the backend, and keeps the maps that come back."""
 
-    def __init__(self, backend: Backend, settings: ApiSettings, store: ReportStore) -> None:
+    def __init__(self, backend: Backend, settings: LiveSettings, store: ReportStore) -> None:
         self._backend = backend
-        self._limits = settings.limits
+        self._settings = settings
         self._store = store
+
+    @property
+    def _limits(self) -> Limits:
+        return self._settings.limits
 
     def measuring(self, method: str, options: Mapping[str, Any]) -> MeasuringTask:
         """Check what is asked before anything is spent on it. Raises UnknownMethodError or MethodError."""
@@ -169,6 +174,14 @@ class Asking:
             async for item in items:
                 yield item
 
+    async def verdict(self, report_id: str, task: JudgingTask) -> FaithfulnessModel:
+        """A verdict, kept with the report, without an answer of its own."""
+        async with aclosing(self._faithfulness(FaithfulnessWork(report_id, task))) as items:
+            async for item in items:
+                if isinstance(item, FaithfulnessModel):
+                    return item
+        raise ServiceInterruptedError("the answer broke off; ask again")
+
     async def _keep_found(self, report_id: str, found: TextSources | Reliance) -> Explanation:
         """Keep it with the report, and return that."""
 
@@ -216,10 +229,11 @@ class Asking:
             await asyncio.to_thread(self._store.update, report_id, lambda blob: change_record(blob, change))
         except StoreFullError:  # the answer is worth more than its place in the report
             logger.warning("report %s: no room to keep a verdict", log_name(report_id))
+        metrics.JUDGEMENTS.add(verdict=verdict.verdict)
         return FaithfulnessModel.model_validate(verdict)
 
     async def _respond(self, answers: AsyncGenerator[Progress | Model], name: str, media_type: str) -> Response:
-        frames = self._items(answers)
+        frames = self._items(answers, name)
         if media_type == EVENTS:
             return await events.respond(_framed(frames, name))
         async with aclosing(frames):
@@ -229,14 +243,24 @@ class Asking:
         raise ServiceInterruptedError("the answer broke off; ask again")
 
     async def _items(
-        self, answers: AsyncGenerator[Progress | Model]
+        self, answers: AsyncGenerator[Progress | Model], kind: str
     ) -> AsyncGenerator[Progress | Model | Silence]:
-        try:
-            async with aclosing(paced(answers, events.SIGN_OF_LIFE_S, self._limits.timeout_s)) as items:
-                async for item in items:
-                    yield item
-        except TimeoutError as error:
-            raise DeadlineExceededError(f"no answer within {self._limits.timeout_s:g} s") from error
+        """Ends with the answer, which is counted."""
+        limit_s, answer = self._limits.timeout_s, None
+        with metrics.counted(metrics.QUESTIONS, kind=kind):
+            try:
+                async with aclosing(paced(answers, events.SIGN_OF_LIFE_S, limit_s)) as items:
+                    async for item in items:
+                        if isinstance(item, Model):
+                            answer = item
+                            break
+                        yield item
+            except TimeoutError as error:
+                raise DeadlineExceededError(f"no answer within {limit_s:g} s") from error
+            if answer is None:
+                raise ServiceInterruptedError("the answer broke off; ask again")
+        metrics.QUESTIONS.add(kind=kind, outcome="answered")
+        yield answer
 
 
 async def _framed(items: AsyncGenerator[Progress | Model | Silence], name: str) -> AsyncGenerator[bytes]:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from medinterp.api.metrics import Collected
 from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import Selection
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
@@ -194,4 +195,8 @@ class Backend(Protocol):
 
     async def check(self) -> None:
         """Return when every part answers; raise ServiceError when one does not."""
+        ...
+
+    async def metrics(self) -> tuple[Collected, ...]:
+        """What every replica of every part has counted; one that does not answer is left out."""
         ...

@@ -16,6 +16,11 @@ class ByteBudget:
         self.taken = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
     @asynccontextmanager
     async def holding(self, size: int) -> AsyncGenerator[None]:
         """Hold so many bytes, once those before have theirs and there is room; more than the limit: alone."""

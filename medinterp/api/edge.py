@@ -18,6 +18,8 @@ from medinterp import errors
 from medinterp.api.problems import MEDIA_TYPE, Problem, problem_of, problem_of_status
 
 API_ROOT = "/v1/"
+CHAT = "/v1/chat/completions"
+"""Answers errors as JSON in OpenAI's words, and so does the edge in its place."""
 FOREIGN = "/gradio"
 """Under this path Gradio answers in its own words to its own client."""
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -81,6 +83,7 @@ class _Answer:
             headers["x-request-id"] = str(uuid.uuid4())
         self._id = headers["x-request-id"]
         self._foreign = scope["path"].startswith(FOREIGN)
+        self._chat = scope["path"] == CHAT
         self._send = send
         self._started = self._ended = self._replaced = self._streams = False
 
@@ -90,7 +93,7 @@ class _Answer:
             self._started = True
             kind = Headers(raw=message["headers"]).get("content-type", "")
             self._streams = kind.startswith(EVENTS)
-            bare = kind == "" or kind.startswith(("text/plain", "application/json"))
+            bare = kind == "" or kind.startswith("text/plain" if self._chat else ("text/plain", "application/json"))
             if message["status"] >= HTTPStatus.BAD_REQUEST and bare and not self._foreign:
                 self._replaced = True
                 status = HTTPStatus(message["status"])
@@ -113,21 +116,29 @@ class _Answer:
         if not self._started:
             await self.say(problem)
         elif self._streams:
-            event = f"event: error\ndata: {problem.model_dump_json()}\n\n".encode()
+            name = "" if self._chat else "event: error\n"
+            event = f"{name}data: {self._said(problem)}\n\n".encode()
             await self._send({"type": "http.response.body", "body": event, "more_body": False})
         # Of any other answer that has begun, the server closes the connection: it must not look whole.
+
+    def _said(self, problem: Problem) -> str:
+        if not self._chat:
+            return problem.model_dump_json()
+        from medinterp.api.chat_errors import error_of  # with the whole schema: for this route alone
+
+        return error_of(problem).model_dump_json()
 
     async def say(self, problem: Problem, headers: dict[str, str] | None = None) -> None:
         """Answer with a problem document."""
         named = {
-            "Content-Type": MEDIA_TYPE,
+            "Content-Type": "application/json" if self._chat else MEDIA_TYPE,
             "Cache-Control": "no-store",
             "X-Content-Type-Options": "nosniff",
             "X-Request-ID": self._id,
             **problem.headers,
             **(headers or {}),
         }
-        body = problem.model_dump_json().encode()
+        body = self._said(problem).encode()
         raw = [(name.lower().encode(), value.encode()) for name, value in named.items()]
         raw.append((b"content-length", str(len(body)).encode()))
         await self._send({"type": "http.response.start", "status": problem.status, "headers": raw})

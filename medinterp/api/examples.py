@@ -107,4 +107,6 @@ def add_examples(operations: dict[str, dict[str, Any]], problem_type: str) -> No
             answers[code]["content"]["application/json"]["example"] = example.answer
     for verbs in operations.values():
         for operation in verbs.values():
-            operation["responses"]["default"]["content"][problem_type]["example"] = PROBLEM
+            problem = operation["responses"]["default"]["content"].get(problem_type)  # OpenAI's errors are none
+            if problem is not None:
+                problem["example"] = PROBLEM

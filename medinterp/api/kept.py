@@ -10,6 +10,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from medinterp import stages
+from medinterp.api import metrics
 from medinterp.api.store import ReportStore, unpack_record
 from medinterp.errors import StoreError
 from medinterp.explanation import Explanation
@@ -115,12 +117,21 @@ class KeptReports:
             kept = self._kept.get(report_id)
             if kept is not None and kept.version == stamp.version:
                 self._kept.move_to_end(report_id)
+                metrics.KEPT.add(result="hit")
                 return kept.explanation
+        metrics.KEPT.add(result="miss")
         # A change between the two questions only makes the next request read it again.
-        stored = unpack_record(self._store.get(report_id).blob)
+        with stages.stage("store"):
+            stored = unpack_record(self._store.get(report_id).blob)
         explanation = KeptExplanation(**vars(stored))
         self._keep(report_id, _Kept(stamp.version, explanation))
         return explanation
+
+    def limit(self, max_bytes: int) -> None:
+        """Keep so much from now on; what is too much by now goes at once."""
+        with self._lock:
+            self._max_bytes = max_bytes
+            self._trim()
 
     def made_at(self, report_id: str) -> float:
         """When the report was put, seconds since 1970. Raises ReportNotFoundError or StoreError."""
@@ -140,8 +151,12 @@ class KeptReports:
             if kept.explanation.nbytes > self._max_bytes:
                 return
             self._kept[report_id] = kept
-            while sum(other.explanation.nbytes for other in self._kept.values()) > self._max_bytes:
-                self._kept.popitem(last=False)
+            self._trim()
+
+    def _trim(self) -> None:
+        """Let go of those looked at longest ago; the caller holds the lock."""
+        while sum(other.explanation.nbytes for other in self._kept.values()) > self._max_bytes:
+            self._kept.popitem(last=False)
 
     def _drop(self, report_id: str) -> None:
         with self._lock:

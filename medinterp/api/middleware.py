@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
 
@@ -39,14 +39,20 @@ class PrivateResponses:
 class BodyLimit:
     """Stops reading a request's body as soon as it is longer than the limit (HTTP 413).
 
-    A body that declares its length is refused before its first byte is read. other_bytes: of what is no form with
-    files; such a body is parsed in one piece, and everybody waits meanwhile. at: of forms at other addresses.
+    A body that declares its length is refused before its first byte is read. max_bytes: asked at every request, for
+    limits may change; other_bytes: of what is no form with files; such a body is parsed in one piece, and everybody
+    waits meanwhile. forms_at, others_at: limits of forms and of other bodies at single addresses.
     """
 
     def __init__(
-        self, app: ASGIApp, max_bytes: int, other_bytes: int, at: Mapping[str, int] = MappingProxyType({})
+        self,
+        app: ASGIApp,
+        max_bytes: Callable[[], int],
+        other_bytes: int,
+        forms_at: Mapping[str, Callable[[], int]] = MappingProxyType({}),
+        others_at: Mapping[str, Callable[[], int]] = MappingProxyType({}),
     ) -> None:
-        self._at = at
+        self._forms_at, self._others_at = forms_at, others_at
         self._app = app
         self._max_bytes = max_bytes
         self._other_bytes = other_bytes
@@ -58,7 +64,11 @@ class BodyLimit:
             return
         headers = Headers(scope=scope)
         is_form = headers.get("content-type", "").lower().startswith("multipart/form-data")
-        limit = self._at.get(path_of(scope), self._max_bytes) if is_form else self._other_bytes
+        path = path_of(scope)
+        if is_form:
+            limit = self._forms_at.get(path, self._max_bytes)()
+        else:
+            limit = self._others_at[path]() if path in self._others_at else self._other_bytes
         declared = headers.get("content-length", "")
         counted = int(declared) if declared.isdecimal() else 0
         if counted <= limit:

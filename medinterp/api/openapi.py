@@ -30,7 +30,8 @@ def complete(document: dict[str, Any]) -> None:
         for verb, operation in operations.items():
             answers = operation["responses"]
             problem = answers["default"]["content"]
-            problem[MEDIA_TYPE] = problem.pop("application/json")
+            if problem["application/json"]["schema"] == {"$ref": "#/components/schemas/Problem"}:  # OpenAI's are others
+                problem[MEDIA_TYPE] = problem.pop("application/json")
             may_be_job = "202" in answers and path != "/batches"
             if may_be_job:
                 _header(operation, *PREFER)

@@ -11,14 +11,15 @@ from http import HTTPStatus
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 
-from medinterp.api import events
+from medinterp import stages
+from medinterp.api import events, metrics
 from medinterp.api.answers import explanation_model
 from medinterp.api.backend import Backend, Progress, ReadingTask
 from medinterp.api.negotiation import EVENTS, MSGPACK, encode
 from medinterp.api.pacing import Silence, paced
 from medinterp.api.report_id import log_name
 from medinterp.api.schema import ExplanationModel, ProgressModel, TextDelta
-from medinterp.api.settings import ApiSettings
+from medinterp.api.settings import Limits, LiveSettings
 from medinterp.api.store import ReportStore, pack_record, unpack_record
 from medinterp.errors import (
     DeadlineExceededError,
@@ -42,13 +43,17 @@ REPLACEMENT = "\ufffd"
 class Reading:
     """Takes uploads through the backend into the store."""
 
-    def __init__(self, backend: Backend, settings: ApiSettings, store: ReportStore, decoders: DecodingPool) -> None:
+    def __init__(self, backend: Backend, settings: LiveSettings, store: ReportStore, decoders: DecodingPool) -> None:
         self._backend = backend
         self._decoders = decoders
         self._settings = settings
-        self._limits = settings.limits
         self._store = store
 
+    @property
+    def _limits(self) -> Limits:
+        return self._settings.limits
+
+    @metrics.counted(metrics.REPORTS)
     def task(
         self,
         prompt: str | None,
@@ -103,14 +108,16 @@ class Reading:
         Raises FilmError, FilmWithheldError unless force; SelectionError for a window that the film has not;
         ServiceBusyError when too many films wait, DeadlineExceededError.
         """
-        try:
-            async with asyncio.timeout(self._limits.timeout_s):
-                film = await self._decoders.read(data, window=window)
-        except TimeoutError as error:
-            raise self._too_slow() from error
-        if not force:
-            withhold(film)
-        return film
+        with metrics.counted(metrics.REPORTS):
+            try:
+                async with asyncio.timeout(self._limits.timeout_s):
+                    with stages.stage("decode"):
+                        film = await self._decoders.read(data, window=window)
+            except TimeoutError as error:
+                raise self._too_slow() from error
+            if not force:
+                withhold(film)
+            return film
 
     async def prior(self, data: bytes, *, window: str | None = None, force: bool = False) -> Film:
         """The same for a prior film: what is raised says so."""
@@ -121,13 +128,15 @@ class Reading:
         self, film: Film, task: ReadingTask, media_type: str, *, prior: Film | None = None, report_id: str
     ) -> Response:
         """Read the film, keep the report, and answer with it. Raises StoreFullError before anything is spent on it."""
-        await self.require_room(film, prior)
-        try:
-            async with asyncio.timeout(self._limits.timeout_s):
-                explanation = await self._backend.read(film, task, prior)
-        except TimeoutError as error:
-            raise self._too_slow() from error
-        return self._made(await self.keep(report_id, explanation, with_maps=media_type == MSGPACK), media_type)
+        with metrics.counted(metrics.REPORTS):
+            await self.require_room(film, prior)
+            try:
+                async with asyncio.timeout(self._limits.timeout_s):
+                    explanation = await self._backend.read(film, task, prior)
+            except TimeoutError as error:
+                raise self._too_slow() from error
+            model = await self.keep(report_id, explanation, with_maps=media_type == MSGPACK)
+        return self._made(model, media_type)
 
     async def again(self, report_id: str, media_type: str) -> Response:
         """Answer with a report that is there as `answer` or `stream` did when it was made. Raises ReportNotFoundError.
@@ -156,7 +165,8 @@ class Reading:
         self, film: Film, task: ReadingTask, *, prior: Film | None = None, report_id: str
     ) -> StreamingResponse:
         """Read the film and answer with an event stream; raises as `answer` before it begins."""
-        await self.require_room(film, prior)
+        with metrics.counted(metrics.REPORTS):
+            await self.require_room(film, prior)
         return await events.respond(self._frames(film, task, prior, report_id))
 
     async def _frames(
@@ -164,22 +174,26 @@ class Reading:
     ) -> AsyncGenerator[bytes]:
         """The framed events; ends with the report or raises."""
         items = paced(self._backend.read_aloud(film, task, prior), events.SIGN_OF_LIFE_S, self._limits.timeout_s)
-        try:
-            async with aclosing(items):
-                async for item in items:
-                    match item:
-                        case Silence():
-                            yield events.SIGN_OF_LIFE
-                        case str():
-                            yield events.event("text", TextDelta(delta=item))
-                        case Progress():
-                            yield events.event("progress", ProgressModel.model_validate(item))
-                        case Explanation():
-                            yield events.event("report", await self.keep(report_id, item, with_maps=False))
-                            return
-        except TimeoutError as error:
-            raise self._too_slow() from error
-        raise ServiceInterruptedError("the report broke off; send the film again")
+        with metrics.counted(metrics.REPORTS):
+            report: ExplanationModel | None = None
+            try:
+                async with aclosing(items):
+                    async for item in items:
+                        match item:
+                            case Silence():
+                                yield events.SIGN_OF_LIFE
+                            case str():
+                                yield events.event("text", TextDelta(delta=item))
+                            case Progress():
+                                yield events.event("progress", ProgressModel.model_validate(item))
+                            case Explanation():
+                                report = await self.keep(report_id, item)
+                                break
+            except TimeoutError as error:
+                raise self._too_slow() from error
+            if report is None:
+                raise ServiceInterruptedError("the report broke off; send the film again")
+        yield events.event("report", report)
 
     async def progress(
         self, film: Film, task: ReadingTask, prior: Film | None
@@ -200,13 +214,16 @@ class Reading:
         def keep() -> ExplanationModel:
             blob = pack_record(explanation)
             try:
-                expires_at = self._store.put(report_id, blob)
+                with stages.stage("store"):
+                    expires_at = self._store.put(report_id, blob)
             except StoreError:
                 # Another replica may have kept the report of the same request before: then it is there.
                 with suppress(StoreError):
                     expires_at = self._store.stamp(report_id).expires_at
                     return explanation_model(report_id, explanation, expires_at, with_maps=with_maps)
                 raise
+            metrics.REPORTS.add(outcome="given" if explanation.provenance.given else "written")
+            metrics.WORDS.add(len(explanation.report.words))
             film = explanation.film
             logger.info(
                 "report %s: film %d x %d, %d tokens, %d bytes kept",

@@ -14,13 +14,14 @@ from starlette.datastructures import FormData
 from medinterp.api import negotiation
 from medinterp.api.asked import also, chosen
 from medinterp.api.jobs.desk import Desk
+from medinterp.api.jobs.settings import JobSettings
 from medinterp.api.negotiation import encode
 from medinterp.api.once import REPLAYED, Once
 from medinterp.api.prefer import form_digest, idempotency_key, link
 from medinterp.api.reading import Reading
 from medinterp.api.report_id import new_report_id
 from medinterp.api.schema_jobs import BatchModel, batch_model
-from medinterp.api.settings import ApiSettings
+from medinterp.api.settings import LiveSettings
 from medinterp.api.upload import bytes_of, check_fields, form_route
 from medinterp.api.work import ReportWork
 from medinterp.errors import FilmTooLargeError, JobNotFoundError, ReportTextError, RequestTooLargeError
@@ -37,9 +38,8 @@ MORE_PARTS = 64
 BatchId = Annotated[str, Path(description="The id that POST /v1/batches answered with.")]
 
 
-def batch_routes(desk: Desk, reading: Reading, once: Once, settings: ApiSettings) -> APIRouter:
+def batch_routes(desk: Desk, reading: Reading, once: Once, settings: LiveSettings, jobs: JobSettings) -> APIRouter:
     """Build the routes."""
-    limits, jobs = settings.limits, settings.jobs
     route = form_route(2 * jobs.batch_films + MORE_PARTS)
     router = APIRouter(prefix="/batches", tags=["jobs"], route_class=route)
 
@@ -74,6 +74,7 @@ def batch_routes(desk: Desk, reading: Reading, once: Once, settings: ApiSettings
         check_fields(form, {**ONCE, **named}, SEVERAL)
         if len(image) > jobs.batch_films:
             raise RequestTooLargeError(f"a batch is {jobs.batch_films} films at most; send the others in another one")
+        limits = settings.limits
         for index, upload in enumerate(image):
             if (upload.size or 0) > limits.max_upload_bytes:
                 raise FilmTooLargeError(f"image {index} is longer than {limits.max_upload_bytes} bytes")

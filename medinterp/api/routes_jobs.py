@@ -19,13 +19,14 @@ from medinterp.api.pacing import Silence, paced
 from medinterp.api.problem_handlers import problem_response
 from medinterp.api.reading import Reading
 from medinterp.api.schema_jobs import JobModel, job_model
+from medinterp.api.settings import LiveSettings
 from medinterp.api.work import ReportWork
 
 JobId = Annotated[str, Path(description="The last part of the Location that a 202 answered with.")]
 
 
-def job_routes(desk: Desk, reading: Reading, follow_s: float) -> APIRouter:
-    """Build the routes. follow_s: after so long an event stream ends, and the caller goes on with another one."""
+def job_routes(desk: Desk, reading: Reading, settings: LiveSettings) -> APIRouter:
+    """Build the routes. An event stream ends after the limit of an answer, and the caller goes on with another one."""
     router = APIRouter(prefix="/jobs", tags=["jobs"])
 
     @router.get("/{job_id}", response_model=JobModel, responses=also(negotiation.MSGPACK))
@@ -45,7 +46,8 @@ def job_routes(desk: Desk, reading: Reading, follow_s: float) -> APIRouter:
         Whoever lost the connection goes on where they were by Last-Event-ID: each event is the whole job."""
         chosen(request, negotiation.EVENTS)
         await desk.get(job_id)
-        return await events.respond(_changes(desk, job_id, request.headers.get("last-event-id"), follow_s))
+        last = request.headers.get("last-event-id")
+        return await events.respond(_changes(desk, job_id, last, settings.limits.timeout_s))
 
     @router.get("/{job_id}/result", response_class=Response, responses=also(negotiation.JSON, negotiation.MSGPACK))
     async def get_result(request: Request, job_id: JobId) -> Response:

@@ -8,15 +8,15 @@ from fastapi import APIRouter
 
 from medinterp.api.answers import methods_model
 from medinterp.api.backend import Backend
-from medinterp.api.schema import HealthModel, LimitsModel, MethodsModel, ModelsModel
+from medinterp.api.schema import HealthModel, LimitsModel, ListedModelModel, MethodsModel, ModelsModel
 from medinterp.api.schema_sensitivity import PerturbationModel, PerturbationsModel
-from medinterp.api.settings import ApiSettings
+from medinterp.api.settings import LiveSettings
 from medinterp.api.store import ReportStore
 from medinterp.errors import StoreError, StoreFullError
 from medinterp.imaging.perturb import PERTURBATIONS
 
 
-def service_routes(backend: Backend, settings: ApiSettings, store: ReportStore) -> APIRouter:
+def service_routes(backend: Backend, settings: LiveSettings, store: ReportStore) -> APIRouter:
     """Build the routes."""
     router = APIRouter(tags=["service"])
 
@@ -36,7 +36,8 @@ def service_routes(backend: Backend, settings: ApiSettings, store: ReportStore) 
     async def models() -> ModelsModel:
         """The model that reads the films, its notice and default prompt, and the limits."""
         limits = LimitsModel.model_validate(settings.limits)
-        return ModelsModel(models=(await backend.model(),), limits=limits)
+        model = await backend.model()
+        return ModelsModel(models=(model,), limits=limits, data=(ListedModelModel(id=model.id),))
 
     @router.get("/healthz")
     async def healthz() -> HealthModel:
@@ -45,7 +46,7 @@ def service_routes(backend: Backend, settings: ApiSettings, store: ReportStore) 
 
     @router.get("/readyz")
     async def readyz() -> HealthModel:
-        """Every part of the service answers, and the store has room for another report."""
+        """The model is loaded, every part of the service answers, and the store has room for another report."""
         try:
             await asyncio.to_thread(store.check)
         except StoreFullError as error:

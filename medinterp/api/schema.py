@@ -202,6 +202,7 @@ class ProvenanceModel(Model):
     retokenised_at: int | None = Field(
         default=None, description="The character from which on the engine's tokens were cut otherwise; none: nowhere."
     )
+    prompt_tokens: int | None = Field(default=None, description="Of the prompt, those of the films among them.")
 
 
 class MapPackModel(Model):
@@ -379,11 +380,22 @@ class LimitsModel(Model):
     default_max_new_tokens: int
 
 
+class ListedModelModel(Model):
+    """A model as clients of OpenAI's protocol list it."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = Field(default=0, description="Not known.")
+    owned_by: str = "medinterp"
+
+
 class ModelsModel(Model):
-    """The models that this service reads films with, and its limits."""
+    """The models that this service reads films with, and its limits; `object` and `data` for clients of OpenAI's."""
 
     models: tuple[LoadedModelModel, ...]
     limits: LimitsModel
+    object: Literal["list"] = "list"
+    data: tuple[ListedModelModel, ...]
 
 
 class HealthModel(Model):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from medinterp.api.access.settings import AccessSettings
 from medinterp.api.jobs.settings import JobSettings
@@ -63,15 +64,11 @@ class Decoding(BaseModel):
         return DecodingLimits(**self.model_dump())
 
 
-class ApiSettings(BaseModel):
-    """Everything that the HTTP API is told."""
+class ApiFixed(BaseModel):
+    """What the HTTP API is told when it starts: arguments of the application in serve_config.yaml."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    methods: tuple[str, ...] = Field(
-        default=("layer_weighted", "raw"), min_length=1, description="When none are named; the first is shown first."
-    )
-    limits: Limits = Limits()
     decoding: Decoding = Decoding()
     store: StoreSettings = SqliteStoreSettings()
     access: AccessSettings = AccessSettings()
@@ -80,3 +77,57 @@ class ApiSettings(BaseModel):
         default=False, description="Browsers may keep pictures on their disk, and ask before they show one again."
     )
     logs: Literal["text", "json"] = "text"
+
+
+class ApiUserConfig(BaseModel):
+    """What may change while the HTTP API runs: `user_config` of the deployment `api` in serve_config.yaml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    methods: tuple[str, ...] = Field(
+        default=("layer_weighted", "raw"), min_length=1, description="When none are named; the first is shown first."
+    )
+    limits: Limits = Limits()
+
+    @field_validator("methods")
+    @classmethod
+    def methods_are_known(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse a name that no method has: every request that names none would fail."""
+        from medinterp.relevancy import METHODS
+
+        unknown = [name for name in methods if name not in METHODS]
+        if unknown:
+            raise ValueError(f"there is no method {', '.join(unknown)}; there are {', '.join(METHODS)}")
+        return methods
+
+
+class ApiSettings(ApiUserConfig, ApiFixed):
+    """Everything that the HTTP API is told."""
+
+
+class LiveSettings:
+    """The settings that hold now: every request reads them anew."""
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self._settings = settings
+        self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """When a request names none."""
+        return self._settings.methods
+
+    @property
+    def limits(self) -> Limits:
+        """What one request may ask for."""
+        return self._settings.limits
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call it after every change."""
+        self._listeners.append(listener)
+
+    def change(self, changed: ApiUserConfig) -> None:
+        """From now on these hold; requests under way end by those that held when they were checked."""
+        self._settings = self._settings.model_copy(update={"methods": changed.methods, "limits": changed.limits})
+        for listener in self._listeners:
+            listener()

@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
 
     new = actions.add_parser("new", help="make a key, and print it this once: the file has its hash alone")
     new.add_argument("--name", required=True, help="what logs call it; its reports are this name's")
-    new.add_argument("--scopes", default="read,write", help="read, write, or both (default)")
+    new.add_argument("--scopes", default="read,write", help="of read, write, metrics (default: read,write)")
     new.add_argument("--file", type=Path, required=True, help="the keys' file; made where there is none")
     new.add_argument("--per-minute", type=float, help="requests a minute, instead of the settings' own")
     new.add_argument("--burst", type=int, help="requests at once, instead of the settings' own")

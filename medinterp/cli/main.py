@@ -20,6 +20,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MedInterpError as error:
         print(f"medinterp: {error}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:  # `medinterp[client]` alone has none of the library's packages
+        if error.name is None or error.name.partition(".")[0] == "medinterp":
+            raise
+        print(f"medinterp: the package {error.name} is not installed: pip install 'medinterp[model]'", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("medinterp: stopped", file=sys.stderr)
         return 130

@@ -58,6 +58,20 @@ class DecodingPool:
         """Process ids of the workers."""
         return tuple(worker.pid for worker in (*self._idle, *self._busy))
 
+    @property
+    def workers(self) -> int:
+        """Workers that are alive, or about to be."""
+        return sum(worker.alive for worker in (*self._idle, *self._busy))
+
+    @property
+    def waiting(self) -> int:
+        """Films that wait for a worker."""
+        return len(self._waiting)
+
+    def limit(self, limits: FilmLimits) -> None:
+        """From the next film on these hold."""
+        self._limits = limits
+
     def warm(self) -> None:
         """Start the workers that are missing, without waiting for them to be ready."""
         while not self._closed and len(self._idle) + len(self._busy) < self._decoding.workers:

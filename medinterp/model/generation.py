@@ -6,7 +6,9 @@ import hashlib
 import importlib.metadata
 import math
 import secrets
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from medinterp.model.room import Room
 from medinterp.model.scheduler import Scheduler
 from medinterp.model.writer import Decoded, DecodeOptions
 from medinterp.report import build_report
+from medinterp.stages import stage, tell
 from medinterp.types import (
     Alternative,
     AttentionTrace,
@@ -38,6 +41,15 @@ MAX_TRACE_BYTES = 2 * 2**30
 MEMORY_SHARE = 0.25
 """Of the device's free memory: what the passes of `measure` may hold side by side."""
 _LIBRARIES = ("numpy", "tokenizers", "torch", "transformers")
+
+
+@dataclass(frozen=True)
+class WritersState:
+    """slots: reports that can be written side by side; busy: that are; waiting: reports that wait for one."""
+
+    slots: int
+    busy: int
+    waiting: int
 
 
 class Generator:
@@ -59,7 +71,7 @@ class Generator:
         Raises ModelError when CUDA cannot capture a step of the writer.
         """
         self.loaded = loaded
-        self._memory_share = memory_share
+        self.memory_share = memory_share
         self._max_trace_bytes = max_trace_bytes
         self._versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
         self._texts: dict[int, str] = {}
@@ -118,8 +130,11 @@ class Generator:
             raise ReportTextError("the given report is empty")
         asked = self.loaded.default_prompt or DEFAULT_PROMPT if prompt is None else prompt
         inputs = self.check(films, asked, max_new_tokens=len(ids), layer_attention=layer_attention)
+        asked_at = time.perf_counter()
         with self.loaded.lock.once(cancelled):
-            finished = read_given(self.loaded, inputs, ids, layer_attention=layer_attention)
+            tell("wait", time.perf_counter() - asked_at)
+            with stage("explain"):
+                finished = read_given(self.loaded, inputs, ids, layer_attention=layer_attention)
         decoded = finished.decoded()
         decoder = IncrementalDecoder(tokenizer)
         for token_id in ids:
@@ -176,7 +191,9 @@ class Generator:
         token_ids = [token.token_id for token in report.tokens]
         if not token_ids:
             raise MethodError("the report is empty: there is no word to measure")
+        asked_at = time.perf_counter()
         with self.loaded.lock.asking(cancelled):
+            tell("wait", time.perf_counter() - asked_at)
             return measure(
                 self.loaded,
                 inputs,
@@ -193,9 +210,22 @@ class Generator:
         """Whether reports that are asked for will be written."""
         return self._scheduler.alive
 
+    @property
+    def still_s(self) -> float:
+        """Seconds since the model last went on with what it has to do; 0 where it has nothing to do.
+
+        A step of the writer, a pass, or a piece of a question takes so long at most, unless something is stuck.
+        """
+        return max(self._scheduler.still_s, self.loaded.lock.held_s)
+
+    @property
+    def writing(self) -> WritersState:
+        """What the writer is doing just now."""
+        return WritersState(self._scheduler.slots, self._scheduler.busy, self._scheduler.waiting)
+
     def memory_bytes(self) -> int:
         """What a question to the model may take now; more than MEMORY_BYTES makes nothing faster on a CPU."""
-        share = int(free_bytes(self.loaded.device) * self._memory_share)
+        share = int(free_bytes(self.loaded.device) * self.memory_share)
         return share if self.loaded.device.type == "cuda" else min(share, MEMORY_BYTES)
 
     def check(
@@ -274,6 +304,7 @@ class Generator:
                 sliding_window=loaded.facts.sliding_window,
                 notice=loaded.notice,
                 given=given,
+                prompt_tokens=inputs.length,
             ),
             layer_weights=loaded.layer_weights,
         )

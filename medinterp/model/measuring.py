@@ -11,6 +11,7 @@ from medinterp.model.integrated import input_x_gradient, integrated_edge_gradien
 from medinterp.model.loading import LoadedModel
 from medinterp.model.occlusion import occlusion
 from medinterp.model.prompt import PromptInputs
+from medinterp.stages import stage
 from medinterp.types import Float32Array, MeasuredCells
 
 _ALONE: Mapping[str, Callable[..., Float32Array]] = {
@@ -55,14 +56,15 @@ def measure(
     for name in names:
         told = _Told(name, progress, prompt, token_ids)
         notes: tuple[str, ...] = ()
-        if name == "occlusion":
-            values = occlusion(loaded, prompt, token_ids, **asked[name], **passes, progress=told)
-            notes = _occlusion_notes(**asked[name])
-        elif name in _ALONE:
-            values = _ALONE[name](loaded, prompt, token_ids, **passes, progress=told)
-        else:
-            shared = shared or edge_gradient(loaded, prompt, token_ids, **passes, progress=told)
-            values = shared.edges if name == "edge_gradient" else shared.head_map
+        with stage("method", name):
+            if name == "occlusion":
+                values = occlusion(loaded, prompt, token_ids, **asked[name], **passes, progress=told)
+                notes = _occlusion_notes(**asked[name])
+            elif name in _ALONE:
+                values = _ALONE[name](loaded, prompt, token_ids, **passes, progress=told)
+            else:
+                shared = shared or edge_gradient(loaded, prompt, token_ids, **passes, progress=told)
+                values = shared.edges if name == "edge_gradient" else shared.head_map
         measured[name] = MeasuredCells(values, prompt.image_spans, notes, asked[name])
     return measured
 

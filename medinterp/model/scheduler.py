@@ -6,6 +6,7 @@ import atexit
 import copy
 import queue
 import threading
+import time
 import weakref
 from collections import Counter
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from medinterp.model.room import Room
 from medinterp.model.slots import Slots
 from medinterp.model.turns import CALLER
 from medinterp.model.writer import OVERFLOW, Decoded, DecodeOptions, Finished, Writer, Writing
+from medinterp.stages import tell
 
 POLL_S = 0.05
 """How often a caller that waits is asked whether it still does."""
@@ -35,7 +37,10 @@ CLOSING_S = 10.0
 
 @dataclass(eq=False)
 class _Request:
-    """A report that somebody waits for. told: tokens as they are chosen, and last what came of it."""
+    """A report that somebody waits for. told: tokens as they are chosen, and last what came of it.
+
+    asked_at, admitted_at: when it came, and when a slot was made ready for it (seconds of perf_counter).
+    """
 
     prompt: PromptInputs
     options: DecodeOptions
@@ -44,6 +49,8 @@ class _Request:
     aloud: bool
     told: queue.SimpleQueue[int | Finished | Exception] = field(default_factory=queue.SimpleQueue)
     gone: bool = False
+    asked_at: float = field(default_factory=time.perf_counter)
+    admitted_at: float | None = None
 
 
 class Scheduler:
@@ -64,12 +71,35 @@ class Scheduler:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._moved_at = time.monotonic()
         _SCHEDULERS.add(self)
 
     @property
     def alive(self) -> bool:
         """Whether reports that wait will be written: the writing thread has not died."""
         return self._thread is None or self._thread.is_alive()
+
+    @property
+    def still_s(self) -> float:
+        """Seconds since the writing thread last went on, while somebody waits for it: one step, with the turns of
+        others between two steps, unless it is stuck."""
+        busy = self._waiting or self._running
+        return time.monotonic() - self._moved_at if busy else 0.0
+
+    @property
+    def slots(self) -> int:
+        """Reports that can be written side by side."""
+        return self._count
+
+    @property
+    def busy(self) -> int:
+        """Reports that are being written."""
+        return len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        """Reports that wait for a slot."""
+        return len(self._waiting)
 
     def close(self) -> None:
         """End the writing thread between two steps; whoever waits gets GenerationCancelled."""
@@ -114,6 +144,8 @@ class Scheduler:
         with self._changed:
             if self._closed:
                 raise GenerationCancelled("the writer is closed")
+            if not self._waiting and not self._running:
+                self._moved_at = time.monotonic()
             self._waiting.append(request)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -127,7 +159,9 @@ class Scheduler:
                 except queue.Empty:
                     item = None
                 if isinstance(item, Finished):
-                    return item.decoded()
+                    decoded = item.decoded()
+                    _tell_stages(request)
+                    return decoded
                 if isinstance(item, Exception):
                     raise item
                 if item is not None and on_token is not None:
@@ -158,6 +192,7 @@ class Scheduler:
             while (self._waiting or self._running) and not self._closed:
                 try:
                     with turns.step():
+                        self._moved_at = time.monotonic()
                         self._go_on()
                 except Exception as error:  # whatever it is, those who wait learn of it, and the next are served
                     self._fail(error)
@@ -235,6 +270,8 @@ class Scheduler:
 
     def _admit(self, chosen: list[_Request]) -> None:
         """Read prompts together, or one by one where there is no room for all at once."""
+        for request in chosen:
+            request.admitted_at = request.admitted_at or time.perf_counter()
         assert self._writer is not None
         try:
             admitted = self._writer.admit_together(
@@ -311,6 +348,15 @@ def _close_all() -> None:
     """Before the interpreter ends: a thread that is still in torch then would abort the process."""
     for scheduler in list(_SCHEDULERS):
         scheduler.close()
+
+
+def _tell_stages(request: _Request) -> None:
+    """How long the report waited, and how long it was written; told in the thread of who asked."""
+    ended, now_ns = time.perf_counter(), time.time_ns()
+    admitted = request.admitted_at
+    if admitted is not None:
+        tell("wait", admitted - request.asked_at, ended_ns=now_ns - round((ended - admitted) * 1e9))
+        tell("write", ended - admitted, ended_ns=now_ns)
 
 
 def _own(error: Exception) -> Exception:

@@ -81,6 +81,12 @@ class Turns:
         """Whether the calling thread holds the model."""
         return self._owner == threading.get_ident()
 
+    @property
+    def held_s(self) -> float:
+        """Seconds since whoever holds the model began with it: a step, a pass, or one piece of a question."""
+        with self._changed:
+            return 0.0 if self._owner is None else time.perf_counter() - self._began
+
     @contextmanager
     def writing(self) -> Iterator[None]:
         """A writer has reports: between its steps it will be back."""

@@ -16,6 +16,7 @@ from medinterp.relevancy import methods
 from medinterp.relevancy.grid import to_grid
 from medinterp.relevancy.method import Method
 from medinterp.relevancy.sinks import find_sinks, sinks_note
+from medinterp.stages import stage
 from medinterp.types import AttentionTrace, MapPack, MeasuredCells
 
 
@@ -76,15 +77,15 @@ def compute_maps(
         name: get_method(name).pack(cells, cells.image_spans, image, cells.options)
         for name, cells in (measured or {}).items()
     }
-    packs = {
-        m.name: found[m.name] if m.name in found else m.run(trace, options.get(m.name), image)
-        for m in chosen
-        if m.combine is None
-    }
-    packs = {**found, **packs}
+    packs = dict(found)
+    for method in chosen:
+        if method.combine is None and method.name not in found:
+            with stage("method", method.name):
+                packs[method.name] = method.run(trace, options.get(method.name), image)
     for method in chosen:
         if method.combine is not None:
-            packs[method.name] = method.combine(_members(trace, packs, image))
+            with stage("method", method.name):
+                packs[method.name] = method.combine(_members(trace, packs, image))
     sinks = to_grid(find_sinks(trace)[None].astype(np.float32), trace.image_spans, image)[0] > 0
     note = sinks_note(sinks)
     return {

@@ -40,6 +40,8 @@ class Provenance:
     """Whether the engine told its own tokens, so that they could be compared with the text tokenised again."""
     retokenised_at: int | None = None
     """The character from which on the engine's tokens were cut otherwise, None when all were equal."""
+    prompt_tokens: int | None = None
+    """Of the prompt, those of the films among them; None in what was kept before they were counted."""
 
 
 @dataclass(frozen=True, eq=False)

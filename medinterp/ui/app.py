@@ -12,6 +12,7 @@ from http import HTTPStatus
 from fastapi import FastAPI, HTTPException, Request, Response
 from starlette.responses import PlainTextResponse
 
+from medinterp.stages import NO_TELEMETRY
 from medinterp.ui import framing
 from medinterp.ui.gradio_view import mount_gradio
 from medinterp.ui.headers import PageHeaders
@@ -47,7 +48,7 @@ def create_app(
     if not API_ROOT.fullmatch(api_root):
         raise ValueError(f"api_root is a path on the page's own host, e.g. v1 or /v1, not {api_root!r}")
     ancestors = framing.frame_ancestors(frame_ancestors)
-    app = FastAPI(title="medinterp page", openapi_url=None)
+    app = FastAPI(title="medinterp page", openapi_url=None, telemetry=NO_TELEMETRY)
     app.add_middleware(ReadOnly)
     app.add_middleware(PageHeaders, ancestors=ancestors)
     app.add_middleware(Hosts, allowed=tuple(allowed_hosts), peers=Peers(trusted_proxies), refuse=_refusal)

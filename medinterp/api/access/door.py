@@ -97,6 +97,8 @@ class Access:
 
 def needed(method: str, path: str) -> str:
     """The scope that a call asks for: read where nothing changes and the model is not asked."""
+    if path == "/metrics":
+        return "metrics"  # every replica is asked for it
     return "read" if method in ("GET", "HEAD", "OPTIONS") or READING_POST.fullmatch(path) else "write"
 
 

@@ -10,9 +10,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from medinterp.web.peers import LOOPBACK, HostPattern, Network, is_loopback
 
-Scope = Literal["read", "write"]
-"""read: reports, maps, pictures, files; write: have films read, ask the model, delete."""
-SCOPES: tuple[Scope, ...] = ("read", "write")
+Scope = Literal["read", "write", "metrics"]
+"""read: reports, maps, pictures, files; write: have films read, ask the model, delete; metrics: its numbers."""
+SCOPES: tuple[Scope, ...] = ("read", "write", "metrics")
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]

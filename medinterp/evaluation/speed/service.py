@@ -42,7 +42,8 @@ def service_lines(
     """
     if not CONFIG.is_file():
         raise ServiceError(f"{CONFIG} is not here: run the benchmark where the project's files are")
-    methods = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["applications"][0]["args"]["methods"]
+    blocks = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["applications"][0]["deployments"]
+    (methods,) = (block["user_config"]["methods"] for block in blocks if block["name"] == "api")
     generator = Generator(loaded, max_slots=len(films))
     pictures = [encode_png(rgb8(film)[..., 0]) for film in films]
 
