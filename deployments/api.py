@@ -37,12 +37,12 @@ class ApiDeployment:
 
         join_serve_log(as_json=fixed.logs == "json")
         join_ray_metrics()
+        self._store = open_store(fixed.store)
         refuse_strangers(fixed.access, http_host())
         self._settings = ApiSettings(**dict(fixed))
         self._live = LiveSettings(self._settings)
         self._changes = UserConfig(ApiUserConfig, self._live.change)
         self._backend = ServeBackend(generation, relevancy, rendering)
-        self._store = open_store(fixed.store)
         self._health: ApiHealth | None = None
 
     def __serve_build_asgi_app__(self) -> FastAPI:
