@@ -11,7 +11,13 @@ from medinterp.errors import ModelError
 if TYPE_CHECKING:
     from medinterp.model.families.family import Family
 
-FAMILIES: Mapping[str, str] = {"Gemma3Config": "gemma3"}
+FAMILIES: Mapping[str, str] = {
+    "Gemma3Config": "gemma3",
+    "Gemma4Config": "gemma4",
+    "Gemma4UnifiedConfig": "gemma4_unified",
+    "Qwen2_5_VLConfig": "qwen2_5_vl",
+    "Qwen3VLConfig": "qwen3_vl",
+}
 """The class of a checkpoint's config -> the file of its family."""
 REFUSED: Mapping[str, str] = {
     "DiffusionGemmaConfig": "it writes a block of tokens at once, going over all of them again and again, so that no "
