@@ -13,7 +13,10 @@ import pytest
 import torch
 from models import noise_film
 
-from medinterp.errors import ModelError, SelfTestError
+from medinterp import export
+from medinterp.api.answers import explanation_model, maps_model
+from medinterp.api.store.record import pack_record, unpack_record
+from medinterp.errors import ModelError, SelectionError, SelfTestError
 from medinterp.evaluation.families.table import families_table
 from medinterp.evaluation.families.tiny import CELL, KINDS, save_tiny
 from medinterp.evaluation.writing import plain_tokens
@@ -35,6 +38,7 @@ from medinterp.relevancy import METHODS
 from medinterp.relevancy.grid import to_grid
 from medinterp.render import RenderOptions, overlay
 from medinterp.types import Film, RelevancyMap
+from medinterp.view.packs import packed
 
 E4B, G31B, G26B, G12B = (name for name in KINDS if name.startswith("Gemma 4"))
 SHAPES = {"tall": (400, 130), "wide": (150, 420)}
@@ -341,6 +345,35 @@ def test_every_method_and_question(loaded: LoadedModel) -> None:
     assert np.isfinite(explainer.reliance(explanation, swaps=[noise_film(8, 300, 300)]).swap_drops).any()
     verdict = explainer.faithfulness(explanation, words, "raw", image=1, swaps=[noise_film(8, 300, 300)])
     assert np.isfinite(verdict.scores.deletion.value)
+
+
+def test_a_grid_goes_through_answers_store_and_files(tmp_path: Path) -> None:
+    """Of a tall film and a wide prior: rows and columns of each, in JSON, in the store, in files and on the page."""
+    explainer = Explainer(loaded_kind(tmp_path, "Qwen3-VL"))
+    pixels = noise_film(1, *SHAPES["tall"]).pixels, noise_film(2, *SHAPES["tall"][::-1]).pixels
+    films = [Film(own, "image/png", f"{k}" * 64) for k, own in enumerate(pixels)]
+    explanation = explainer.explain(
+        films[0], prior=films[1], prompt="Describe.", report="LUNGS: No rib fracture.", methods=["raw", "occlusion"]
+    )
+    grids = [packs["raw"].values.shape[1:] for packs in (explanation.packs, explanation.prior_packs)]
+    assert grids[0] == grids[1][::-1] and grids[0][0] > 2 * grids[0][1]
+    for image, (rows, columns) in enumerate(grids):
+        maps = maps_model("id", explanation, "raw", image=image)
+        assert (maps.rows, maps.columns) == (rows, columns)
+        told = packed((explanation.packs, explanation.prior_packs)[image]["raw"], explanation.report.words)
+        assert told.tokens.shape[1:] == (rows, columns)
+        corner = explanation.region(cells=[(rows - 1, columns - 1)], image=image)
+        assert corner.coverage.shape == (rows, columns) and corner.coverage[-1, -1] == 1 == corner.coverage.sum()
+        with pytest.raises(SelectionError, match=f"grid of {rows} x {columns}"):
+            explanation.region(cells=[(columns - 1, rows - 1) if rows < columns else (0, rows - 1)], image=image)
+    answer = explanation_model("id", explanation, 0.0, with_maps=True)
+    assert (answer.rows, answer.columns) == grids[0]
+    kept = unpack_record(pack_record(explanation))
+    np.testing.assert_array_equal(kept.prior_packs["occlusion"].values, explanation.prior_packs["occlusion"].values)
+    assert export.document(explanation)["grid"] == {"rows": grids[0][0], "columns": grids[0][1]}
+    assert f'"rows":{grids[0][0]},"columns":{grids[0][1]}' in export.html(explanation).replace(" ", "")
+    word = next(word for word in explanation.report.words if word.token_indices)
+    assert explanation.overlay(word, "raw", image=1).pixels.shape == (*SHAPES["tall"][::-1], 3)
 
 
 # What is wrong, and found

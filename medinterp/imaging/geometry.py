@@ -1,7 +1,7 @@
 """Between grid cells and the film's pixels.
 
-The image processor squashes a film to a square without keeping its aspect ratio, so cell (r, c)
-of a rows x columns grid is the film's rectangle [c/columns W, (c+1)/columns W) x
+Whatever shape an image processor gives a film, all of it is seen and nothing else, so cell (r, c) of a rows x columns
+grid is the film's rectangle [c/columns W, (c+1)/columns W) x
 [r/rows H, (r+1)/rows H). Coordinates are continuous: pixel i covers [i, i + 1).
 """
 
