@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from medinterp.types import FilmWarning, Generation, MapPack, Provenance, Report
+from medinterp.types import FilmWarning, Generation, MapPack, Provenance, Report, spans_by_film
 
 
 class Explained(NamedTuple):
@@ -35,8 +35,9 @@ class RelevancyDeployment:
         The trace goes no further. Raises MethodError.
         """
         trace, measured = generation.trace, generation.measured
+        films = len(spans_by_film(trace.image_spans))
         packs, on_prior = (
-            self._compute_maps(trace, methods, image=image, measured=measured) if image < len(trace.image_spans) else {}
+            self._compute_maps(trace, methods, image=image, measured=measured) if image < films else {}
             for image in (0, 1)
         )
         return Explained(

@@ -322,6 +322,24 @@ def test_value_norms_are_those_of_what_the_output_projection_makes(loaded: Loade
     assert (metric.epsilon[0] is None) == loaded.family.model_class.startswith("Qwen")
 
 
+def test_an_output_projection_is_measured_by_what_it_makes(tmp_path: Path) -> None:
+    """An adapter beside it, or scales that its `weight` has not (trap 8)."""
+    loaded = loaded_kind(tmp_path, "Qwen2.5-VL")
+    before = loaded.value_metric.gram[1]
+    layer = loaded.language_model.layers[1].self_attn
+
+    class Adapted(torch.nn.Module):
+        weight = layer.o_proj.weight
+        inner = layer.o_proj
+
+        def forward(self, states: torch.Tensor) -> torch.Tensor:
+            return 3.0 * self.inner(states) + 0.5
+
+    layer.o_proj = Adapted()
+    del loaded.__dict__["value_metric"]
+    torch.testing.assert_close(loaded.value_metric.gram[1], 9.0 * before, rtol=1e-4, atol=1e-5)
+
+
 def test_every_method_and_question(loaded: LoadedModel) -> None:
     """All of the registry, with a prior film of another shape; then heads, sources, reliance and a verdict."""
     explainer = Explainer(loaded)

@@ -18,6 +18,7 @@ from medinterp.errors import SelectionError
 from medinterp.evaluation.fills import fill_films
 from medinterp.evaluation.localisation import centre_prior
 from medinterp.evaluation.reliance import FilmSwaps, largest_loss
+from medinterp.imaging.geometry import cell_densities, film_grid
 from medinterp.model.loading import LoadedModel
 from medinterp.model.memory import storage_bytes
 from medinterp.model.pieces import Pieces
@@ -91,7 +92,7 @@ class Judge:
         written = token_ids[: self._selection[-1] + 1]
         swapped = FilmSwaps(loaded, films, prompt, written, self._pieces, image=image)
         self._replay = swapped.replay
-        self._own = self._replay.of_image(image)
+        self._own, self._film = self._replay.of_image(image), self._replay.prompt.films[image]
         self.cells = self._own.stop - self._own.start
         steps = [2**k for k in range(self.cells.bit_length()) if 2**k < self.cells]
         self._steps = sorted({0, *steps, 3 * self.cells // 4, self.cells})
@@ -122,7 +123,7 @@ class Judge:
         inner = np.array(self._steps[1:-1])
         start, rows = np.exp(self.logprob), []
         for fill in range(len(self._fills)):
-            scores = np.zeros(self.cells) if values is None else values.ravel().astype(np.float64)
+            scores = np.zeros(self.cells) if values is None else self._scores(values)
             order = np.lexsort((self._rng.random(self.cells), -scores))
             deletion = np.exp(self._probabilities(order, inner, fill))
             # What is revealed first is replaced last: the same passes from the other end of the order.
@@ -157,8 +158,11 @@ class Judge:
 
     def baselines(self) -> dict[str, OrderCurves]:
         """Curves of a random order ("random") and of nearness to the film's centre ("centre")."""
-        span = self._replay.prompt.image_spans[self._image]
-        return {"random": self.curves(None), "centre": self.curves(centre_prior(span.rows, span.columns))}
+        return {"random": self.curves(None), "centre": self.curves(centre_prior(*film_grid(self._film)))}
+
+    def _scores(self, values: Float32Array) -> Curves:
+        """A map's value at each of the film's cells."""
+        return (values.ravel() if len(self._film) == 1 else cell_densities(values, self._film)).astype(np.float64)
 
     def scores(self, curves: OrderCurves) -> OrderScores:
         """Areas with their intervals over the fills, and the mean curves."""

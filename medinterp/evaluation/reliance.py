@@ -16,7 +16,7 @@ from medinterp.model.pieces import Pieces
 from medinterp.model.prompt import build_prompt
 from medinterp.model.replay import MEMORY_BYTES, Replay
 from medinterp.model.selection import token_ids_of
-from medinterp.types import Film, Reliance, Report
+from medinterp.types import Film, ImageSpan, Reliance, Report
 
 Nats = npt.NDArray[np.float64]
 
@@ -46,10 +46,9 @@ class FilmSwaps:
     def cells(self, film: Film) -> torch.Tensor:
         """The features of another film on this one's grid, [cells, width]. Raises GenerationCancelled."""
         self._pieces.give_way()
-        own = self.replay.prompt.image_spans[self._image]
         other = build_prompt(self._loaded, [film], self._prompt)
-        if (other.image_spans[0].rows, other.image_spans[0].columns) != (own.rows, own.columns):
-            # The grid is by the film's shape.
+        own = self.replay.prompt.films[self._image]
+        if _cut(other.films[0]) != _cut(own):  # the grid, and the crops, are by the film's shape
             other = build_prompt(self._loaded, [resized(film, self._shape)], self._prompt)
         return encode_images(self._loaded, [other])
 
@@ -65,6 +64,10 @@ class FilmSwaps:
         found: Nats = self.replay.logprobs(features)[0].double().cpu().numpy()
         self._pieces.tell(1)
         return found
+
+
+def _cut(film: Sequence[ImageSpan]) -> list[tuple[object, ...]]:
+    return [(span.rows, span.columns, span.part) for span in film]
 
 
 def largest_loss(drops: Nats) -> Nats:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from medinterp.errors import ModelError, PromptError
-from medinterp.types import Film, ImageSpan
+from medinterp.types import Film, ImageSpan, spans_by_film
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +46,11 @@ class PromptInputs:
     def length(self) -> int:
         """P, the number of prompt tokens."""
         return int(self.input_ids.shape[0])
+
+    @property
+    def films(self) -> list[list[ImageSpan]]:
+        """The spans of each film."""
+        return spans_by_film(self.image_spans)
 
     @property
     def cells(self) -> int:

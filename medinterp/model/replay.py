@@ -80,10 +80,9 @@ class Replay:
         return torch.cat([part.mean(dim=0).expand_as(part) for part in torch.split(self.features, counts)])
 
     def of_image(self, image: int) -> slice:
-        """Where the cells of one image stand among all."""
-        spans = self.prompt.image_spans
-        first = sum(span.stop - span.start for span in spans[:image])
-        return slice(first, first + spans[image].stop - spans[image].start)
+        """Where the cells of one film, its crops among them, stand among all."""
+        counts = [sum(span.stop - span.start for span in film) for film in self.prompt.films]
+        return slice(sum(counts[:image]), sum(counts[: image + 1]))
 
     @property
     def length(self) -> int:

@@ -95,7 +95,7 @@ def _by_word(
     length, stop = inputs.length, len(found.attention)
     places = [tuple(length + t for t in word.token_indices if length + t < stop) for word in report.words]
     between = [*prompt.between, *outside(range(length, stop), places)]
-    cells = [range(span.start, span.stop) for span in inputs.image_spans]
+    cells = [[p for span in film for p in range(span.start, span.stop)] for film in inputs.films]
     taken = {0, *between, *(p for part in (*cells, *prompt.positions) for p in part)}
     template = [position for position in range(length) if position not in taken]
     attention, gradient = found.attention, found.gradient

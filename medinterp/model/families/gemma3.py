@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -65,15 +66,41 @@ class Gemma3(Family):
             images=list(pictures),
             # The template writes the BOS itself; the tokenizer must then not write a second one.
             add_special_tokens=not text.startswith(processor.tokenizer.bos_token),
-            do_pan_and_scan=False,
             return_tensors="pt",
+            do_pan_and_scan=bool(processor.image_processor.do_pan_and_scan),
+            **self._scanning(processor),
         )
         input_ids, types = inputs["input_ids"][0], inputs["token_type_ids"][0]
         if not bool(((input_ids == facts.image_token_id) == (types == 1)).all()):
             raise ModelError("the processor's token_type_ids do not mark the image cells; they would become causal")
         side = math.isqrt(model.config.mm_tokens_per_image)
-        spans = find_image_spans(input_ids.tolist(), facts.image_token_id, [(side, side)] * len(pictures))
+        parts = [part for picture in pictures for part in (None, *self._crops(processor, picture))]
+        found = find_image_spans(input_ids.tolist(), facts.image_token_id, [(side, side)] * len(parts))
+        spans = tuple(replace(span, part=part) for span, part in zip(found, parts, strict=True))
         return PromptInputs(text, input_ids, types, inputs["pixel_values"], spans)
+
+    def _scanning(self, processor: Any) -> dict[str, Any]:
+        """How long films are cut, as the checkpoint says, or else as Gemma's processor does."""
+        keys = (f"pan_and_scan_{name}" for name in ("min_crop_size", "max_num_crops", "min_ratio_to_activate"))
+        told = {key: getattr(processor.image_processor, key) for key in keys}
+        return {key: processor.images_kwargs[key] if value is None else value for key, value in told.items()}
+
+    def _crops(self, processor: Any, picture: Any) -> list[tuple[float, float, float, float]]:
+        """The parts of a film that are shown once more by themselves (pan and scan), where the checkpoint asks for it.
+
+        They stand side by side along the longer side, all but the last of one size.
+        """
+        if not processor.image_processor.do_pan_and_scan:
+            return []
+        pixels = np.asarray(picture).transpose(2, 0, 1)
+        crops = processor.image_processor.pan_and_scan(pixels, **self._scanning(processor))
+        height, width = pixels.shape[1:]
+        parts, top, left = [], 0, 0
+        for crop in crops:
+            high, wide = crop.shape[1:]
+            parts.append((top / height, left / width, (top + high) / height, (left + wide) / width))
+            top, left = (top, left + wide) if wide < width else (top + high, left)
+        return parts
 
     def picture(self, image_processor: Any, picture: Any) -> npt.NDArray[np.float32]:
         """Channels last."""
