@@ -9,7 +9,7 @@ from deployments.metrics import collected, join_ray_metrics
 from medinterp import stages
 from medinterp.api.health import UnderWay
 from medinterp.api.metrics import Collected
-from medinterp.types import FilmWarning, Generation, MapPack, Provenance, Report
+from medinterp.types import FilmWarning, Generation, MapPack, Provenance, Report, spans_by_film
 
 
 class Explained(NamedTuple):
@@ -42,11 +42,10 @@ class RelevancyDeployment:
         The trace goes no further. Raises MethodError.
         """
         trace, measured = generation.trace, generation.measured
+        films = len(spans_by_film(trace.image_spans))
         with self._under_way.one(), stages.stage("maps"):
             packs, on_prior = (
-                self._compute_maps(trace, methods, image=image, measured=measured)
-                if image < len(trace.image_spans)
-                else {}
+                self._compute_maps(trace, methods, image=image, measured=measured) if image < films else {}
                 for image in (0, 1)
             )
         return Explained(

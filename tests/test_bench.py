@@ -26,6 +26,7 @@ from medinterp.evaluation.speed.maps import maps_lines
 from medinterp.evaluation.speed.memory import memory_lines
 from medinterp.evaluation.speed.pictures import overlay_lines
 from medinterp.model import LoadedModel, load_model
+from medinterp.model.facts import LayerShape
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +95,8 @@ def test_a_model_of_medgemmas_width_is_what_it_says() -> None:
     """One layer of each kind, so that it fits a test."""
     wide = generation.medgemma_width(load_model("phantom"), layers=1, vision_layers=1)
     facts = wide.facts
-    assert (facts.hidden_size, facts.heads, facts.key_value_heads, facts.head_dim) == (2560, 8, 4, 256)
-    assert (facts.image_size, facts.cells) == (896, 256)
+    assert (facts.hidden_size, facts.heads, facts.shapes) == (2560, 8, (LayerShape(4, 256, 0),))
+    assert (facts.image_size, facts.least_cells) == (896, 256)
     assert Path(wide.model_id).name.startswith("random weights")
 
 

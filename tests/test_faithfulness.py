@@ -12,10 +12,11 @@ from medinterp.evaluation.adapter import CellMaskModule
 from medinterp.evaluation.faithfulness import RELIANCE_NATS, Judge, judge_map, verdict_of
 from medinterp.evaluation.fills import blank_film, swapped_films
 from medinterp.model import Generator, LoadedModel, load_model
+from medinterp.model.entering import encode_images
 from medinterp.model.forcing import teacher_forced
 from medinterp.model.occlusion import occlusion
 from medinterp.model.prompt import build_prompt
-from medinterp.model.replay import Replay, encode_images
+from medinterp.model.replay import Replay
 from medinterp.types import Interval
 
 CELLS = 256
@@ -61,12 +62,12 @@ def test_curves_are_those_of_forwards_with_the_cells_of_the_other_film(
     inputs = build_prompt(loaded, [noise_film()], PROMPT)
     with torch.no_grad():
         replay = Replay(loaded, inputs, tokens)
-        fill = encode_images(loaded, build_prompt(loaded, [noise_film(8)], PROMPT).pixel_values)
+        fill = encode_images(loaded, [build_prompt(loaded, [noise_film(8)], PROMPT)])
         for place, share in enumerate(judge.fractions):
             count = round(share * CELLS)
             for cells, curve in ((order[:count], curves.deletion), (order[count:], curves.insertion)):
                 features = replay.features.clone()
-                features[0, cells] = fill[0, cells]
+                features[torch.from_numpy(cells.copy())] = fill[torch.from_numpy(cells.copy())]
                 expected = float(replay.logprobs(features[None])[0, [2, 3]].sum().exp())
                 assert curve[1, place] == pytest.approx(expected, rel=1e-3)
 

@@ -128,7 +128,7 @@ def test_value_norm_is_a_straightforward_recomputation(
         scale = (1 / (outputs.pow(2).mean(-1) + layer.post_attention_layernorm.eps).sqrt()).mean()
         weight = 1 + layer.post_attention_layernorm.weight
         for head in range(facts.heads):
-            shared = head // (facts.heads // facts.key_value_heads)
+            shared = head // (facts.heads // facts.shapes[0].key_value_heads)
             values = seen["v_proj", index][:, shared * 24 : (shared + 1) * 24]
             projected = values @ layer.self_attn.o_proj.weight[:, head * 24 : (head + 1) * 24].T
             expected = (weight * projected).norm(dim=-1) * scale
@@ -204,7 +204,7 @@ def test_the_size_is_the_formula(loaded: LoadedModel, prompt: PromptInputs, deco
     assert rows.layer_attention is not None
     arrays = (rows.image_attention, rows.attention_mass, rows.layer_attention, rows.value_norm)
     assert sum(array.nbytes for array in arrays) == trace_bytes(
-        loaded.facts, images=1, prompt_length=prompt.length, report_length=T, layer_attention=True
+        loaded.facts, cells=256, prompt_length=prompt.length, report_length=T, layer_attention=True
     )
     for array in arrays:  # nothing larger is kept alive behind them
         assert isinstance(array.base, torch.Tensor) and array.base.untyped_storage().nbytes() == array.nbytes

@@ -136,7 +136,7 @@ def test_a_long_report_takes_what_the_formula_says(generator: Generator) -> None
     assert rows.layer_attention is not None
     arrays = (rows.image_attention, rows.attention_mass, rows.layer_attention, rows.value_norm)
     assert sum(array.nbytes for array in arrays) == trace_bytes(
-        loaded.facts, images=1, prompt_length=prompt.length, report_length=tokens, layer_attention=True
+        loaded.facts, cells=256, prompt_length=prompt.length, report_length=tokens, layer_attention=True
     )
 
 

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from medinterp.errors import ModelError, ModelNotFoundError
 from medinterp.model import load_model
 from medinterp.model.capture import ATTENTION
+from medinterp.model.facts import LayerShape
 
 ROOT = Path(__file__).parent.parent
 
@@ -50,8 +51,8 @@ def test_a_directory_needs_no_network(directory: Path, monkeypatch: pytest.Monke
 
 def test_facts_are_the_config(directory: Path) -> None:
     facts = load_model(str(directory)).facts
-    assert (facts.layers, facts.heads, facts.key_value_heads, facts.head_dim) == (4, 4, 2, 24)
-    assert (facts.cells, facts.grid_rows, facts.grid_columns, facts.image_size) == (256, 16, 16, 128)
+    assert (facts.layers, facts.heads, set(facts.shapes)) == (4, 4, {LayerShape(2, 24, layer) for layer in range(4)})
+    assert (facts.least_cells, facts.image_size) == (256, 128)
     assert facts.layer_types[2] == "full_attention"
     assert facts.sliding_window == 512
     assert len(facts.eos_token_ids) == 2

@@ -86,7 +86,7 @@ def test_no_film_is_refused(loaded: LoadedModel) -> None:
 
 
 def test_spans_by_id() -> None:
-    assert find_image_spans([1, 9, 9, 9, 9, 1, 9, 9, 9, 9], 9, 2, 2, 2) == (
+    assert find_image_spans([1, 9, 9, 9, 9, 1, 9, 9, 9, 9], 9, [(2, 2)] * 2) == (
         ImageSpan(1, 5, 2, 2),
         ImageSpan(6, 10, 2, 2),
     )
@@ -99,7 +99,7 @@ def test_spans_by_id() -> None:
 )
 def test_spans_that_are_not_whole_are_refused(ids: list[int], images: int) -> None:
     with pytest.raises(ModelError, match="runs of"):
-        find_image_spans(ids, 9, images, 2, 2)
+        find_image_spans(ids, 9, [(2, 2)] * images)
 
 
 def test_token_types_that_do_not_mark_the_image_are_refused(

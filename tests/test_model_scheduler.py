@@ -428,7 +428,8 @@ def test_a_slot_takes_what_is_said(loaded: LoadedModel, length: int) -> None:
     """Beside it one number a position and slot, that say where each stands."""
     vocabulary = int(loaded.model.lm_head.weight.shape[0])
     slots = Slots(loaded, 3, length, 100)
-    held = [value for value in vars(slots).values() if isinstance(value, torch.Tensor)] + list(slots.best)
+    held = [value for value in vars(slots).values() if isinstance(value, torch.Tensor)]
+    held += [*slots.keys, *slots.values, *slots.queries, *slots.best]
     size = sum(tensor.numel() * tensor.element_size() for tensor in held)
     said = 3 * slot_bytes(loaded.facts, loaded.dtype, vocabulary, length, 100)
     assert said <= size <= said + 16 * length + vocabulary + 1000

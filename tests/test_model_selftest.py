@@ -42,7 +42,7 @@ def test_a_sound_model_passes(tmp_path: Path, window: int) -> None:
     loaded = load_model(str(save_small_model(tmp_path, sliding_window=window)))
     report = self_test(loaded)
     values = {check.name: check.value for check in report.checks}
-    assert len(values) == 10
+    assert len(values) == 15
     assert values["teacher-forced log-probability difference"] < 1e-4
     assert values["image row difference to eager"] < 1e-4
     assert loaded.model.config.text_config._attn_implementation == ATTENTION

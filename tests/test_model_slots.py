@@ -127,8 +127,8 @@ def test_what_a_slot_held_reaches_no_later_report(loaded: LoadedModel, prompts: 
     written: dict[Writing, Decoded] = {}
     with loaded.lock:
         slots = Slots(loaded, 1, 700, 16)
-        slots.keys.fill_(float("nan"))
-        slots.values.fill_(float("nan"))
+        for state in (*slots.keys, *slots.values):
+            state.fill_(float("nan"))
         writer = Writer(slots)
         one = writer.admit(prompts[0], OPTIONS)
         while writer.busy:
@@ -165,7 +165,8 @@ def test_an_overflow_is_one_reports_own(loaded: LoadedModel, prompts: list[Promp
         broken = writer.admit(prompts[2], replace(OPTIONS, temperature=1.0), 1)
         for _ in range(3):
             go_on(writer, written)
-        writer.slots.keys[:, broken.slot].fill_(float("nan"))
+        for keys in writer.slots.keys:
+            keys[broken.slot].fill_(float("nan"))
         go_on(writer, written)
         told = dict(writer.choose())
         assert broken.overflowed and told[broken] is None and not whole.overflowed and told[whole] is not None

@@ -22,13 +22,10 @@ def test_every_method_finds_the_cell_that_heads_look_at(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch, image_first: bool
 ) -> None:
     explainer = Explainer.from_pretrained(str(save_small_model(tmp_path)), image_first=image_first)
-    image_token = explainer.loaded.facts.image_token_id
     place: list[int] = []
 
     def look(module: Any, inputs: Any, kwargs: dict[str, Any]) -> None:
-        ids = kwargs.get("input_ids")
-        if ids is not None and ids.shape[1] > 1:
-            place[:] = [int((ids[0] == image_token).nonzero()[0]) + CELL]
+        place[:] = [int(kwargs["token_type_ids"][0].nonzero()[0]) + CELL]
 
     def patched(module: Any, query: torch.Tensor, key: torch.Tensor, *rest: Any, **options: Any) -> Any:
         """Key/value head 0 (query heads 0 and 1): one key that every query of theirs is drawn to."""

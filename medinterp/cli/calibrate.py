@@ -51,7 +51,7 @@ def _calibrate(options: argparse.Namespace) -> int:
     # What was measured lies beside the file until it is written: a run that was stopped goes on from there.
     work = options.out.with_name(options.out.name + ".partial")
     work.mkdir(parents=True, exist_ok=True)
-    with tqdm(total=len(films) * loaded.facts.cells, desc="hiding cells", unit="cell") as bar:
+    with tqdm(total=100 * len(films), desc="hiding cells", unit="%") as bar:
         for film in films:
             key = f"{loaded.revision} {film.sha256} {options.max_new_tokens}"
             path = work / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
@@ -62,7 +62,7 @@ def _calibrate(options: argparse.Namespace) -> int:
                 started = bar.n
 
                 def told(_: str, done: int, of: int, started: float = started) -> None:
-                    bar.update(started + done - bar.n)
+                    bar.update(started + 100 * done // of - bar.n)
 
                 measured_cells = generator.measure(
                     [film], generation.report, generation.trace.provenance.prompt, ["occlusion"], progress=told
@@ -72,7 +72,7 @@ def _calibrate(options: argparse.Namespace) -> int:
                     np.savez(file, rows=one.rows, target=one.target)
                 path.with_suffix(".part").rename(path)
             else:
-                bar.update(loaded.facts.cells)
+                bar.update(100)
             with np.load(path) as kept:
                 measured.append(CalibrationFilm(kept["rows"], kept["target"]))
     with tqdm(total=RESAMPLES, desc="resampling", unit="fit") as bar:

@@ -88,8 +88,8 @@ def fit_layer_weights(
     as much as it was driven by the picture), since rows are added with their mass. start: shares to begin
     from. Raises CalibrationError when nothing drove a word.
     """
-    components = np.concatenate([film.components for film in films])
-    target = np.concatenate([film.target for film in films])
+    components = _together([film.components for film in films])
+    target = _together([film.target for film in films])
     total = float(target.sum())
     if not total > 0.0:
         raise CalibrationError("hiding cells of these films changed no word: there is nothing to calibrate against")
@@ -108,6 +108,13 @@ def fit_layer_weights(
     mean_mass = (target.sum(axis=1) / total) @ mass
     weights = np.divide(shares, mean_mass, out=np.zeros_like(shares), where=mean_mass > 0)
     return np.asarray(weights / weights.sum(), dtype=np.float32)
+
+
+def _together(arrays: Sequence[Float32Array]) -> Float32Array:
+    """Arrays [..., cells] one below the other; films of fewer cells get empty ones, which count nothing."""
+    most = max(array.shape[-1] for array in arrays)
+    filled = [np.pad(a, [(0, 0)] * (a.ndim - 1) + [(0, most - a.shape[-1])]) for a in arrays]
+    return np.concatenate(filled)
 
 
 def divergence(films: Sequence[CalibrationFilm], weights: Float32Array) -> float:

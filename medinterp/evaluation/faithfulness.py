@@ -18,6 +18,7 @@ from medinterp.errors import SelectionError
 from medinterp.evaluation.fills import fill_films
 from medinterp.evaluation.localisation import centre_prior
 from medinterp.evaluation.reliance import FilmSwaps, largest_loss
+from medinterp.imaging.geometry import cell_densities, film_grid
 from medinterp.model.loading import LoadedModel
 from medinterp.model.memory import storage_bytes
 from medinterp.model.pieces import Pieces
@@ -91,18 +92,19 @@ class Judge:
         written = token_ids[: self._selection[-1] + 1]
         swapped = FilmSwaps(loaded, films, prompt, written, self._pieces, image=image)
         self._replay = swapped.replay
-        self.cells = int(self._replay.features.shape[1])
+        self._own, self._film = self._replay.of_image(image), self._replay.prompt.films[image]
+        self.cells = self._own.stop - self._own.start
         steps = [2**k for k in range(self.cells.bit_length()) if 2**k < self.cells]
         self._steps = sorted({0, *steps, 3 * self.cells // 4, self.cells})
         self.fractions = np.array(self._steps) / self.cells
         self._rng = np.random.default_rng(seed)
-        self._fills = torch.cat([swapped.cells(fill) for fill in fills])
+        self._fills = torch.stack([swapped.cells(fill) for fill in fills])
         self._batch = self._replay.batch_size(
-            self._pieces, len(self._steps) - 2, self._fills[0][None], storage_bytes([self._fills])
+            self._pieces, len(self._steps) - 2, self._with(0), storage_bytes([self._fills])
         )
         self.logprob = float(swapped.logprobs()[self._selection].sum())
         self.drops = self.logprob - np.array(
-            [swapped.logprobs(cells[None])[self._selection].sum() for cells in self._fills]
+            [swapped.logprobs(cells)[self._selection].sum() for cells in self._fills]
         )
 
     @property
@@ -121,7 +123,7 @@ class Judge:
         inner = np.array(self._steps[1:-1])
         start, rows = np.exp(self.logprob), []
         for fill in range(len(self._fills)):
-            scores = np.zeros(self.cells) if values is None else values.ravel().astype(np.float64)
+            scores = np.zeros(self.cells) if values is None else self._scores(values)
             order = np.lexsort((self._rng.random(self.cells), -scores))
             deletion = np.exp(self._probabilities(order, inner, fill))
             # What is revealed first is replaced last: the same passes from the other end of the order.
@@ -156,8 +158,11 @@ class Judge:
 
     def baselines(self) -> dict[str, OrderCurves]:
         """Curves of a random order ("random") and of nearness to the film's centre ("centre")."""
-        facts = self._replay.loaded.facts
-        return {"random": self.curves(None), "centre": self.curves(centre_prior(facts.grid_rows, facts.grid_columns))}
+        return {"random": self.curves(None), "centre": self.curves(centre_prior(*film_grid(self._film)))}
+
+    def _scores(self, values: Float32Array) -> Curves:
+        """A map's value at each of the film's cells."""
+        return (values.ravel() if len(self._film) == 1 else cell_densities(values, self._film)).astype(np.float64)
 
     def scores(self, curves: OrderCurves) -> OrderScores:
         """Areas with their intervals over the fills, and the mean curves."""
@@ -175,16 +180,22 @@ class Judge:
         low, high = np.percentile(drawn, [2.5, 97.5])
         return Interval(float(by_fill.mean()), float(low), float(high))
 
+    def _with(self, fill: int) -> torch.Tensor:
+        """All cells, those of the judged image by a fill's."""
+        cells = self._replay.features.clone()
+        cells[self._own] = self._fills[fill]
+        return cells
+
     def _probabilities(self, order: npt.NDArray[np.intp], counts: npt.NDArray[np.intp], fill: int) -> Curves:
         """log p of the selection with the first `count` cells of the order replaced, for each count."""
         device = self._replay.features.device
-        where = torch.zeros(len(counts), *self._replay.features.shape[:2], dtype=torch.bool, device=device)
+        where = torch.zeros(len(counts), len(self._replay.features), dtype=torch.bool, device=device)
         for row, count in enumerate(counts):
-            where[row, self._image, torch.from_numpy(order[:count].copy()).to(device)] = True
+            where[row, self._own][torch.from_numpy(order[:count].copy()).to(device)] = True
         parts = []
         for part in torch.split(where, self._batch):
             self._pieces.give_way()
-            logprobs = self._replay.logprobs(self._replay.replaced(part, self._fills[fill][None]))
+            logprobs = self._replay.logprobs(self._replay.replaced(part, self._with(fill)))
             parts.append(logprobs[:, self._selection].sum(dim=1).double().cpu().numpy())
             self._pieces.tell(len(part))
         return np.concatenate(parts)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +42,15 @@ def swapped_films() -> tuple[Film, ...]:
         Film(pixels=draw_film(film, 768, 768).uint8(), media_type="image/png", sha256=f"synthetic-{film.seed}")
         for film in films
     )
+
+
+def resized(film: Film, shape: tuple[int, int]) -> Film:
+    """The film stretched to a height and width, pixels."""
+    import cv2
+
+    height, width = shape
+    pixels: Any = cv2.resize(film.pixels, (width, height), interpolation=cv2.INTER_AREA)
+    return replace(film, pixels=pixels)
 
 
 def fill_films(film: Film, swaps: Sequence[Film] | None = None) -> tuple[Film, ...]:

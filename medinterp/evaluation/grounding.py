@@ -207,7 +207,7 @@ def _scores(
     grids: dict[str, Float32Array] = {name: select_map(pack, tokens).values for name, pack in packs.items()}
     rows, columns = next(iter(packs.values())).values.shape[1:]
     grids |= {"random": np.ones((rows, columns), dtype=np.float32), "centre": centre_prior(rows, columns)}
-    grids |= {"mask on the grid": cells_of(mask, rows)}
+    grids |= {"mask on the grid": cells_of(mask, rows, columns)}
     for name, grid in grids.items():
         values = upsample(grid, *mask.shape)
         yield _Scored(number, item.label, name, _defined(values, mask), miou_curve(values, mask))

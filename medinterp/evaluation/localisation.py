@@ -68,7 +68,7 @@ def evaluate_localisation(
     each cell by its covered share. 95 % intervals from a bootstrap over films.
     """
     variants = variants_of(layers, measured)
-    masks, centre = mean_masks(), centre_prior(16, 16)
+    masks = mean_masks()
     names = (*variants, "random", "centre", "mean mask", "ceiling")
     scores: dict[str, dict[str, list[list[float]]]] = {name: {metric: [] for metric in METRICS} for name in names}
     for synthetic, width, height in unseen_films(films, FIRST_SEED):
@@ -81,11 +81,13 @@ def evaluate_localisation(
             tokens = naming_tokens(generation.report, fact)
             if size_in_cells(mask) < 1.0 or not tokens:
                 continue
-            coverage = cells_of(mask)
-            touched = coverage >= TOUCHED
             maps = {name: select_map(pack, tokens).values for name, pack in packs.items()}
-            maps |= {"random": np.ones_like(coverage), "centre": centre}
-            maps |= {"mean mask": masks[fact.name], "ceiling": (coverage == coverage.max()).astype(np.float32)}
+            grid = next(iter(maps.values())).shape
+            coverage = cells_of(mask, *grid)
+            touched = coverage >= TOUCHED
+            maps |= {"random": np.ones_like(coverage), "centre": centre_prior(*grid)}
+            maps |= {"mean mask": on_grid(masks[fact.name], *grid)}
+            maps |= {"ceiling": (coverage == coverage.max()).astype(np.float32)}
             of_film.append(
                 {
                     name: (pointing(values, touched), mass(values, touched), covered_mass(values, coverage))
@@ -138,6 +140,15 @@ def _packs(generation: Generation, variants: Mapping[str, tuple[str, Mapping[str
         if name not in packs:
             packs[name] = get_method(method).run(generation.trace, options)
     return packs
+
+
+def on_grid(values: Float32Array, rows: int, columns: int) -> Float32Array:
+    """A map on another grid, float32 [rows, columns]: of each cell the mean of what it covers."""
+    if values.shape == (rows, columns):
+        return values
+    fine = np.repeat(np.repeat(values, rows, axis=0), columns, axis=1)
+    height, width = values.shape
+    return np.asarray(fine.reshape(rows, height, columns, width).mean(axis=(1, 3)), dtype=np.float32)
 
 
 def centre_prior(rows: int, columns: int) -> Float32Array:

@@ -9,13 +9,14 @@ import numpy.typing as npt
 import torch
 
 from medinterp.errors import SelectionError
-from medinterp.evaluation.fills import fill_films
+from medinterp.evaluation.fills import fill_films, resized
+from medinterp.model.entering import encode_images
 from medinterp.model.loading import LoadedModel
 from medinterp.model.pieces import Pieces
 from medinterp.model.prompt import build_prompt
-from medinterp.model.replay import MEMORY_BYTES, Replay, encode_images
+from medinterp.model.replay import MEMORY_BYTES, Replay
 from medinterp.model.selection import token_ids_of
-from medinterp.types import Film, Reliance, Report
+from medinterp.types import Film, ImageSpan, Reliance, Report
 
 Nats = npt.NDArray[np.float64]
 
@@ -40,24 +41,33 @@ class FilmSwaps:
         the films gives way."""
         self.replay = Replay(loaded, build_prompt(loaded, films, prompt), token_ids)
         self._loaded, self._prompt, self._pieces, self._image = loaded, prompt, pieces, image
+        self._shape = films[image].height, films[image].width
 
     def cells(self, film: Film) -> torch.Tensor:
-        """The projected cells of another film, [1, cells, d]. Raises GenerationCancelled."""
+        """The features of another film on this one's grid, [cells, width]. Raises GenerationCancelled."""
         self._pieces.give_way()
-        return encode_images(self._loaded, build_prompt(self._loaded, [film], self._prompt).pixel_values)
+        other = build_prompt(self._loaded, [film], self._prompt)
+        own = self.replay.prompt.films[self._image]
+        if _cut(other.films[0]) != _cut(own):  # the grid, and the crops, are by the film's shape
+            other = build_prompt(self._loaded, [resized(film, self._shape)], self._prompt)
+        return encode_images(self._loaded, [other])
 
     def logprobs(self, cells: torch.Tensor | None = None) -> Nats:
-        """log p of every token with these cells, [1, cells, d], in the film's place (None: its own), float64 [T], nats.
+        """log p of every token with these cells, [cells, width], in the film's place (None: its own), float64 [T].
 
-        Raises GenerationCancelled.
+        Nats. Raises GenerationCancelled.
         """
         self._pieces.give_way()
         features = self.replay.features[None].clone()
         if cells is not None:
-            features[:, self._image] = cells
+            features[0, self.replay.of_image(self._image)] = cells
         found: Nats = self.replay.logprobs(features)[0].double().cpu().numpy()
         self._pieces.tell(1)
         return found
+
+
+def _cut(film: Sequence[ImageSpan]) -> list[tuple[object, ...]]:
+    return [(span.rows, span.columns, span.part) for span in film]
 
 
 def largest_loss(drops: Nats) -> Nats:

@@ -54,7 +54,7 @@ def evaluate_shortcut(
     `both_drawn`: the same for words of films that show marker and nodule, where a map has to choose between the two.
     """
     loaded = generator.loaded
-    marker = cells_of(marker_cover("L", SIDE, SIDE, MARKER_SIZE) > 0) >= TOUCHED
+    cover = marker_cover("L", SIDE, SIDE, MARKER_SIZE) > 0
     words: list[_Word] = []
     for number in range(first_seed, first_seed + films):
         synthetic = sample_shortcut_film(number, DECORRELATED)
@@ -70,6 +70,7 @@ def evaluate_shortcut(
             driven = [t for t in told if (collapsed[:, t] & holds[::-1, t]).any()]
             if driven:
                 maps = token_maps(loaded, three[0], generation, driven[:1], coarse=False).maps
+                marker = cells_of(cover, *next(iter(maps.values())).shape[1:]) >= TOUCHED
                 scores = {name: mass(values[0], marker) for name, values in maps.items()}
                 scores["centre"] = mass(centre_prior(*marker.shape), marker)
                 both = synthetic.distractors.marker is not None and nodule_of(synthetic) is not None

@@ -68,7 +68,8 @@ def evaluate_verdicts(
             finding, word = words[int(rng.integers(len(words)))]
             measured = generator.measure([film], report, prompt, [m for m in METHODS if get_method(m).on_model])
             packs = compute_maps(generation.trace, METHODS, measured=measured)
-            touched = cells_of(draw_film(synthetic, width, height).masks[finding]) >= TOUCHED
+            grid = next(iter(packs.values())).values.shape[1:]
+            touched = cells_of(draw_film(synthetic, width, height).masks[finding], *grid) >= TOUCHED
             with loaded.lock:
                 judge = Judge(loaded, [film], prompt, ids, word.token_indices)
                 baselines = judge.baselines()

@@ -19,15 +19,11 @@ def plain_tokens(loaded: LoadedModel, prompts: Sequence[PromptInputs], **options
     """Greedy tokens of each prompt, written in one batch; prompts of one length. options: those of `generate`."""
     import torch
 
-    ids = torch.stack([prompt.input_ids for prompt in prompts]).to(loaded.device)
+    inputs = loaded.family.own_inputs(loaded.model, prompts)
+    ids = inputs["input_ids"]
     with loaded.lock, torch.no_grad():
         output = loaded.model.generate(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            token_type_ids=torch.stack([prompt.token_type_ids for prompt in prompts]).to(loaded.device),
-            pixel_values=torch.cat([p.pixel_values for p in prompts]).to(loaded.device, loaded.dtype),
-            do_sample=False,
-            **options,
+            **inputs, attention_mask=torch.ones_like(ids), do_sample=False, **options
         )
     sequences = output if isinstance(output, torch.Tensor) else output.sequences
     rows: list[list[int]] = sequences[:, ids.shape[1] :].tolist()

@@ -27,13 +27,13 @@ class CapturedRows:
 
 
 def trace_bytes(
-    facts: ModelFacts, *, images: int, prompt_length: int, report_length: int, layer_attention: bool
+    facts: ModelFacts, *, cells: int, prompt_length: int, report_length: int, layer_attention: bool
 ) -> int:
-    """Bytes of one report's CapturedRows."""
+    """Bytes of one report's CapturedRows; cells: of all images."""
     sequence = prompt_length + report_length
     rows = facts.layers * facts.heads * report_length
     matrix = 2 * facts.layers * sequence**2 if layer_attention else 0
-    return rows * (2 * facts.cells * images + 16) + matrix + 4 * facts.layers * facts.heads * sequence
+    return rows * (2 * cells + 16) + matrix + 4 * facts.layers * facts.heads * sequence
 
 
 class Evidence:
@@ -45,13 +45,12 @@ class Evidence:
 
     def __init__(self, loaded: LoadedModel, prompt: PromptInputs, count: int, *, layer_attention: bool) -> None:
         facts, length, device = loaded.facts, prompt.length + count, loaded.device
-        cells = sum(span.stop - span.start for span in prompt.image_spans)
         self._metric, self._spans, self._dtype = loaded.value_metric, prompt.image_spans, loaded.dtype
         self._prompt_length, self._count = prompt.length, count
         self.first = prompt.length - 1
         """The position of row q_0."""
         shape = count, facts.layers, facts.heads
-        self._image = torch.zeros((*shape, cells), dtype=torch.float16, device=device)
+        self._image = torch.zeros((*shape, prompt.cells), dtype=torch.float16, device=device)
         self._mass = torch.zeros((*shape, 4), device=device)
         self._norm = torch.zeros((facts.layers, facts.heads, length), device=device)
         self._matrix: torch.Tensor | None = None

@@ -2,86 +2,49 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any
 
-from medinterp.errors import ModelError
+
+@dataclass(frozen=True)
+class LayerShape:
+    """One layer's attention: key/value heads, the width D of a head, and the layer whose keys and values it takes, its
+    own unless layers share them."""
+
+    key_value_heads: int
+    head_dim: int
+    source: int
 
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """Shapes and identifiers of one Gemma3 vision-language checkpoint.
+    """Shapes and identifiers of one vision-language checkpoint, as its family reads them (families/).
 
-    layers L, heads H (query heads), key_value_heads, head_dim D, hidden_size d of the language model;
-    layer_types: "sliding_attention" or "full_attention" for each layer; sliding_window: positions, or
-    None when no layer slides; cells: image tokens of one image, a grid of grid_rows x grid_columns;
-    image_size: pixels at each side of what the vision tower sees; context_length: positions that the
-    language model was made for.
+    layers L, heads H (query heads), hidden_size d of the language model; shapes: of every layer; layer_types:
+    "sliding_attention" or "full_attention" for each layer; sliding_window: positions, or None when no layer slides;
+    blocks: the kinds of layers in which an image cell sees the later cells of its image; never: tokens that no report
+    holds, image_token_id among them where it is in the vocabulary; least_cells: image tokens that an image has at
+    the least (its grid stands in its ImageSpan); image_size: pixels at each side of a square film as the model gets it;
+    context_length: positions that the language model was made for; bos_token_id: None where the model has none;
+    logit_cap: c of c tanh(z / c), None where logits are as they come.
     """
 
     layers: int
     heads: int
-    key_value_heads: int
-    head_dim: int
     hidden_size: int
+    shapes: tuple[LayerShape, ...]
     layer_types: tuple[str, ...]
     sliding_window: int | None
+    blocks: frozenset[str]
     image_token_id: int
-    cells: int
-    grid_rows: int
-    grid_columns: int
+    never: tuple[int, ...]
+    least_cells: int
     image_size: int
     context_length: int
-    bos_token_id: int
+    bos_token_id: int | None
     eos_token_ids: frozenset[int]
+    logit_cap: float | None = None
 
-
-def read_facts(model: Any, processor: Any) -> ModelFacts:
-    """Read the facts of a loaded Gemma3 model and its processor.
-
-    Raises ModelError when model and processor do not belong together.
-    """
-    config, text = model.config, model.config.get_text_config()
-    side = math.isqrt(config.mm_tokens_per_image)
-    if side * side != config.mm_tokens_per_image:
-        raise ModelError(f"mm_tokens_per_image is {config.mm_tokens_per_image}, which is not a square grid")
-    if processor.image_seq_length != config.mm_tokens_per_image:
-        raise ModelError(
-            f"the processor writes {processor.image_seq_length} image tokens for an image, the model makes "
-            f"{config.mm_tokens_per_image} (mm_tokens_per_image)"
-        )
-    size, image_size = processor.image_processor.size, config.vision_config.image_size
-    if (size["height"], size["width"]) != (image_size, image_size):
-        raise ModelError(
-            f"the image processor resizes to {size['height']} x {size['width']}, "
-            f"the vision tower sees {image_size} x {image_size}"
-        )
-    layer_types = tuple(text.layer_types)
-    return ModelFacts(
-        layers=text.num_hidden_layers,
-        heads=text.num_attention_heads,
-        key_value_heads=text.num_key_value_heads,
-        head_dim=text.head_dim,
-        hidden_size=text.hidden_size,
-        layer_types=layer_types,
-        sliding_window=text.sliding_window if "sliding_attention" in layer_types else None,
-        image_token_id=config.image_token_id,
-        cells=config.mm_tokens_per_image,
-        grid_rows=side,
-        grid_columns=side,
-        image_size=image_size,
-        context_length=text.max_position_embeddings,
-        bos_token_id=processor.tokenizer.bos_token_id,
-        eos_token_ids=_eos_token_ids(model, processor),
-    )
-
-
-def _eos_token_ids(model: Any, processor: Any) -> frozenset[int]:
-    """The ids that end a report: those of the generation config, and the tokenizer's own."""
-    configured = model.generation_config.eos_token_id
-    listed = configured if isinstance(configured, list) else [configured]
-    ids = frozenset(int(i) for i in [*listed, processor.tokenizer.eos_token_id] if i is not None)
-    if not ids:
-        raise ModelError("neither generation_config.json nor the tokenizer names a token that ends the report")
-    return ids
+    @property
+    def own_layers(self) -> tuple[int, ...]:
+        """The layers that have keys and values of their own; the others come behind them."""
+        return tuple(layer for layer, shape in enumerate(self.shapes) if shape.source == layer)

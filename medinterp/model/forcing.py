@@ -24,21 +24,22 @@ class ForcedReport:
 def teacher_forced(
     loaded: LoadedModel, prompt: PromptInputs, token_ids: Sequence[int], *, attentions: bool = False
 ) -> ForcedReport:
-    """Run prompt and report through the model in one pass, image cells bidirectional again (trap 3).
+    """Run prompt and report through the model's own forward in one pass, from the films' pixels on (trap 3).
 
     attentions asks the model for its N x N weights, which only the eager implementation has (see
     `attention_by`). Gradients flow where the caller has switched them on.
     """
     report = torch.tensor(token_ids, dtype=torch.long)
-    inputs = torch.cat([prompt.input_ids, report])[None].to(loaded.device)
-    types = torch.cat([prompt.token_type_ids, torch.zeros_like(report)])[None].to(loaded.device)
+    own = loaded.family.own_inputs(loaded.model, [prompt])
+    for name, behind in (("input_ids", report), (loaded.family.types_name, torch.zeros_like(report))):
+        own[name] = torch.cat([own[name], behind[None].to(loaded.device)], dim=1)
     output = loaded.model(
-        input_ids=inputs,
-        token_type_ids=types,
-        pixel_values=prompt.pixel_values.to(loaded.device, loaded.dtype),
+        **own,
+        **loaded.family.own_masks(loaded.model, own),
         use_cache=False,
         output_attentions=attentions,
-        logits_to_keep=len(token_ids) + 1,
+        # As places: Gemma 4 leaves all others out of some layers where it is told a number, under masks for them.
+        logits_to_keep=torch.arange(prompt.length - 1, prompt.length + len(token_ids), device=loaded.device),
     )
     logprobs = output.logits[0, :-1].float().log_softmax(-1)
     chosen = logprobs.gather(1, report.to(loaded.device)[:, None])[:, 0]

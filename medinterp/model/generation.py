@@ -253,7 +253,7 @@ class Generator:
     def _check_trace(self, inputs: PromptInputs, max_new_tokens: int, layer_attention: bool) -> None:
         needed = trace_bytes(
             self.loaded.facts,
-            images=len(inputs.image_spans),
+            cells=inputs.cells,
             prompt_length=inputs.length,
             report_length=max_new_tokens,
             layer_attention=layer_attention,

@@ -9,6 +9,7 @@ import torch
 
 from medinterp.errors import ModelError, ReportTextError
 from medinterp.model.capture import AttentionCall
+from medinterp.model.entering import enter
 from medinterp.model.evidence import BLOCK_BYTES, Evidence
 from medinterp.model.loading import LoadedModel
 from medinterp.model.offsets import decode_offsets
@@ -51,13 +52,7 @@ def read_given(
     """
     report = torch.tensor(token_ids, dtype=torch.long)
     evidence = Evidence(loaded, prompt, len(token_ids), layer_attention=layer_attention)
-    states = loaded.model.model(
-        input_ids=torch.cat([prompt.input_ids, report])[None].to(loaded.device),
-        token_type_ids=torch.cat([prompt.token_type_ids, torch.zeros_like(report)])[None].to(loaded.device),
-        pixel_values=prompt.pixel_values.to(loaded.device, loaded.dtype),
-        use_cache=False,
-        attention_recorder=_PassRows(evidence),
-    ).last_hidden_state[0]
+    states = enter(loaded, [prompt], token_ids).states(loaded, attention_recorder=_PassRows(evidence))[0]
     scores, ids = _likelihoods(loaded, states[prompt.length - 1 : -1], report.to(loaded.device))
     image_state = torch.cat([states[span.start : span.stop] for span in prompt.image_spans])
     return Finished(loaded, token_ids, True, evidence, image_state, scores, ids)
@@ -87,10 +82,10 @@ def _likelihoods(
     """
     scores: list[torch.Tensor] = []
     likeliest: list[torch.Tensor] = []
-    vocabulary = int(loaded.model.lm_head.weight.shape[0])
+    vocabulary = len(loaded.head.weight)
     block = max(1, BLOCK_BYTES // (4 * vocabulary))
     for rows, ids in zip(torch.split(states, block), torch.split(chosen, block), strict=True):
-        logits = loaded.model.lm_head(rows).float()
+        logits = loaded.logits(rows).float()
         total = logits.logsumexp(-1, keepdim=True)
         if not bool(total.isfinite().all()):
             raise ModelError(OVERFLOW)

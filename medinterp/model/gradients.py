@@ -9,10 +9,12 @@ import numpy as np
 import torch
 
 from medinterp.model.capture import AttentionCall
+from medinterp.model.entering import position_ids
+from medinterp.model.likelihood import token_slopes
 from medinterp.model.loading import LoadedModel
 from medinterp.model.pieces import Pieces, shape_of_batches
 from medinterp.model.prompt import PromptInputs
-from medinterp.model.replay import MEMORY_BYTES, Replay, token_slopes
+from medinterp.model.replay import MEMORY_BYTES, Replay
 from medinterp.types import Float32Array
 
 _EDGE_FLOOR = 1e-6
@@ -96,7 +98,7 @@ def edge_gradient(
     """
     with torch.no_grad():
         replay = Replay(loaded, prompt, token_ids)
-    cells = torch.cat([torch.arange(span.start, span.stop) for span in prompt.image_spans]).to(loaded.device)
+    cells = replay.cells
     pieces = Pieces(loaded, memory_bytes, "tokens", len(token_ids), progress, cancelled)
     parts = []
     for tokens in row_parts(pieces, lambda rows: _edge_part(replay, rows, cells), len(token_ids), replay.held_bytes):
@@ -123,7 +125,7 @@ def _edge_part(replay: Replay, tokens: slice, cells: torch.Tensor) -> tuple[Floa
     rule = OpenAttention(replay, rows, held=True)
     with torch.enable_grad():
         states = row_states(replay, rows, rule)
-        slopes = token_slopes(states, replay.loaded.model.lm_head.weight, replay.token_ids[tokens])
+        slopes = token_slopes(states, replay.loaded.head, replay.token_ids[tokens])
         gradients = torch.autograd.grad(states, rule.weights, slopes)
     edges, heads, mapped = [], [], []
     for weights, gradient in zip(rule.weights, gradients, strict=True):
@@ -143,15 +145,16 @@ def _edge_part(replay: Replay, tokens: slice, cells: torch.Tensor) -> tuple[Floa
 
 def row_states(replay: Replay, rows: slice, rule: OpenAttention, copies: int = 1) -> torch.Tensor:
     """Final states of some rows under the rule, [copies, rows, d]."""
-    embeddings = replay.embeddings[:, rows].detach().repeat(copies, 1, 1).requires_grad_()
-    states: torch.Tensor = replay.loaded.model.model.language_model(
-        inputs_embeds=embeddings,
-        attention_mask={kind: None for kind in set(replay.loaded.facts.layer_types)},
-        position_ids=torch.arange(rows.start, rows.stop, device=embeddings.device)[None],
+    loaded = replay.loaded
+    entries = replay.entries[:, rows].detach().repeat(copies, 1, 1).requires_grad_()
+    return loaded.family.step(
+        loaded.language_model,
+        entries,
+        {kind: None for kind in set(loaded.facts.layer_types)},
+        position_ids=position_ids(replay.prompt, rows, entries.device),
         use_cache=False,
         attention_rule=rule,
-    ).last_hidden_state
-    return states
+    )
 
 
 def gradient_relevancy(
@@ -176,7 +179,7 @@ def gradient_relevancy(
     wanted = range(len(token_ids)) if tokens is None else tokens
     with torch.no_grad():
         replay = Replay(loaded, prompt, token_ids[: max(wanted, default=0) + 1])
-    cells = torch.cat([torch.arange(span.start, span.stop) for span in prompt.image_spans]).to(loaded.device)
+    cells = replay.cells
     pieces = Pieces(loaded, memory_bytes, "tokens", len(wanted), progress, cancelled)
     longest = max(wanted, default=0)
     most = pieces.side_by_side(
@@ -201,8 +204,8 @@ def _relevancy_rows(replay: Replay, tokens: list[int]) -> torch.Tensor:
     copies = torch.arange(count, device=loaded.device)
     with torch.enable_grad():
         states = row_states(replay, rows, rule, count)
-        outputs = loaded.model.lm_head.weight[replay.token_ids[tokens]].float()
-        logits = (states[copies, queries].float() * outputs).sum(-1)
+        outputs = loaded.head.weight[replay.token_ids[tokens]].float()
+        logits = loaded.head.capped((states[copies, queries].float() * outputs).sum(-1))
         gradients = torch.autograd.grad(logits.sum(), rule.weights)
     row = torch.zeros(count, rows.stop, device=loaded.device)
     row[copies, queries] = 1.0

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from medinterp.errors import ModelError, SelectionError
+from medinterp.imaging.geometry import film_grid, film_maps
 from medinterp.model.loading import LoadedModel
 from medinterp.model.prompt import build_prompt
 from medinterp.model.selection import SelectionPass, token_ids_of
@@ -33,16 +34,17 @@ def head_maps(
     if not 0 <= image < len(films):
         raise SelectionError(f"this report was read of {len(films)} film(s), counted from 0; there is no image {image}")
     inputs, facts = build_prompt(loaded, films, prompt), loaded.facts
-    span = inputs.image_spans[image]
+    film = inputs.films[image]
+    places = torch.cat([torch.arange(span.start, span.stop) for span in film]).to(loaded.device)
     with loaded.lock.asking(cancelled), torch.no_grad():
         loaded.lock.give_way(cancelled, "0 of 1 passes")
         asked = SelectionPass(loaded, inputs, token_ids_of(report), tokens)
-        sums = torch.zeros(facts.layers, facts.heads, span.stop - span.start, device=loaded.device)
+        sums = torch.zeros(facts.layers, facts.heads, len(places), device=loaded.device)
         seen: set[int] = set()
 
         def take(layer: int, weights: torch.Tensor) -> None:
             seen.add(layer)
-            sums[layer] += weights[:, :, span.start : span.stop].sum(1)
+            sums[layer] += weights[:, :, places].sum(1)
 
         asked.states(take)
         maps = (sums / len(asked.rows)).cpu().numpy()
@@ -52,7 +54,7 @@ def head_maps(
         token_indices=tuple(sorted(set(tokens))),
         image=image,
         mass=maps.sum(axis=-1, dtype=np.float32),
-        maps=maps.reshape(facts.layers, facts.heads, span.rows, span.columns),
+        maps=film_maps(maps.reshape(-1, len(places)), film).reshape(facts.layers, facts.heads, *film_grid(film)),
         layer_types=facts.layer_types,
         sliding_window=facts.sliding_window,
     )

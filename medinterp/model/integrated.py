@@ -8,10 +8,11 @@ import numpy as np
 import torch
 
 from medinterp.model.gradients import OpenAttention, by_groups, row_parts, row_states
+from medinterp.model.likelihood import token_slopes
 from medinterp.model.loading import LoadedModel
 from medinterp.model.pieces import Pieces, shape_of_batches
 from medinterp.model.prompt import PromptInputs
-from medinterp.model.replay import MEMORY_BYTES, Replay, token_slopes
+from medinterp.model.replay import MEMORY_BYTES, Replay
 from medinterp.types import Float32Array
 
 STEPS = 8
@@ -84,15 +85,15 @@ def _slopes_on(
     wanted = list(range(len(token_ids)) if tokens is None else tokens)
     with torch.no_grad():
         replay = Replay(loaded, prompt, token_ids[: max(wanted, default=0) + 1])
-    away = replay.features - replay.features.mean(dim=1, keepdim=True)  # [images, cells, d]
-    worth = torch.zeros(len(wanted), away.shape[0] * away.shape[1], device=away.device)
+    away = replay.features - replay.means  # [cells, width]
+    worth = torch.zeros(len(wanted), len(away), device=away.device)
     if not wanted:
         return np.asarray(worth.cpu().numpy())
     pieces = Pieces(loaded, memory_bytes, "tokens", len(wanted), progress, cancelled)
 
     def path(part: Sequence[float]) -> _Path:
         faded = torch.tensor(part, device=away.device, dtype=away.dtype)
-        return _Path(replay, replay.features - faded[:, None, None, None] * away)
+        return _Path(replay, replay.features - faded[:, None, None] * away)
 
     def unit(count: int) -> None:
         some = path(points[:count])
@@ -107,7 +108,7 @@ def _slopes_on(
         for row, token in enumerate(wanted):
             pieces.give_way()
             slopes = some.slopes(token).sum(0)
-            worth[row] += (slopes.float() * away.float()).sum(-1).flatten() / len(points)
+            worth[row] += (slopes.float() * away.float()).sum(-1) / len(points)
             pieces.done(number * len(wanted) + row + 1, of=parts * len(wanted))
         del some  # before the next part is run
     return np.asarray(worth.cpu().numpy())
@@ -121,10 +122,10 @@ class _Path:
             self._features = features.detach().requires_grad_()
             self._states = replay.states(self._features)
         # A token's log p depends on its own row alone: one pass back through the head serves all tokens.
-        self._slopes = token_slopes(self._states, replay.loaded.model.lm_head.weight, replay.token_ids)
+        self._slopes = token_slopes(self._states, replay.loaded.head, replay.token_ids)
 
     def slopes(self, token: int) -> torch.Tensor:
-        """d log p_t / d e at each point: [points, images, cells, d]."""
+        """d log p_t / d e at each point: [points, cells, width]."""
         (found,) = torch.autograd.grad(
             self._states[:, token], self._features, self._slopes[:, token], retain_graph=True
         )
@@ -157,14 +158,14 @@ def integrated_edge_gradient(
     pieces = Pieces(loaded, memory_bytes, "tokens", len(token_ids), progress, cancelled)
     with torch.no_grad():
         film = Replay(loaded, prompt, token_ids)
-    away = film.features - film.features.mean(dim=1, keepdim=True)
+    away = film.features - film.means
 
     def faded(point: int) -> Replay:
         pieces.give_way()
         with torch.no_grad():
             return Replay(loaded, prompt, token_ids, film.features - point / steps * away)
 
-    cells = torch.cat([torch.arange(span.start, span.stop) for span in prompt.image_spans]).to(loaded.device)
+    cells = film.cells
     # Three points are held at a time: the one before, the one in hand and the one after.
     rows = row_parts(
         pieces, lambda tokens: _moved(film, film, film, tokens, cells), len(token_ids), 3 * film.held_bytes
@@ -188,7 +189,7 @@ def _moved(point: Replay, before: Replay, after: Replay, tokens: slice, cells: t
     rule = OpenAttention(point, rows, held=True)
     with torch.enable_grad():
         states = row_states(point, rows, rule)
-        slopes = token_slopes(states, point.loaded.model.lm_head.weight, point.token_ids[tokens])
+        slopes = token_slopes(states, point.loaded.head, point.token_ids[tokens])
         gradients = torch.autograd.grad(states, rule.outputs, slopes)
     lost = torch.zeros(rows.stop - rows.start, len(cells), device=cells.device)
     for layer, (call, weights, gradient) in enumerate(zip(rule.calls, rule.weights, gradients, strict=True)):

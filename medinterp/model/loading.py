@@ -11,14 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoProcessor, Gemma3Config, Gemma3ForConditionalGeneration
+import transformers
+from transformers import AutoConfig
 
 from medinterp.errors import ModelError, ModelNotFoundError
 from medinterp.imaging import withhold
 from medinterp.imaging.domain import FilmDomain, read_domain
 from medinterp.model.calibration import read_layer_weights
 from medinterp.model.capture import ATTENTION
-from medinterp.model.facts import ModelFacts, read_facts
+from medinterp.model.facts import ModelFacts
+from medinterp.model.families import family_of
+from medinterp.model.families.family import Family
+from medinterp.model.likelihood import Head
 from medinterp.model.turns import Turns
 from medinterp.model.values import ValueMetric, value_metric
 from medinterp.types import Film, FilmWarning, Float32Array
@@ -41,7 +45,7 @@ BUNDLED: Mapping[str, Callable[[], Path]] = {"phantom": _phantom_directory}
 
 @dataclass(eq=False)
 class LoadedModel:
-    """A Gemma3 vision-language model that is ready to be generated from and captured.
+    """A vision-language model that is ready to be generated from and captured.
 
     notice: a sentence that the model's maker wants shown; default_prompt: the model's own prompt, or
     None; image_first: whether the image stands before the text in the chat turn; layer_weights:
@@ -57,6 +61,7 @@ class LoadedModel:
     default_prompt: str | None
     image_first: bool
     facts: ModelFacts
+    family: Family
     layer_weights: Float32Array | None = None
     film_domain: FilmDomain | None = None
     lock: Turns = field(default_factory=Turns, repr=False)
@@ -88,7 +93,23 @@ class LoadedModel:
     @cached_property
     def value_metric(self) -> ValueMetric:
         """The quadratic form that measures a value vector after W_O and the frozen norm (values.py)."""
-        return value_metric(self.model.model.language_model, self.facts)
+        return value_metric(self.family, self.model, self.facts)
+
+    @property
+    def language_model(self) -> Any:
+        """What the entries of positions go into (families/family.py)."""
+        return self.family.language_model(self.model)
+
+    @property
+    def head(self) -> Head:
+        """From final states to logits, for who needs a part of the vocabulary at a time."""
+        return Head(self.model.get_output_embeddings().weight, self.facts.logit_cap)
+
+    def logits(self, states: torch.Tensor) -> torch.Tensor:
+        """The model's own, of final states [..., d]."""
+        logits: torch.Tensor = self.model.get_output_embeddings()(states)
+        cap = self.facts.logit_cap
+        return logits if cap is None else (logits / cap).tanh() * cap
 
 
 def load_model(
@@ -109,7 +130,7 @@ def load_model(
     directory where it lies there, None takes none. film_domain likewise is a file that `medinterp domain` wrote, or
     films.json in the model's directory.
     Raises ModelNotFoundError when there is nothing to load, ModelError when it is not a complete
-    Gemma3 vision-language model, CalibrationError when the calibration is another model's.
+    vision-language model of a known family, CalibrationError when the calibration is another model's.
     """
     target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     directory = _local_directory(name)
@@ -119,12 +140,9 @@ def load_model(
         options["revision"] = revision
     try:
         config = AutoConfig.from_pretrained(source, **options)
-        if not isinstance(config, Gemma3Config):
-            raise ModelError(f"{name} is a {config.model_type!r} model; medinterp reads Gemma3 vision-language models")
-        # The PIL image processor by name: the same pixels whether torchvision is installed or not.
-        processor_class: Any = AutoProcessor
-        processor = processor_class.from_pretrained(source, backend="pil", **options)
-        model_class: Any = Gemma3ForConditionalGeneration
+        family = family_of(config, name)
+        processor = family.load_processor(source, options)
+        model_class: Any = getattr(transformers, family.model_class)
         model, loading = model_class.from_pretrained(
             source,
             config=config,
@@ -139,7 +157,7 @@ def load_model(
     model.to(target).eval().requires_grad_(False)
     model.set_attn_implementation({"text_config": ATTENTION})
     sidecar = _sidecar(directory)
-    facts = read_facts(model, processor)
+    facts = family.read_facts(model, processor)
     model_revision = _commit(name, revision) if directory is None else _fingerprint(directory)
     return LoadedModel(
         model=model,
@@ -150,6 +168,7 @@ def load_model(
         default_prompt=sidecar.get("default_prompt"),
         image_first=image_first,
         facts=facts,
+        family=family,
         layer_weights=_layer_weights(directory, calibration, model_revision, facts.layers),
         film_domain=_film_domain(directory, film_domain),
     )

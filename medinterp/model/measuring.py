@@ -79,9 +79,8 @@ class _Told:
     """Adds up what a method says of its progress."""
 
     def __init__(self, name: str, progress: Progress | None, prompt: PromptInputs, token_ids: Sequence[int]) -> None:
-        cells = sum(span.stop - span.start for span in prompt.image_spans)
         self._name, self._progress, self._done = name, progress, 0
-        self._total = cells if name == "occlusion" else len(token_ids)
+        self._total = prompt.cells if name == "occlusion" else len(token_ids)
 
     def __call__(self, done: int) -> None:
         self._done += done

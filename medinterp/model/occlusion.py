@@ -48,10 +48,10 @@ def occlusion(
     if coarse_to_fine and block != 1:
         raise MethodError("coarse_to_fine begins with blocks of its own; leave block at 1")
     replay = Replay(loaded, prompt, token_ids)
-    squares = _squares(replay, _COARSE if coarse_to_fine else block)
+    squares = _squares(prompt, _COARSE if coarse_to_fine else block)
     refined = math.ceil(REFINED_SHARE * len(squares)) if coarse_to_fine else 0
-    alone = refined * len(squares[0])
-    cells = replay.features.shape[0] * replay.features.shape[1]
+    alone = refined * len(squares[0])  # at the most: squares at a border may be smaller
+    cells = len(replay.features)
     pieces = Pieces(loaded, memory_bytes, "cells", cells, progress, cancelled)
     batches = _Batches(replay, pieces, most=max(len(squares), alone) + 1, forwards=len(squares) + alone)
     drops = batches.drops(squares)
@@ -65,18 +65,17 @@ def occlusion(
     return shares
 
 
-def _squares(replay: Replay, side: int) -> list[list[int]]:
-    """The cells of each square of side x side cells, image after image; raises MethodError when they do not fit."""
-    facts = replay.loaded.facts
-    rows, columns, images = facts.grid_rows, facts.grid_columns, len(replay.features)
-    if rows % side or columns % side:
-        raise MethodError(f"the grid of {rows} x {columns} cells cannot be cut into squares of {side}")
-    return [
-        [image * rows * columns + (row + r) * columns + column + c for r in range(side) for c in range(side)]
-        for image in range(images)
-        for row in range(0, rows, side)
-        for column in range(0, columns, side)
-    ]
+def _squares(prompt: PromptInputs, side: int) -> list[list[int]]:
+    """The cells of each square of side x side cells, image after image; what is left at a border is less than one."""
+    squares, first = [], 0
+    for span in prompt.image_spans:
+        for top in range(0, span.rows, side):
+            for left in range(0, span.columns, side):
+                rows = range(top, min(top + side, span.rows))
+                columns = range(left, min(left + side, span.columns))
+                squares.append([first + row * span.columns + column for row in rows for column in columns])
+        first += span.stop - span.start
+    return squares
 
 
 class _Batches:
@@ -85,20 +84,19 @@ class _Batches:
 
     def __init__(self, replay: Replay, pieces: Pieces, *, most: int, forwards: int) -> None:
         self._replay, self._pieces, self._forwards, self._done = replay, pieces, forwards, 0
-        self._means = replay.features.mean(dim=1, keepdim=True)
+        self._means = replay.means
         self._size = replay.batch_size(pieces, most, self._means)
 
     def drops(self, hidden: Sequence[Sequence[int]]) -> Float32Array:
         """What the tokens lose when each group of cells is hidden: float32 [T, groups], nats."""
         replay, pictures = self._replay, len(hidden) + 1
-        images, cells, _ = replay.features.shape
         batches, size = shape_of_batches(pictures, self._size)
         # The first picture stays whole.
-        where = torch.zeros(size * batches, images * cells, dtype=torch.bool, device=replay.features.device)
+        where = torch.zeros(size * batches, len(replay.features), dtype=torch.bool, device=replay.features.device)
         for row, group in enumerate(hidden, start=1):
             where[row, list(group)] = True
         parts = []
-        for batch in where.view(batches, size, images, cells):
+        for batch in where.view(batches, size, -1):
             self._pieces.give_way()
             parts.append(replay.logprobs(replay.replaced(batch, self._means)))
             self._done += min(size, len(hidden) - size * (len(parts) - 1))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from medinterp.errors import ModelError, PromptError
-from medinterp.types import Film, ImageSpan
+from medinterp.types import Film, ImageSpan, spans_by_film
 
 if TYPE_CHECKING:
     import torch
@@ -26,9 +26,11 @@ DEFAULT_PROMPT = (
 class PromptInputs:
     """One prompt as the model reads it.
 
-    text: the rendered chat turn, before image tokens are spread out; input_ids, token_type_ids: int64
-    [P], the latter 1 on image cells; pixel_values: float32 [images, 3, size, size]; position_offset: how far the
-    model's own position of a report's token lies beyond its place in the sequence (Qwen's rope_deltas).
+    text: the rendered chat turn, before image tokens are spread out; input_ids, token_type_ids: int64 [P], the latter 1
+    on image cells; pixel_values, vision: the films as the image processor made them, and what it tells of them by the
+    names that the model's forward has; position_offset: how far the model's own position of a report's token lies
+    beyond its place in the sequence (Qwen's rope_deltas); positions: int64 [axes, P], the model's own of the prompt,
+    None where they are the places.
     """
 
     text: str
@@ -37,15 +39,28 @@ class PromptInputs:
     pixel_values: torch.Tensor
     image_spans: tuple[ImageSpan, ...]
     position_offset: int = 0
+    positions: torch.Tensor | None = None
+    vision: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def length(self) -> int:
         """P, the number of prompt tokens."""
         return int(self.input_ids.shape[0])
 
+    @property
+    def films(self) -> list[list[ImageSpan]]:
+        """The spans of each film."""
+        return spans_by_film(self.image_spans)
+
+    @property
+    def cells(self) -> int:
+        """The number of all images' cells."""
+        return sum(span.stop - span.start for span in self.image_spans)
+
 
 def build_prompt(loaded: LoadedModel, films: Sequence[Film], prompt: str) -> PromptInputs:
-    """Render the chat turn for the films and tokenise it, with exactly one BOS (trap 4).
+    """Render the chat turn for the films and tokenise it, with exactly one BOS where the model has one
+    (trap 4).
 
     Raises PromptError for an empty prompt, for one that holds control tokens, or without a film;
     ModelError when the template or the processor does not write what the model expects.
@@ -56,25 +71,15 @@ def build_prompt(loaded: LoadedModel, films: Sequence[Film], prompt: str) -> Pro
 
     if not films:
         raise PromptError("at least one film is needed")
-    processor, facts = loaded.processor, loaded.facts
-    check_prompt(processor.tokenizer, prompt)
+    check_prompt(loaded.processor.tokenizer, prompt)
     text = chat_turn(loaded, len(films), prompt)
-    inputs = processor(
-        text=text,
-        images=[Image.fromarray(rgb8(film)) for film in films],
-        # Gemma's template writes the BOS itself; the tokenizer must then not write a second one.
-        add_special_tokens=not text.startswith(processor.tokenizer.bos_token),
-        do_pan_and_scan=False,
-        return_tensors="pt",
-    )
-    input_ids, token_type_ids = inputs["input_ids"][0], inputs["token_type_ids"][0]
-    if not bool(((input_ids == facts.image_token_id) == (token_type_ids == 1)).all()):
-        raise ModelError("the processor's token_type_ids do not mark the image cells; they would become causal")
-    begins = int((input_ids == facts.bos_token_id).sum())
+    pictures = [Image.fromarray(rgb8(film)) for film in films]
+    inputs = loaded.family.read_prompt(loaded.model, loaded.processor, loaded.facts, text, pictures)
+    bos = loaded.facts.bos_token_id
+    begins = int((inputs.input_ids == bos).sum()) if bos is not None else 1
     if begins != 1:
         raise ModelError(f"the rendered prompt holds {begins} BOS tokens instead of one: look at the chat template")
-    spans = find_image_spans(input_ids.tolist(), facts.image_token_id, len(films), facts.grid_rows, facts.grid_columns)
-    return PromptInputs(text, input_ids, token_type_ids, inputs["pixel_values"], spans)
+    return inputs
 
 
 def chat_turn(loaded: LoadedModel, images: int, prompt: str) -> str:
@@ -103,20 +108,21 @@ def control_tokens(tokenizer: Any, text: str) -> list[str]:
 
 
 def find_image_spans(
-    input_ids: Sequence[int], image_token_id: int, images: int, rows: int, columns: int
+    input_ids: Sequence[int], image_token_id: int, grids: Sequence[tuple[int, int]]
 ) -> tuple[ImageSpan, ...]:
-    """Find every image's cells by the image token's id (trap 1).
+    """Find every image's cells by the image token's id (trap 1); grids: rows and columns of each image.
 
     Raises ModelError unless there are as many runs as images, each contiguous and of rows * columns cells.
     """
     edges = [False, *(token == image_token_id for token in input_ids), False]
     starts = [p for p in range(len(input_ids)) if edges[p + 1] and not edges[p]]
     stops = [p + 1 for p in range(len(input_ids)) if edges[p + 1] and not edges[p + 2]]
-    spans = tuple(ImageSpan(start, stop, rows, columns) for start, stop in zip(starts, stops, strict=True))
-    lengths = [span.stop - span.start for span in spans]
-    if lengths != [rows * columns] * images:
+    lengths = [stop - start for start, stop in zip(starts, stops, strict=True)]
+    if lengths != [rows * columns for rows, columns in grids]:
+        told = ", ".join(f"{rows} x {columns}" for rows, columns in grids)
         raise ModelError(
-            f"{images} image(s) of {rows} x {columns} cells were put into the prompt, but runs of {lengths} "
-            "image tokens came out"
+            f"{len(grids)} image(s) of {told} cells were put into the prompt, but runs of {lengths} image tokens came "
+            "out"
         )
-    return spans
+    spans = zip(starts, stops, grids, strict=True)
+    return tuple(ImageSpan(start, stop, rows, columns) for start, stop, (rows, columns) in spans)

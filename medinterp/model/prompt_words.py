@@ -36,7 +36,7 @@ def prompt_words(loaded: LoadedModel, inputs: PromptInputs, prompt: str) -> Prom
     tokenizer do not give the prompt back letter by letter: its words could not be tied to tokens.
     """
     tokenizer = loaded.processor.tokenizer
-    before, _, after = chat_turn(loaded, len(inputs.image_spans), _HERE).partition(_HERE)
+    before, _, after = chat_turn(loaded, len(inputs.films), _HERE).partition(_HERE)
     written = inputs.text[len(before) : len(inputs.text) - len(after)]
     text, offsets = decode_offsets(tokenizer, inputs.input_ids.tolist())
 

@@ -72,13 +72,13 @@ def plan_room(
     """
     facts = loaded.facts
     length = min(max_length, facts.context_length)
-    if length <= facts.cells:
-        raise ModelError(f"writer.max_length is {length}; one image alone takes {facts.cells} positions")
+    if length <= facts.least_cells:
+        raise ModelError(f"writer.max_length is {length}; one image alone takes {facts.least_cells} positions")
     free = free_bytes(loaded.device)
-    vocabulary = int(loaded.model.lm_head.weight.shape[0])
+    vocabulary = len(loaded.head.weight)
 
     def rows(positions: int) -> int:
-        return positions - facts.cells + 1  # there is an image in every prompt
+        return positions - facts.least_cells + 1  # there is an image in every prompt
 
     def size(positions: int) -> int:
         evidence = min(2 * facts.layers * positions**2, max_trace_bytes)

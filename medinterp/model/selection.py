@@ -8,10 +8,10 @@ import torch
 
 from medinterp.errors import SelectionError
 from medinterp.model.capture import AttentionCall
+from medinterp.model.entering import enter
 from medinterp.model.evidence import BLOCK_BYTES, attention_rows
 from medinterp.model.loading import LoadedModel
 from medinterp.model.prompt import PromptInputs
-from medinterp.model.replay import embedded, encode_images
 from medinterp.types import Report
 
 TakeRows = Callable[[int, torch.Tensor], None]
@@ -21,8 +21,8 @@ TakeRows = Callable[[int, torch.Tensor], None]
 class SelectionPass:
     """Prompt and report up to the last selected token, which no row that counts has read.
 
-    rows: int64 [selected tokens], the positions q_t = P - 1 + t in order; S = P + max(t) positions are read;
-    embeddings: [1, S, d] as they enter the language model, image cells projected. The caller holds loaded.lock.
+    rows: int64 [selected tokens], the positions q_t = P - 1 + t in order; S = P + max(t) positions are read. The caller
+    holds loaded.lock.
     """
 
     def __init__(
@@ -33,30 +33,27 @@ class SelectionPass:
             raise SelectionError(f"the report has {len(token_ids)} tokens; nothing of it is selected")
         self._loaded = loaded
         chosen = sorted(set(tokens))
-        report = torch.tensor(token_ids[: chosen[-1]], dtype=torch.long)
-        self._types = torch.cat([prompt.token_type_ids, torch.zeros_like(report)])[None].to(loaded.device)
         self.rows = torch.tensor(chosen, device=loaded.device) + prompt.length - 1
         self.token_ids = torch.tensor([token_ids[token] for token in chosen], device=loaded.device)
         with torch.no_grad():
-            ids = torch.cat([prompt.input_ids, report])[None].to(loaded.device)
-            self.embeddings = embedded(loaded, ids, encode_images(loaded, prompt.pixel_values))
+            self._entered = enter(loaded, [prompt], token_ids[: chosen[-1]])
+
+    @property
+    def entries(self) -> torch.Tensor:
+        """[1, S, width], what the language model takes."""
+        return self._entered.entries
 
     @property
     def length(self) -> int:
         """S."""
-        return int(self.embeddings.shape[1])
+        return int(self.entries.shape[1])
 
     def states(self, take: TakeRows) -> torch.Tensor:
         """Final states of the selected rows, [1, rows, d], with gradients where the caller has switched them on.
 
         Image cells see each other both ways, as they did when the report was written (trap 3).
         """
-        states: torch.Tensor = self._loaded.model.model(
-            inputs_embeds=self.embeddings,
-            token_type_ids=self._types,
-            use_cache=False,
-            attention_recorder=_Rows(self.rows, take),
-        ).last_hidden_state
+        states = self._entered.states(self._loaded, attention_recorder=_Rows(self.rows, take))
         return states[:, self.rows]
 
 

@@ -61,8 +61,8 @@ class Slots:
 
     token, position, row: long [slots], what is read next, where it stands, and which row it becomes; offset: long
     [slots], how far the model's own position of a report's token lies beyond its place in the cache; least: long
-    [slots], tokens before which a report does not end. keys, values: [L, slots, key/value heads, length, D]; queries: q
-    of every layer and row [L, slots, H, rows, D].
+    [slots], tokens before which a report does not end. keys, values: of each layer [slots, key/value heads, length, D],
+    one and the same where layers share them; queries: q of each layer and row [slots, H, rows, D].
     Of the last step: logits, float32 [slots, vocabulary]; total, float32 [slots], their log-sum-exp; likeliest, long
     [slots], the token that a greedy writer takes, -1 where the model overflowed. Of every row: scores, float32
     [slots, rows, 1 + BEST], log-probabilities of the token that was taken and of the likeliest; ids, long
@@ -79,23 +79,30 @@ class Slots:
         self.token, self.position, self.row, self.offset, self.least, self.likeliest = (
             torch.zeros(count, dtype=torch.long, device=device) for _ in range(6)
         )
-        cache = facts.layers, count, facts.key_value_heads, length, facts.head_dim
-        self.keys = torch.zeros(cache, dtype=dtype, device=device)
-        self.values = torch.zeros(cache, dtype=dtype, device=device)
-        self.queries = torch.zeros((facts.layers, count, facts.heads, rows, facts.head_dim), dtype=dtype, device=device)
-        vocabulary = loaded.model.lm_head.weight.shape[0]
+        def zeros(*shape: int) -> torch.Tensor:
+            return torch.zeros(shape, dtype=dtype, device=device)
+
+        shapes = facts.shapes
+        own = [
+            [zeros(count, shapes[layer].key_value_heads, length, shapes[layer].head_dim) for layer in facts.own_layers]
+            for _ in range(2)
+        ]
+        self.keys, self.values = ([kept[shape.source] for shape in shapes] for kept in own)
+        self.queries = [zeros(count, facts.heads, rows, shape.head_dim) for shape in shapes]
+        self._held = [*own[0], *own[1]]
+        vocabulary = len(loaded.head.weight)
         self.logits = torch.zeros((count, vocabulary), device=device)
         self.total = torch.zeros(count, device=device)
         self.best = torch.zeros((count, BEST), device=device), torch.zeros_like(self.token)[:, None].repeat(1, BEST)
         self.scores = torch.zeros((count, rows, 1 + BEST), device=device)
         self.ids = torch.zeros((count, rows, BEST), dtype=torch.long, device=device)
-        self._language: Callable[..., Any] = loaded.model.model.language_model
+        self._language: Callable[..., Any] = loaded.language_model
         if compiled:
             self._language = torch.compile(self._language, fullgraph=True, dynamic=False)
         self._places = torch.arange(length, device=device)
         self._every = torch.arange(count, device=device)
         # An image token in the text would be an image that is not there; the model is never asked for one.
-        self._never = torch.tensor([facts.image_token_id], device=device)
+        self._never = torch.tensor(facts.never, device=device)
         ends = torch.zeros(vocabulary, dtype=torch.bool, device=device)
         ends[sorted(facts.eos_token_ids)] = True
         self._ends = ends
@@ -103,15 +110,13 @@ class Slots:
 
     def clear(self, slot: int) -> None:
         """Forget what a slot holds: masked keys and values are still multiplied, by 0, and 0 times NaN is NaN."""
-        self.keys[:, slot].zero_()
-        self.values[:, slot].zero_()
+        for state in self._held:
+            state[slot].zero_()
 
     def move(self, source: int, target: int) -> None:
         """Put what one slot holds in another's place."""
-        for state in (self.keys, self.values, self.queries):
-            state[:, target] = state[:, source]
         one_each = self.token, self.position, self.row, self.offset, self.least, self.likeliest, self.total
-        for state in (*one_each, self.logits, *self.best, self.scores, self.ids):
+        for state in (*self._held, *self.queries, *one_each, self.logits, *self.best, self.scores, self.ids):
             state[target] = state[source]
 
     def forward(self, count: int, length: int) -> None:
@@ -119,16 +124,17 @@ class Slots:
         queries and what is known of the next token. A graph can replay it."""
         position = self.position[:count]
         masks = {kind: self.mask(kind, position)[:, None, None, :length] for kind in self._kinds()}
-        embed = self.loaded.model.model.language_model.embed_tokens
-        states = self._language(
-            inputs_embeds=embed(self.token[:count, None]),
-            attention_mask=masks,
+        loaded = self.loaded
+        states = loaded.family.step(
+            self._language,
+            loaded.family.embed(loaded.model, self.token[:count, None]),
+            masks,
             position_ids=(position + self.offset[:count])[:, None],
             past_key_values=self._cache(count, length),
             use_cache=True,
             attention_recorder=self,
-        ).last_hidden_state
-        self.logits[:count].copy_(self.loaded.model.lm_head(states[:, -1]))
+        )
+        self.logits[:count].copy_(loaded.logits(states[:, -1]))
         self.rate(slice(count))
 
     def rate(self, which: slice) -> None:
@@ -157,7 +163,7 @@ class Slots:
         """Keep q of one layer [slots, H, 1, D] at each slot's own row."""
         count = call.query.shape[0]
         index = self.row[:count, None, None, None].expand_as(call.query)
-        self.queries[call.layer, :count].scatter_(2, index, call.query)
+        self.queries[call.layer][:count].scatter_(2, index, call.query)
 
     def mask(self, kind: str, position: torch.Tensor) -> torch.Tensor:
         """What a query at each position may see in a layer of that kind: bool [positions, length]."""
@@ -174,8 +180,8 @@ class Slots:
         """Views of the first slots and positions, as the model takes them."""
         if (count, length) not in self._caches:
             layers = [
-                SlotLayer(keys[:count, :, :length], values[:count, :, :length], self.position[:count])
-                for keys, values in zip(self.keys, self.values, strict=True)
+                SlotLayer(self.keys[k][:count, :, :length], self.values[k][:count, :, :length], self.position[:count])
+                for k in self.loaded.facts.own_layers
             ]
             self._caches[count, length] = Cache(layers=list[Any](layers))
         return self._caches[count, length]
@@ -184,6 +190,8 @@ class Slots:
 def slot_bytes(facts: ModelFacts, dtype: torch.dtype, vocabulary: int, length: int, rows: int) -> int:
     """Bytes of one slot: keys and values of every position, a query of every row, the logits and what is kept of them.
     """
-    cache = 2 * facts.key_value_heads * length + facts.heads * rows
+    own = [facts.shapes[layer] for layer in facts.own_layers]
+    cache = sum(2 * shape.key_value_heads * shape.head_dim for shape in own) * length
+    queries = sum(facts.heads * shape.head_dim for shape in facts.shapes) * rows
     logits = 4 * vocabulary + rows * (4 * (1 + BEST) + 8 * BEST)
-    return facts.layers * facts.head_dim * cache * dtype.itemsize + logits
+    return (cache + queries) * dtype.itemsize + logits

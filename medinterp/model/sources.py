@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from medinterp.errors import ModelError
+from medinterp.model.likelihood import token_logprobs, token_slopes
 from medinterp.model.loading import LoadedModel
 from medinterp.model.prompt import PromptInputs, build_prompt
 from medinterp.model.prompt_words import PromptWords, outside, prompt_words
-from medinterp.model.replay import token_logprobs, token_slopes
 from medinterp.model.selection import SelectionPass, token_ids_of
 from medinterp.types import Film, Float32Array, Report, TextSources
 
@@ -75,15 +75,15 @@ def position_sources(
         nonlocal attention
         attention += weights.sum((0, 1), dtype=torch.float64)
 
-    head = loaded.model.lm_head.weight
+    head = loaded.head
     with torch.enable_grad():
-        asked.embeddings.requires_grad_()
+        asked.entries.requires_grad_()
         states = asked.states(take)
     with torch.no_grad():
         logprob = float(token_logprobs(states, head, asked.token_ids).sum())
     loaded.lock.give_way(cancelled, "1 of 2 passes")
-    (slopes,) = torch.autograd.grad(states, asked.embeddings, token_slopes(states, head, asked.token_ids))
-    gradient = (slopes[0].float() * asked.embeddings.detach()[0].float()).sum(-1)
+    (slopes,) = torch.autograd.grad(states, asked.entries, token_slopes(states, head, asked.token_ids))
+    gradient = (slopes[0].float() * asked.entries.detach()[0].float()).sum(-1)
     attention /= len(asked.rows) * loaded.facts.layers * loaded.facts.heads
     return PositionSources(attention.float().cpu().numpy(), gradient.cpu().numpy(), logprob)
 
@@ -95,7 +95,7 @@ def _by_word(
     length, stop = inputs.length, len(found.attention)
     places = [tuple(length + t for t in word.token_indices if length + t < stop) for word in report.words]
     between = [*prompt.between, *outside(range(length, stop), places)]
-    cells = [range(span.start, span.stop) for span in inputs.image_spans]
+    cells = [[p for span in film for p in range(span.start, span.stop)] for film in inputs.films]
     taken = {0, *between, *(p for part in (*cells, *prompt.positions) for p in part)}
     template = [position for position in range(length) if position not in taken]
     attention, gradient = found.attention, found.gradient

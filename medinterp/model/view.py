@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 def model_view(loaded: LoadedModel, film: Film) -> npt.NDArray[np.uint8]:
-    """What the processor makes of the film, its normalisation taken back: uint8 [S, S], or [S, S, 3] where not gray.
+    """What the processor makes of the film, its normalisation taken back: uint8 [height, width], or with
+    a third axis where not gray.
 
     The same pixels as in a prompt (prompt.build_prompt), rounded to the nearest of 256 levels. The tokenizer, which
     may be asked by one thread only, takes no part in it.
@@ -24,8 +25,7 @@ def model_view(loaded: LoadedModel, film: Film) -> npt.NDArray[np.uint8]:
     from medinterp.imaging import rgb8
 
     processor = loaded.processor.image_processor
-    inputs = processor(images=[Image.fromarray(rgb8(film))], do_pan_and_scan=False, return_tensors="pt")
-    values = inputs["pixel_values"][0].float().numpy().transpose(1, 2, 0)
+    values = loaded.family.picture(processor, Image.fromarray(rgb8(film)))
     if processor.do_normalize:
         values = values * np.asarray(processor.image_std) + np.asarray(processor.image_mean)
     if processor.do_rescale:

@@ -12,6 +12,7 @@ import torch
 from medinterp.errors import GenerationCancelled, ModelError
 from medinterp.model.capture import AttentionCall
 from medinterp.model.device import Captures, OnItsWay, Replayed, step_shapes
+from medinterp.model.entering import enter
 from medinterp.model.evidence import BLOCK_BYTES, CapturedRows, Evidence, attention_rows
 from medinterp.model.loading import LoadedModel
 from medinterp.model.prompt import PromptInputs
@@ -20,7 +21,7 @@ from medinterp.types import Float32Array
 
 Alternatives = tuple[tuple[int, float], ...]
 """The likeliest other tokens of one place, and their log-probabilities."""
-OVERFLOW = "the model's output is not a number; float16 overflows in Gemma 3, use bfloat16 or float32"
+OVERFLOW = "the model's output is not a number; float16 overflows in Gemma models, use bfloat16 or float32"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +75,7 @@ class Finished:
         """scores: float32 [T, 1 + BEST], of the tokens and of the likeliest in their places; ids: long [T, BEST]."""
         self._token_ids, self._complete = tuple(token_ids), complete
         tokens = torch.tensor(self._token_ids, dtype=torch.long, device=loaded.device)
-        unembedding = loaded.model.get_output_embeddings().weight[tokens].float()
+        unembedding = loaded.head.weight[tokens].float()
         self._way = OnItsWay([*evidence.tensors(), image_state.float(), scores, ids, unembedding])
 
     def decoded(self) -> Decoded:
@@ -263,14 +264,8 @@ class Writer:
         reader = _PromptReader(slots, {slot: asked.layer_attention for slot, asked in zip(free, options, strict=True)})
         for slot in free:
             slots.clear(slot)
-        states = loaded.model.model(
-            input_ids=torch.stack([prompt.input_ids for prompt in prompts]).to(loaded.device),
-            token_type_ids=torch.stack([prompt.token_type_ids for prompt in prompts]).to(loaded.device),
-            pixel_values=torch.cat([prompt.pixel_values for prompt in prompts]).to(loaded.device, loaded.dtype),
-            use_cache=False,
-            attention_recorder=reader,
-        ).last_hidden_state
-        slots.logits[free] = loaded.model.lm_head(states[:, -1]).to(slots.logits.dtype)
+        states = enter(loaded, prompts).states(loaded, attention_recorder=reader)
+        slots.logits[free] = loaded.logits(states[:, -1]).to(slots.logits.dtype)
         admitted = []
         for slot, prompt, asked, generator, own in zip(free, prompts, options, generators, states, strict=True):
             slots.position[slot], slots.row[slot], slots.least[slot] = prompt.length - 1, 0, asked.min_new_tokens
@@ -377,7 +372,7 @@ class Writer:
         # The row after the last token predicts what nobody wrote.
         rows = count + 1 if wanted else max(count, 1)
         positions = torch.arange(evidence.first, evidence.first + rows, device=loaded.device)
-        layers = loaded.model.model.language_model.layers
+        layers = loaded.language_model.layers
         masks = {kind: slots.mask(kind, positions)[:, :length] for kind in set(loaded.facts.layer_types)}
         for layer, kind in enumerate(loaded.facts.layer_types):
             if wanted:
@@ -385,9 +380,9 @@ class Writer:
             evidence.add_layer(
                 layer,
                 evidence.first,
-                slots.queries[layer, slot, :, :rows],
-                slots.keys[layer, slot, :, :length],
-                slots.values[layer, slot, :, :length],
+                slots.queries[layer][slot, :, :rows],
+                slots.keys[layer][slot, :, :length],
+                slots.values[layer][slot, :, :length],
                 masks[kind],
                 layers[layer].self_attn.scaling,
             )
@@ -410,9 +405,9 @@ class _PromptReader:
         for (slot, wanted), query, key, value, mask in zip(
             self._wanted.items(), call.query, call.key, call.value, masks, strict=True
         ):
-            slots.keys[layer, slot, :, :length] = key
-            slots.values[layer, slot, :, :length] = value
-            slots.queries[layer, slot, :, 0] = query[:, -1]
+            slots.keys[layer][slot, :, :length] = key
+            slots.values[layer][slot, :, :length] = value
+            slots.queries[layer][slot, :, 0] = query[:, -1]
             if wanted:
                 rows = [
                     attention_rows(query[:, i : i + block], key, mask[i : i + block], call.scaling).mean(0)

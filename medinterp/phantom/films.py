@@ -242,10 +242,10 @@ def marker_cover(marker: str, width: int, height: int, marker_size: float = 1.0)
     return cover
 
 
-def cells_of(mask: BoolArray, grid: int = GRID) -> Float32Array:
-    """Share of every cell of the grid that the mask covers, float32 [grid, grid]."""
-    covered = cv2.resize(mask.astype(np.float32), (grid * 16, grid * 16), interpolation=cv2.INTER_AREA)
-    return np.asarray(covered.reshape(grid, 16, grid, 16).mean(axis=(1, 3)), dtype=np.float32)
+def cells_of(mask: BoolArray, rows: int = GRID, columns: int = GRID) -> Float32Array:
+    """Share of every cell of a grid that the mask covers, float32 [rows, columns]."""
+    covered = cv2.resize(mask.astype(np.float32), (columns * 16, rows * 16), interpolation=cv2.INTER_AREA)
+    return np.asarray(covered.reshape(rows, 16, columns, 16).mean(axis=(1, 3)), dtype=np.float32)
 
 
 def size_in_cells(mask: BoolArray, grid: int = GRID) -> float:

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from medinterp.errors import MethodError
-from medinterp.types import AttentionTrace, Float32Array, ImageSpan
+from medinterp.imaging.geometry import film_maps
+from medinterp.types import AttentionTrace, Float32Array, ImageSpan, spans_by_film
 
 
 def image_cells(trace: AttentionTrace) -> npt.NDArray[np.intp]:
@@ -18,13 +19,13 @@ def image_cells(trace: AttentionTrace) -> npt.NDArray[np.intp]:
 
 
 def to_grid(values: npt.NDArray[np.floating[Any]], spans: Sequence[ImageSpan], image: int = 0) -> Float32Array:
-    """[T, cells of all images] -> float32 [T, rows, columns] of one image.
+    """[T, cells of all images] -> float32 [T, rows, columns] of one film, its crops put back where they were.
 
-    Raises MethodError when there is no such image.
+    Raises MethodError when there is no such film.
     """
-    if not 0 <= image < len(spans):
-        raise MethodError(f"the prompt has {len(spans)} image(s); there is no image {image}")
-    span = spans[image]
-    first = sum(s.stop - s.start for s in spans[:image])
-    cells = values[:, first : first + span.rows * span.columns]
-    return np.ascontiguousarray(cells.reshape(len(values), span.rows, span.columns), dtype=np.float32)
+    films = spans_by_film(spans)
+    if not 0 <= image < len(films):
+        raise MethodError(f"the prompt has {len(films)} image(s); there is no image {image}")
+    first = sum(span.stop - span.start for film in films[:image] for span in film)
+    cells = sum(span.stop - span.start for span in films[image])
+    return film_maps(values[:, first : first + cells], films[image])

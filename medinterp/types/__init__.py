@@ -9,7 +9,15 @@ from __future__ import annotations
 from medinterp.types.answers import Faithfulness, HeadMaps, Interval, OrderScores, Reliance, TextSources
 from medinterp.types.arrays import BoolArray, Float16Array, Float32Array, Quantity, float32_of
 from medinterp.types.explanation import Explanation
-from medinterp.types.film import DicomSource, Film, FilmWarning, ImageSpan, PixelSpacing, WindowChoice
+from medinterp.types.film import (
+    DicomSource,
+    Film,
+    FilmWarning,
+    ImageSpan,
+    PixelSpacing,
+    WindowChoice,
+    spans_by_film,
+)
 from medinterp.types.maps import MapPack, RelevancyMap
 from medinterp.types.report import (
     Alternative,
@@ -66,4 +74,5 @@ __all__ = [
     "WindowChoice",
     "Word",
     "float32_of",
+    "spans_by_film",
 ]

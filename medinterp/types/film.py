@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -105,9 +106,25 @@ class Film:
 
 @dataclass(frozen=True)
 class ImageSpan:
-    """Where one image's cells lie in the sequence: positions start .. stop-1, row-major grid."""
+    """Where one image's cells lie in the sequence: positions start .. stop-1, row-major grid.
+
+    part: of a film's crop the share of the film that it shows, (top, left, bottom, right); None for a whole film, whose
+    crops follow it.
+    """
 
     start: int
     stop: int
     rows: int
     columns: int
+    part: tuple[float, float, float, float] | None = None
+
+
+def spans_by_film(spans: Sequence[ImageSpan]) -> list[list[ImageSpan]]:
+    """The spans of each film, the whole first, then its crops."""
+    films: list[list[ImageSpan]] = []
+    for span in spans:
+        if span.part is None:
+            films.append([span])
+        else:
+            films[-1].append(span)
+    return films

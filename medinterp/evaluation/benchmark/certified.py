@@ -10,9 +10,10 @@ import numpy.typing as npt
 import torch
 
 from medinterp.evaluation.reading import film_of
+from medinterp.model.entering import encode_images
 from medinterp.model.loading import LoadedModel
 from medinterp.model.prompt import build_prompt
-from medinterp.model.replay import Replay, encode_images
+from medinterp.model.replay import Replay
 from medinterp.phantom.films import SyntheticFilm
 from medinterp.types import Film
 
@@ -71,6 +72,6 @@ def losses_on(
     """What the tokens, written of the first film, lose on each of the others: nats, float64 [films - 1, T]."""
     inputs = build_prompt(loaded, films[:1], prompt)
     replay = Replay(loaded, inputs, token_ids)
-    pixels = torch.cat([build_prompt(loaded, [film], prompt).pixel_values for film in films])
-    logprobs = replay.logprobs(encode_images(loaded, pixels)[:, None]).double().cpu().numpy()
+    cells = torch.stack([encode_images(loaded, [build_prompt(loaded, [film], prompt)]) for film in films])
+    logprobs = replay.logprobs(cells).double().cpu().numpy()
     return np.asarray(logprobs[0] - logprobs[1:])

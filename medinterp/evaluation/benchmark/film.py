@@ -14,7 +14,7 @@ from medinterp.evaluation.benchmark.certified import certify
 from medinterp.evaluation.benchmark.maps import EXACT, token_maps
 from medinterp.evaluation.faithfulness import Judge
 from medinterp.evaluation.fills import swapped_films
-from medinterp.evaluation.localisation import TOUCHED, centre_prior, edge_prior
+from medinterp.evaluation.localisation import TOUCHED, centre_prior, edge_prior, on_grid
 from medinterp.evaluation.metrics import cnr, covered_mass, mass, miou_curve, miou_otsu, pointing, spearman
 from medinterp.evaluation.reading import film_of
 from medinterp.imaging.geometry import upsample
@@ -92,7 +92,7 @@ def score_film(generator: Generator, synthetic: SyntheticFilm, width: int, heigh
         mask = drawing.masks[finding]
         name = synthetic.findings[finding].name
         maps = {method: values[place] for method, values in made.maps.items()}
-        maps |= _priors(film, mask, plan.mean_masks[name])
+        maps |= _priors(film, mask, plan.mean_masks[name], next(iter(maps.values())).shape)
         entry: dict[str, Any] = {"token": token, "finding": name, "size": _size(mask)}
         entry["methods"] = {method: _against_mask(values, mask) for method, values in maps.items()}
         for method, values in maps.items():
@@ -120,12 +120,14 @@ def _size(mask: BoolArray) -> str:
     return next(name for limit, name in SIZES if cells < limit)
 
 
-def _priors(film: Film, mask: BoolArray, mean_mask: Float32Array) -> dict[str, Float32Array]:
-    coverage = cells_of(mask)
+def _priors(
+    film: Film, mask: BoolArray, mean_mask: Float32Array, grid: tuple[int, ...]
+) -> dict[str, Float32Array]:
+    coverage = cells_of(mask, *grid)
     return {
         "random": np.ones_like(coverage),
         "centre": centre_prior(*coverage.shape),
-        "mean mask": mean_mask,
+        "mean mask": on_grid(mean_mask, *coverage.shape),
         "Sobel": edge_prior(film, *coverage.shape),
         "ceiling": (coverage == coverage.max()).astype(np.float32),
     }
@@ -133,7 +135,7 @@ def _priors(film: Film, mask: BoolArray, mean_mask: Float32Array) -> dict[str, F
 
 def _against_mask(values: Float32Array, mask: BoolArray) -> dict[str, Any]:
     """Pointing and masses on the grid, mIoU and CNR on SIDE x SIDE pixels."""
-    coverage = cells_of(mask)
+    coverage = cells_of(mask, *values.shape)
     touched = coverage >= TOUCHED
     pixels = cv2.resize(mask.astype(np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_AREA) > 0
     fine = upsample(values, SIDE, SIDE)
@@ -196,7 +198,7 @@ def _control(
     forced = Generator(other).force([film], ids, generation.trace.provenance.prompt)
     theirs = token_maps(other, film, forced, tokens, thorough=EXACT in maps, coarse=False).maps
     for place, (entry, mask) in enumerate(zip(scores.tokens, masks, strict=True)):
-        touched = cells_of(mask) >= TOUCHED
+        touched = cells_of(mask, *next(iter(theirs.values())).shape[1:]) >= TOUCHED
         for method, found in theirs.items():
             kept = entry["methods"][method]
             kept[f"{control} pointing"] = round(pointing(found[place], touched), 4)

@@ -18,6 +18,7 @@ from medinterp.model.loading import LoadedModel
 from medinterp.model.occlusion import occlusion
 from medinterp.model.prompt import build_prompt
 from medinterp.relevancy import METHODS, compute_maps
+from medinterp.relevancy.grid import to_grid
 from medinterp.types import Film, Float32Array, Generation, MeasuredCells
 
 EXACT = "occlusion"
@@ -80,7 +81,7 @@ def token_maps(
     inputs = build_prompt(loaded, [film], trace.provenance.prompt)
     ids = [token.token_id for token in report.tokens]
     chosen, last = list(tokens), max(tokens) + 1
-    count, cells = len(ids), loaded.facts.cells
+    count, cells = len(ids), inputs.cells
     made = TokenMaps()
     measured: dict[str, MeasuredCells] = {}
 
@@ -114,7 +115,7 @@ def token_maps(
             keep(EXACT, occluded(EXACT, False), range(last))
             if coarse:
                 values = occluded(COARSE, True)[chosen]
-                made.maps[COARSE] = values.reshape(len(chosen), loaded.facts.grid_rows, loaded.facts.grid_columns)
+                made.maps[COARSE] = to_grid(values, inputs.image_spans)
 
     for name, registered in METHODS.items():
         if not registered.on_model:

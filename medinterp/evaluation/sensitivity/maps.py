@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medinterp.evaluation.localisation import on_grid
 from medinterp.evaluation.metrics import jensen_shannon_bits
 from medinterp.evaluation.sensitivity.results import MapShift
 from medinterp.imaging.perturb import Perturbation
@@ -63,7 +64,8 @@ def map_shifts(
     for name in methods:
         bits, kept = None, None
         if name in first and name in other:
-            one, two = np.maximum(first[name], 0.0), np.maximum(other[name], 0.0)
+            one = np.maximum(first[name], 0.0)
+            two = on_grid(np.maximum(other[name], 0.0), *one.shape)  # a film cut smaller may have fewer cells
             mass = float(one.sum(dtype=np.float64))
             if perturbation is not None:
                 one = perturbation.forth(one)

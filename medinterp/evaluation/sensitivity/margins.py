@@ -33,19 +33,21 @@ def forced_margins(
     prompt = build_prompt(loaded, [film], question)
     with loaded.lock, torch.inference_mode():
         states = _states(loaded, prompt, token_ids)[: len(token_ids) + end].float()
-        weight = loaded.model.lm_head.weight
+        head = loaded.head
+        weight = head.weight
+        never = torch.tensor(loaded.facts.never, device=weight.device)
         ending = torch.tensor(sorted(loaded.facts.eos_token_ids), device=weight.device)
         given = torch.tensor(token_ids, dtype=torch.long, device=weight.device)
-        own = (states[: len(token_ids)] * weight[given].float()).sum(-1)
+        own = head.capped((states[: len(token_ids)] * weight[given].float()).sum(-1))
         if end:
-            own = torch.cat([own, (states[-1:] @ weight[ending].float().T).max(dim=-1).values])
+            own = torch.cat([own, head.capped(states[-1:] @ weight[ending].float().T).max(dim=-1).values])
         best = torch.full_like(own, -torch.inf)
         rival = torch.zeros_like(own, dtype=torch.long)
         for first in range(0, len(weight), _VOCABULARY_PART):
             part = weight[first : first + _VOCABULARY_PART]
-            logits = states @ part.float().T
+            logits = head.capped(states @ part.float().T)
             inside = torch.arange(first, first + len(part), device=weight.device)
-            logits[:, inside == loaded.facts.image_token_id] = -torch.inf
+            logits[:, torch.isin(inside, never)] = -torch.inf
             logits[: len(token_ids)][given[:, None] == inside] = -torch.inf
             if end:
                 logits[-1, torch.isin(inside, ending)] = -torch.inf
@@ -84,13 +86,6 @@ def forced_logprobs(loaded: LoadedModel, film: Film, prompt: str, token_ids: Seq
 
 def _states(loaded: LoadedModel, prompt: PromptInputs, token_ids: Sequence[int]) -> torch.Tensor:
     """The final states that predict each token and the one after the last: [T + 1, d]."""
-    import torch
+    from medinterp.model.entering import enter
 
-    answer = torch.tensor(token_ids, dtype=torch.long)
-    states: torch.Tensor = loaded.model.model(
-        input_ids=torch.cat([prompt.input_ids, answer])[None].to(loaded.device),
-        token_type_ids=torch.cat([prompt.token_type_ids, torch.zeros_like(answer)])[None].to(loaded.device),
-        pixel_values=prompt.pixel_values.to(loaded.device, loaded.dtype),
-        use_cache=False,
-    ).last_hidden_state[0, prompt.length - 1 :]
-    return states
+    return enter(loaded, [prompt], token_ids).states(loaded)[0, prompt.length - 1 :]

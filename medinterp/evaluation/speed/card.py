@@ -135,7 +135,7 @@ def _step_seconds(
 
 def _reading_seconds(loaded: LoadedModel) -> float:
     """Of the language model's weights, at the bandwidth of a copy (which reads and writes)."""
-    size = sum(weight.numel() * weight.element_size() for weight in loaded.model.model.language_model.parameters())
+    size = sum(weight.numel() * weight.element_size() for weight in loaded.language_model.parameters())
     block = torch.empty(min(size, 2**30), dtype=torch.uint8, device=loaded.device)
     target, taken = torch.empty_like(block), []
     for _ in range(6):
@@ -204,7 +204,7 @@ def _side_by_side(loaded: LoadedModel, prompts: list[PromptInputs], label: str, 
 
 def _occlusion(loaded: LoadedModel, prompt: PromptInputs, label: str, tokens: int) -> Iterator[BenchLine]:
     """Every cell within 8 GiB beside within 512 MiB; what was taken beside the budget, where the device counts it."""
-    ids = [loaded.facts.bos_token_id] * tokens
+    ids = [min(loaded.facts.eos_token_ids)] * tokens
     seconds: dict[int, float] = {}
     with loaded.lock:
         occlusion(loaded, prompt, ids, memory_bytes=512 * 2**20, block=4)  # kernels are chosen here
@@ -224,7 +224,7 @@ def _occlusion(loaded: LoadedModel, prompt: PromptInputs, label: str, tokens: in
 
 def _gradients(loaded: LoadedModel, prompt: PromptInputs, label: str, tokens: int) -> Iterator[BenchLine]:
     """Each gradient method within a share of the free memory: what it took of it, and integrated gradients' seconds."""
-    ids = [loaded.facts.bos_token_id] * tokens
+    ids = [min(loaded.facts.eos_token_ids)] * tokens
     few, some = list(range(min(4, tokens))), list(range(min(8, tokens)))
     runs: Mapping[str, Callable[[int], object]] = {
         "gradient_relevancy": lambda budget: gradient_relevancy(loaded, prompt, ids, tokens=some, memory_bytes=budget),

@@ -10,7 +10,7 @@ import torch
 from medinterp.errors import ModelError
 from medinterp.evaluation.speed.line import BenchLine, interleaved, seconds_line
 from medinterp.evaluation.writing import default_prompts, plain_tokens
-from medinterp.model.facts import read_facts
+from medinterp.model.families import family_of
 from medinterp.model.forcing import attention_by
 from medinterp.model.given import read_given
 from medinterp.model.loading import LoadedModel
@@ -89,7 +89,7 @@ def exactly(loaded: LoadedModel, tokens: int) -> dict[str, Any]:
     return {
         "max_new_tokens": tokens,
         "min_new_tokens": tokens,
-        "suppress_tokens": [loaded.facts.image_token_id],
+        "suppress_tokens": list(loaded.facts.never),
     }
 
 
@@ -163,6 +163,7 @@ def medgemma_width(
         image_seq_length=256,
     )
     model.set_attn_implementation({"text_config": ATTENTION})
+    family = family_of(config, "the widths")
     return LoadedModel(
         model=model,
         processor=processor,
@@ -171,5 +172,6 @@ def medgemma_width(
         notice=None,
         default_prompt=None,
         image_first=True,
-        facts=read_facts(model, processor),
+        facts=family.read_facts(model, processor),
+        family=family,
     )

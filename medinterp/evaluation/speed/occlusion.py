@@ -34,7 +34,7 @@ def exact_lines(loaded: LoadedModel, film: Film, label: str, *, tokens: int) -> 
     Raises ModelError when the exact map is not that of the whole forwards within TOLERANCE.
     """
     prompt, ids = _written(loaded, film, tokens)
-    cells = loaded.facts.cells
+    cells = prompt.cells
     with loaded.lock, torch.no_grad():
         whole = teacher_forced(loaded, prompt, ids).logprobs
         naive, slow = _timed(lambda: np.stack([_hidden(loaded, prompt, ids, cell, whole) for cell in range(cells)]))
@@ -67,14 +67,13 @@ def sampled_lines(loaded: LoadedModel, film: Film, label: str, *, tokens: int) -
     fill up the last batch are counted wherever there are any.
     """
     prompt, ids = _written(loaded, film, tokens)
-    cells = loaded.facts.cells
+    cells = prompt.cells
     with loaded.lock, torch.no_grad():
         whole = teacher_forced(loaded, prompt, ids).logprobs
         few, _ = _timed(lambda: [_hidden(loaded, prompt, ids, cell, whole) for cell in _PROBED])
         once, replay = _timed(lambda: Replay(loaded, prompt, ids))
         squares, _ = _timed(lambda: occlusion(loaded, prompt, ids, block=4))
-        means = replay.features.mean(dim=1, keepdim=True)
-        most = replay.batch_size(Pieces(loaded, MEMORY_BYTES, "cells", cells), cells + 1, means)
+        most = replay.batch_size(Pieces(loaded, MEMORY_BYTES, "cells", cells), cells + 1, replay.means)
     exact, coarse, fine = (
         math.prod(shape_of_batches(hidden + 1, most))
         for hidden in (cells, cells // 16, math.ceil(REFINED_SHARE * (cells // 16)) * 16)
@@ -89,7 +88,7 @@ def sampled_lines(loaded: LoadedModel, film: Film, label: str, *, tokens: int) -
 
 def _written(loaded: LoadedModel, film: Film, tokens: int) -> tuple[PromptInputs, list[int]]:
     (prompt,) = default_prompts(loaded, [film])
-    never = [loaded.facts.image_token_id]
+    never = list(loaded.facts.never)
     (ids,) = plain_tokens(loaded, [prompt], max_new_tokens=tokens, min_new_tokens=tokens, suppress_tokens=never)
     return prompt, ids
 

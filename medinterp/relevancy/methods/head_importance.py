@@ -12,7 +12,7 @@ import numpy.typing as npt
 from medinterp.errors import MethodError
 from medinterp.relevancy.grid import to_grid
 from medinterp.relevancy.method import CellValues, Method, Options, only_options
-from medinterp.types import AttentionTrace, Float32Array, float32_of
+from medinterp.types import AttentionTrace, Float32Array, float32_of, spans_by_film
 
 HEADS = 3
 """How many heads are taken: more did not help in the paper (section 4.2)."""
@@ -60,7 +60,7 @@ def best_heads(trace: AttentionTrace) -> list[tuple[int, int]]:
 def _mean_entropy(trace: AttentionTrace, layer: int, head: int) -> float:
     """Spatial entropy of a head, mean over tokens and images where it prefers some cells; else infinite."""
     rows = float32_of(trace.image_attention[:, layer, head])
-    grids = [to_grid(rows, trace.image_spans, image) for image in range(len(trace.image_spans))]
+    grids = [to_grid(rows, trace.image_spans, image) for image in range(len(spans_by_film(trace.image_spans)))]
     entropies = np.concatenate([spatial_entropies(grid) for grid in grids])
     known = entropies[np.isfinite(entropies)]
     return float(known.mean()) if len(known) else math.inf
