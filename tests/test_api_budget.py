@@ -151,7 +151,7 @@ def test_maps_are_asked_for_again_where_relevancy_died_and_the_report_is_not_wri
         try:
             await handoff.explained(generation(), ("raw",))
         finally:
-            assert handoff._budget.taken == 0
+            assert handoff.budget.taken == 0
         return relevancy.calls
 
     assert asyncio.run(run(died())) == 2
