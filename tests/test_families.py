@@ -467,7 +467,39 @@ def test_positions_of_the_text_that_are_places_are_found(tmp_path: Path, monkeyp
     broken(loaded, "teacher-forced")
 
 
-# What cannot be loaded
+# What is loaded, and what is not
+
+
+@pytest.mark.parametrize(
+    ("kind", "maker", "processor"),
+    [
+        (E4B, "Gemma4ImageProcessor", "Gemma4Processor"),
+        (G12B, "Gemma4UnifiedImageProcessor", "Gemma4UnifiedProcessor"),
+        ("Qwen2.5-VL", "Qwen2VLImageProcessor", "Qwen2_5_VLProcessor"),
+        ("Qwen3-VL", "Qwen2VLImageProcessorFast", "Qwen3VLProcessor"),
+    ],
+)
+def test_files_as_the_hub_has_them(tmp_path: Path, kind: str, maker: str, processor: str) -> None:
+    """Gemma 4's processors stand in one file, sound and videos too, which need torchvision; Qwen's template in JSON."""
+    save_tiny(kind, tmp_path)
+    before = load_model(str(tmp_path))
+    alone = tmp_path / "preprocessor_config.json"
+    told = {**json.loads(alone.read_text()), "image_processor_type": maker, "processor_class": processor}
+    if kind.startswith("Gemma"):
+        others = {"video_processor": {"video_processor_type": "Gemma4VideoProcessor"}}
+        others["feature_extractor"] = {"feature_extractor_type": "Gemma4AudioFeatureExtractor"}
+        alone.unlink()
+        whole = {"processor_class": processor, "image_processor": told, **others}
+        (tmp_path / "processor_config.json").write_text(json.dumps(whole))
+    else:
+        alone.write_text(json.dumps(told))
+        template = tmp_path / "chat_template.jinja"
+        (tmp_path / "chat_template.json").write_text(json.dumps({"chat_template": template.read_text()}))
+        template.unlink()
+    loaded = load_model(str(tmp_path))
+    assert loaded.facts == before.facts
+    own, other = (prompt_of(one, noise_film(1, *SHAPES["wide"])) for one in (before, loaded))
+    assert own.text == other.text and torch.equal(own.pixel_values, other.pixel_values)
 
 
 def test_a_model_that_writes_blocks_is_refused_with_the_reason(tmp_path: Path) -> None:
