@@ -43,6 +43,8 @@ from medinterp.view.packs import packed
 E4B, G31B, G26B, G12B = (name for name in KINDS if name.startswith("Gemma 4"))
 SHAPES = {"tall": (400, 130), "wide": (150, 420)}
 TOKENS = 6
+UNLIKELY = (21, 40, 77, 105, 60, 33)
+"""A report that no model would write: what it writes itself it may be sure of whatever the picture."""
 
 
 @pytest.fixture(scope="session", params=list(KINDS))
@@ -234,7 +236,7 @@ class Hidden:
 
 def test_occlusion_is_the_models_own_forward_without_the_cell(loaded: LoadedModel) -> None:
     prompt = prompt_of(loaded, noise_film(3, 200, 260))
-    ids = written(loaded, [prompt])[0].token_ids
+    ids = UNLIKELY
     with loaded.lock, torch.no_grad():
         drops = occlusion(loaded, prompt, ids)
         whole = teacher_forced(loaded, prompt, ids).logprobs
@@ -249,7 +251,7 @@ def test_occlusion_is_the_models_own_forward_without_the_cell(loaded: LoadedMode
 def test_squares_at_a_border_share_what_they_are_worth(loaded: LoadedModel, block: int) -> None:
     prompt = prompt_of(loaded, noise_film(3, 200, 310))
     (span,) = prompt.image_spans
-    ids = written(loaded, [prompt])[0].token_ids
+    ids = UNLIKELY
     last = [cell for cell in range(prompt.cells) if cell // span.columns >= (span.rows - 1) // block * block]
     corner = [cell for cell in last if cell % span.columns >= (span.columns - 1) // block * block]
     with loaded.lock, torch.no_grad():
@@ -281,7 +283,7 @@ def test_integrated_gradients_add_up(loaded: LoadedModel) -> None:
     if getattr(loaded.model.config.text_config, "enable_moe_block", False):
         pytest.skip("where a position goes to other experts, log p jumps: no slope shows that")
     prompt = prompt_of(loaded, noise_film(5, 220, 160))
-    ids = written(loaded, [prompt])[0].token_ids
+    ids = UNLIKELY
     with loaded.lock:
         found = integrated_gradients(loaded, prompt, ids, tokens=[0, 3], steps=64)
         with torch.no_grad():

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from medinterp.errors import ModelError
-from medinterp.evaluation.families.tiny import config_of, layout, processor_of
 from medinterp.evaluation.speed.line import BenchLine, interleaved, seconds_line
 from medinterp.evaluation.writing import default_prompts, plain_tokens
 from medinterp.model.families import family_of
@@ -17,6 +16,7 @@ from medinterp.model.given import read_given
 from medinterp.model.loading import LoadedModel
 from medinterp.model.slots import Slots
 from medinterp.model.writer import DecodeOptions, Writer, decode, write_all
+from medinterp.phantom.training.layouts import config_of, layout, processor_of
 from medinterp.types import Film
 
 
