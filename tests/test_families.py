@@ -37,6 +37,7 @@ from medinterp.model.writer import DecodeOptions, decode
 from medinterp.relevancy import METHODS
 from medinterp.relevancy.grid import to_grid
 from medinterp.render import RenderOptions, overlay
+from medinterp.report.thinking import find_thinking, spoken
 from medinterp.types import Film, RelevancyMap
 from medinterp.view.packs import packed
 
@@ -467,6 +468,13 @@ def test_positions_of_the_text_that_are_places_are_found(tmp_path: Path, monkeyp
     loaded = loaded_kind(tmp_path, "Qwen2.5-VL")
     monkeypatch.setattr(type(loaded.family), "positions", lambda *_: (None, 0))
     broken(loaded, "teacher-forced")
+
+
+@pytest.mark.parametrize("text", ["<think>\nA base?\n</think>\n\nLUNGS: Clear.", "A base?\n</think>\n\nLUNGS: Clear."])
+def test_a_thought_of_qwen_is_no_report(text: str) -> None:
+    """Its template opens the thought itself, so that a report may begin within it."""
+    (thought,) = find_thinking(text)
+    assert text[thought.start : thought.end].endswith("</think>") and spoken(text) == "LUNGS: Clear."
 
 
 # What is loaded, and what is not
