@@ -37,12 +37,15 @@ from medinterp.model.writer import DecodeOptions, decode
 from medinterp.relevancy import METHODS
 from medinterp.relevancy.grid import to_grid
 from medinterp.render import RenderOptions, overlay
+from medinterp.report.thinking import find_thinking, spoken
 from medinterp.types import Film, RelevancyMap
 from medinterp.view.packs import packed
 
 E4B, G31B, G26B, G12B = (name for name in KINDS if name.startswith("Gemma 4"))
 SHAPES = {"tall": (400, 130), "wide": (150, 420)}
 TOKENS = 6
+UNLIKELY = (21, 40, 77, 105, 60, 33)
+"""A report that no model would write: what it writes itself it may be sure of whatever the picture."""
 
 
 @pytest.fixture(scope="session", params=list(KINDS))
@@ -234,7 +237,7 @@ class Hidden:
 
 def test_occlusion_is_the_models_own_forward_without_the_cell(loaded: LoadedModel) -> None:
     prompt = prompt_of(loaded, noise_film(3, 200, 260))
-    ids = written(loaded, [prompt])[0].token_ids
+    ids = UNLIKELY
     with loaded.lock, torch.no_grad():
         drops = occlusion(loaded, prompt, ids)
         whole = teacher_forced(loaded, prompt, ids).logprobs
@@ -249,7 +252,7 @@ def test_occlusion_is_the_models_own_forward_without_the_cell(loaded: LoadedMode
 def test_squares_at_a_border_share_what_they_are_worth(loaded: LoadedModel, block: int) -> None:
     prompt = prompt_of(loaded, noise_film(3, 200, 310))
     (span,) = prompt.image_spans
-    ids = written(loaded, [prompt])[0].token_ids
+    ids = UNLIKELY
     last = [cell for cell in range(prompt.cells) if cell // span.columns >= (span.rows - 1) // block * block]
     corner = [cell for cell in last if cell % span.columns >= (span.columns - 1) // block * block]
     with loaded.lock, torch.no_grad():
@@ -281,7 +284,7 @@ def test_integrated_gradients_add_up(loaded: LoadedModel) -> None:
     if getattr(loaded.model.config.text_config, "enable_moe_block", False):
         pytest.skip("where a position goes to other experts, log p jumps: no slope shows that")
     prompt = prompt_of(loaded, noise_film(5, 220, 160))
-    ids = written(loaded, [prompt])[0].token_ids
+    ids = UNLIKELY
     with loaded.lock:
         found = integrated_gradients(loaded, prompt, ids, tokens=[0, 3], steps=64)
         with torch.no_grad():
@@ -467,7 +470,46 @@ def test_positions_of_the_text_that_are_places_are_found(tmp_path: Path, monkeyp
     broken(loaded, "teacher-forced")
 
 
-# What cannot be loaded
+@pytest.mark.parametrize("text", ["<think>\nA base?\n</think>\n\nLUNGS: Clear.", "A base?\n</think>\n\nLUNGS: Clear."])
+def test_a_thought_of_qwen_is_no_report(text: str) -> None:
+    """Its template opens the thought itself, so that a report may begin within it."""
+    (thought,) = find_thinking(text)
+    assert text[thought.start : thought.end].endswith("</think>") and spoken(text) == "LUNGS: Clear."
+
+
+# What is loaded, and what is not
+
+
+@pytest.mark.parametrize(
+    ("kind", "maker", "processor"),
+    [
+        (E4B, "Gemma4ImageProcessor", "Gemma4Processor"),
+        (G12B, "Gemma4UnifiedImageProcessor", "Gemma4UnifiedProcessor"),
+        ("Qwen2.5-VL", "Qwen2VLImageProcessor", "Qwen2_5_VLProcessor"),
+        ("Qwen3-VL", "Qwen2VLImageProcessorFast", "Qwen3VLProcessor"),
+    ],
+)
+def test_files_as_the_hub_has_them(tmp_path: Path, kind: str, maker: str, processor: str) -> None:
+    """Gemma 4's processors stand in one file, sound and videos too, which need torchvision; Qwen's template in JSON."""
+    save_tiny(kind, tmp_path)
+    before = load_model(str(tmp_path))
+    alone = tmp_path / "preprocessor_config.json"
+    told = {**json.loads(alone.read_text()), "image_processor_type": maker, "processor_class": processor}
+    if kind.startswith("Gemma"):
+        others = {"video_processor": {"video_processor_type": "Gemma4VideoProcessor"}}
+        others["feature_extractor"] = {"feature_extractor_type": "Gemma4AudioFeatureExtractor"}
+        alone.unlink()
+        whole = {"processor_class": processor, "image_processor": told, **others}
+        (tmp_path / "processor_config.json").write_text(json.dumps(whole))
+    else:
+        alone.write_text(json.dumps(told))
+        template = tmp_path / "chat_template.jinja"
+        (tmp_path / "chat_template.json").write_text(json.dumps({"chat_template": template.read_text()}))
+        template.unlink()
+    loaded = load_model(str(tmp_path))
+    assert loaded.facts == before.facts
+    own, other = (prompt_of(one, noise_film(1, *SHAPES["wide"])) for one in (before, loaded))
+    assert own.text == other.text and torch.equal(own.pixel_values, other.pixel_values)
 
 
 def test_a_model_that_writes_blocks_is_refused_with_the_reason(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from medinterp.types import ReportToken, Thinking
 
-MARKS = (("<unused94>", "<unused95>"), ("<|channel>", "<channel|>"))
-"""What opens and closes a thought: of MedGemma 1.5, and of Gemma 4."""
+MARKS = (("<unused94>", "<unused95>"), ("<|channel>", "<channel|>"), ("<think>", "</think>"))
+"""What opens and closes a thought: of MedGemma 1.5, of Gemma 4, and of Qwen3-VL."""
 _CLOSING = "|".join(re.escape(last) for _, last in MARKS)
 _OPENING = "|".join(re.escape(first) for first, _ in MARKS)
 _BLOCK = re.compile(

@@ -13,7 +13,7 @@ Results = Mapping[str, Mapping[str, str] | str]
 """By kind: its checks' numbers with their limits as the name, or what failed."""
 
 
-def run_families(kinds: Sequence[str] = tuple(KINDS)) -> dict[str, dict[str, str] | str]:
+def run_families(kinds: Sequence[str] = KINDS) -> dict[str, dict[str, str] | str]:
     """Save, load and test each kind, in a folder that is gone afterwards."""
     from medinterp.model import load_model, self_test
 

@@ -16,6 +16,7 @@ from medinterp.model.given import read_given
 from medinterp.model.loading import LoadedModel
 from medinterp.model.slots import Slots
 from medinterp.model.writer import DecodeOptions, Writer, decode, write_all
+from medinterp.phantom.training.layouts import config_of, layout, processor_of
 from medinterp.types import Film
 
 
@@ -106,44 +107,19 @@ def medgemma_width(
 
     It is made on the device itself, in its dtype.
     """
-    from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3Processor
-    from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
+    from transformers import Gemma3ForConditionalGeneration
 
     from medinterp.model.capture import ATTENTION
 
-    base, tokenizer = phantom.model.config, phantom.processor.tokenizer
-    text = {
-        "vocab_size": vocabulary or base.text_config.vocab_size,
-        "hidden_size": 2560,
-        "intermediate_size": 10240,
-        "num_hidden_layers": layers,
-        "num_attention_heads": 8,
-        "num_key_value_heads": 4,
-        "head_dim": 256,
-        "query_pre_attn_scalar": 256,
-        "sliding_window": 1024,
-        "layer_types": [("full" if (k + 1) % 6 == 0 else "sliding") + "_attention" for k in range(layers)],
-        "pad_token_id": tokenizer.pad_token_id,
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-    }
-    vision = {
-        "hidden_size": 1152,
-        "intermediate_size": 4304,
-        "num_hidden_layers": vision_layers,
-        "num_attention_heads": 16,
-        "image_size": 896,
-        "patch_size": 14,
-        "vision_use_head": False,
-    }
-    config = Gemma3Config(
-        text_config=text,
-        vision_config=vision,
-        mm_tokens_per_image=256,
-        boi_token_index=base.boi_token_index,
-        eoi_token_index=base.eoi_token_index,
-        image_token_index=base.image_token_id,
-        tie_word_embeddings=False,  # a random head of the embedding's own would repeat the last token for ever
+    told, tokenizer = layout("MedGemma-4B"), phantom.processor.tokenizer
+    # not tied: a random head of the embedding's own would repeat the last token for ever
+    config = config_of(
+        told,
+        tokenizer,
+        vision={"num_hidden_layers": vision_layers},
+        num_hidden_layers=layers,
+        layer_types=["f" if (k + 1) % 6 == 0 else "s" for k in range(layers)],
+        vocab_size=vocabulary or phantom.model.config.text_config.vocab_size,
     )
     torch.manual_seed(0)
     model_class: Any = Gemma3ForConditionalGeneration
@@ -156,12 +132,7 @@ def medgemma_width(
         torch.set_default_dtype(before)
     model.model.multi_modal_projector.mm_input_projection_weight.normal_(std=0.03)
     model.generation_config = phantom.model.generation_config
-    processor = Gemma3Processor(
-        Gemma3ImageProcessorPil(size={"height": 896, "width": 896}),
-        tokenizer,
-        chat_template=phantom.processor.chat_template,
-        image_seq_length=256,
-    )
+    _, processor = processor_of(told, tokenizer, phantom.processor.chat_template)
     model.set_attn_implementation({"text_config": ATTENTION})
     family = family_of(config, "the widths")
     return LoadedModel(

@@ -8,6 +8,7 @@ entry that comes from the picture, and stands first in it. The methods are as mo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,20 @@ import torch
 
 from medinterp.errors import ModelError
 from medinterp.model.facts import LayerShape, ModelFacts
-from medinterp.model.families.processor import FilmProcessor
 from medinterp.model.prompt import PromptInputs, find_image_spans
+
+
+@dataclass(frozen=True, eq=False)
+class FilmProcessor:
+    """What loading.py and prompt.py need of a processor; the template lies beside it or in the tokenizer."""
+
+    tokenizer: Any
+    image_processor: Any
+    chat_template: str | None
+
+    def apply_chat_template(self, turns: Sequence[Mapping[str, Any]], **options: Any) -> str:
+        """The rendered turns."""
+        return str(self.tokenizer.apply_chat_template(turns, chat_template=self.chat_template, **options))
 
 
 class Family:
@@ -32,7 +45,15 @@ class Family:
 
     def load_processor(self, source: str, options: Mapping[str, Any]) -> Any:
         """What makes model inputs of films and text; its pictures by PIL, the same with and without torchvision."""
-        return FilmProcessor.load(source, self.image_processor(source, options), options)
+        from transformers import AutoTokenizer
+        from transformers.processing_utils import ProcessorMixin
+
+        # A checkpoint's own processor has parts for videos and sound that need torchvision.
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        told, _ = ProcessorMixin.get_processor_dict(source, **options)
+        return FilmProcessor(
+            tokenizer, self.image_processor(source, options), told.get("chat_template") or tokenizer.chat_template
+        )
 
     def image_processor(self, source: str, options: Mapping[str, Any]) -> Any:
         """The part of it that is for pictures."""

@@ -4,7 +4,7 @@
 
 import { make, slicer } from "./dom.js";
 
-const MARKS = [["<unused94>", "<unused95>"], ["<|channel>", "<channel|>"]]; // of MedGemma 1.5, and of Gemma 4
+const MARKS = [["<unused94>", "<unused95>"], ["<|channel>", "<channel|>"], ["<think>", "</think>"]]; // of MedGemma 1.5, of Gemma 4, and of Qwen3-VL
 const KIND = "thought"; // stands behind an opening mark
 
 const [OPENING, CLOSING] = [0, 1].map((at) => MARKS.map((pair) => pair[at].replace("|", "\\|")).join("|"));
