@@ -25,6 +25,7 @@ from medinterp.api.schema import (
     FilmModel,
     JudgingModel,
     LimitsModel,
+    ListedModelModel,
     LoadedModelModel,
     MeasuringModel,
     MethodsModel,
@@ -146,7 +147,7 @@ class FakeApi:
             max_new_tokens=1024,
             default_max_new_tokens=300,
         )
-        return ModelsModel(models=(model,), limits=limits)
+        return ModelsModel(models=(model,), limits=limits, data=(ListedModelModel(id=model.id),))
 
     async def methods(self) -> MethodsModel:
         return MethodsModel(methods=methods())
