@@ -110,4 +110,4 @@ def test_the_page_alone_is_measured_by_the_command(
     told = capsys.readouterr().out
     assert "what 2 clicks ask of the server / clicks (phantom, 20 words, 64 x 64): 0 / 2 requests" in told
     assert main(["bench", "--page", "--layout", "tiny"]) != 0
-    assert "--page goes with --model" in capsys.readouterr().err
+    assert "--page and --store go with --model" in capsys.readouterr().err

@@ -79,6 +79,7 @@ def test_a_sentence_by_double_click(read: Page) -> None:
     """The first click may open the drawer: the second one still meets the same word."""
     with read.asks_nothing():
         ActionChains(read.driver).double_click(read.word(NODULE)).perform()
+        read.wait("return document.getElementById('medinterp-subject').textContent.includes(' ')")  # more than a word
         assert chosen_words(read) == sentence_of(REPORT.words[NODULE])
     assert read.element("drawer").is_displayed()
     assert read.run("return getSelection().isCollapsed") is True
