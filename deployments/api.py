@@ -28,8 +28,11 @@ class ApiDeployment:
         generation: DeploymentHandle[Any],
         relevancy: DeploymentHandle[Any],
         rendering: DeploymentHandle[Any],
+        aliases: tuple[str, ...],
     ) -> None:
-        """Open the store. Raises StoreError; AccessError where strangers could come in without keys."""
+        """Open the store. aliases: what requests call the models, the default one first.
+
+        Raises StoreError; AccessError where strangers could come in without keys."""
         from deployments.backend import ServeBackend
         from deployments.listening import http_host, refuse_strangers
         from deployments.logs import join_serve_log
@@ -42,7 +45,7 @@ class ApiDeployment:
         self._settings = ApiSettings(**dict(fixed))
         self._live = LiveSettings(self._settings)
         self._changes = UserConfig(ApiUserConfig, self._live.change)
-        self._backend = ServeBackend(generation, relevancy, rendering)
+        self._backend = ServeBackend(generation, relevancy, rendering, self._store, aliases)
         self._health: ApiHealth | None = None
 
     def __serve_build_asgi_app__(self) -> FastAPI:

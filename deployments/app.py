@@ -20,10 +20,10 @@ def build_api(args: ApiArgs) -> Application:
     fixed = ApiFixed(**{name: getattr(args, name) for name in ApiFixed.model_fields})
     relevancy = serve.deployment(name="relevancy")(RelevancyDeployment).bind()
     generation = serve.deployment(name="generation")(GenerationDeployment).bind(
-        args.model, args.writer, args.store, relevancy
+        args.model, args.writer, args.store, relevancy, args.models, args.max_loaded
     )
     rendering = serve.deployment(name="rendering")(RenderingDeployment).bind(args.store)
-    api = serve.deployment(name="api")(ApiDeployment).bind(fixed, generation, relevancy, rendering)
+    api = serve.deployment(name="api")(ApiDeployment).bind(fixed, generation, relevancy, rendering, args.aliases)
     return _application(api)
 
 

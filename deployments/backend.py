@@ -29,8 +29,9 @@ from medinterp.api.backend import (
 )
 from medinterp.api.caller import CALLER
 from medinterp.api.metrics import Collected
-from medinterp.api.schema import LoadedModelModel
+from medinterp.api.schema_models import LoadedModelModel
 from medinterp.api.selection import Selection
+from medinterp.api.store import ReportStore, alias_of
 from medinterp.errors import ServiceBusyError, ServiceInterruptedError
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
 from medinterp.types import (
@@ -55,7 +56,11 @@ class ServeBackend:
         generation: DeploymentHandle[Any],
         relevancy: DeploymentHandle[Any],
         rendering: DeploymentHandle[Any],
+        store: ReportStore,
+        aliases: tuple[str, ...],
     ) -> None:
+        """store: where it stands which model a report was made with."""
+        self._store, self.aliases = store, aliases
         # Serve types its calls by neither their results nor their streaming.
         self._parts = (generation, relevancy, rendering)
         self._generation: Any = generation.options(_by_reference=True)
@@ -63,10 +68,22 @@ class ServeBackend:
         self._relevancy: Any = relevancy.options(_by_reference=True)
         self._rendering: Any = rendering.options(_by_reference=True)
 
-    async def model(self) -> LoadedModelModel:
-        """What model reads the films."""
-        facts: LoadedModelModel = await _answered(self._generation.model.remote())
+    async def models(self) -> tuple[LoadedModelModel, ...]:
+        """What models read films, the default one first."""
+        facts: tuple[LoadedModelModel, ...] = await _answered(self._generation.models.remote())
         return facts
+
+    def _holding(self, handle: Any, alias: str | None) -> Any:
+        """The handle of generation that goes to a replica which holds the model; all hold the default one."""
+        chosen = alias is not None and alias != self.aliases[0]
+        return handle.options(multiplexed_model_id=alias) if chosen else handle
+
+    async def _of(self, report_id: str, handle: Any) -> Any:
+        """The same for the model that a report was made with."""
+        if len(self.aliases) == 1:
+            return handle  # generation looks whether it is this one
+        alias = await asyncio.to_thread(lambda: alias_of(self._store.get(report_id).blob))
+        return self._holding(handle, alias if alias in self.aliases else None)
 
     async def read(self, film: Film, task: ReadingTask, prior: Film | None = None) -> Explanation:
         """Read the film; once more when a replica died on the way."""
@@ -76,7 +93,8 @@ class ServeBackend:
             return await self._read(film, task, prior)
 
     async def _read(self, film: Film, task: ReadingTask, prior: Film | None) -> Explanation:
-        writing = self._generation.write.remote(_unnamed(film), task, CALLER.get(), _unnamed(prior))
+        generation = self._holding(self._generation, task.model)
+        writing = generation.write.remote(_unnamed(film), task, CALLER.get(), _unnamed(prior))
         return _explanation(film, prior, await _answered(writing))
 
     async def read_aloud(
@@ -99,20 +117,23 @@ class ServeBackend:
     async def _read_aloud(
         self, film: Film, task: ReadingTask, prior: Film | None
     ) -> AsyncGenerator[str | Progress | Explanation]:
-        writing = self._aloud.write_aloud.remote(_unnamed(film), task, CALLER.get(), _unnamed(prior))
+        generation = self._holding(self._aloud, task.model)
+        writing = generation.write_aloud.remote(_unnamed(film), task, CALLER.get(), _unnamed(prior))
         async with aclosing(_streamed(writing)) as items:
             async for item in items:
                 yield item if isinstance(item, str | Progress) else _explanation(film, prior, item)
 
     async def measure(self, report_id: str, task: MeasuringTask) -> AsyncGenerator[Progress | MapPack]:
         """Progress, and last the maps on each film."""
-        async with aclosing(_streamed(self._aloud.measure.remote(report_id, task, CALLER.get()))) as items:
+        generation = await self._of(report_id, self._aloud)
+        async with aclosing(_streamed(generation.measure.remote(report_id, task, CALLER.get()))) as items:
             async for item in items:
                 yield item
 
     async def judge(self, report_id: str, task: JudgingTask) -> AsyncGenerator[Progress | Faithfulness]:
         """Progress, and the verdict last."""
-        async with aclosing(_streamed(self._aloud.judge.remote(report_id, task, CALLER.get()))) as items:
+        generation = await self._of(report_id, self._aloud)
+        async with aclosing(_streamed(generation.judge.remote(report_id, task, CALLER.get()))) as items:
             async for item in items:
                 yield item
 
@@ -120,7 +141,8 @@ class ServeBackend:
         self, report_id: str, task: ComparingTask
     ) -> AsyncGenerator[Progress | Comparison | ReportComparison]:
         """Progress, and the comparison last."""
-        async with aclosing(_streamed(self._aloud.compare.remote(report_id, task, CALLER.get()))) as items:
+        generation = await self._of(report_id, self._aloud)
+        async with aclosing(_streamed(generation.compare.remote(report_id, task, CALLER.get()))) as items:
             async for item in items:
                 yield item
 
@@ -128,7 +150,8 @@ class ServeBackend:
         self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask
     ) -> AsyncGenerator[Progress | TextSources | HeadMaps | Reliance]:
         """What drove some words, or what each loses with another film."""
-        async with aclosing(_streamed(self._aloud.sources.remote(report_id, task, CALLER.get()))) as items:
+        generation = await self._of(report_id, self._aloud)
+        async with aclosing(_streamed(generation.sources.remote(report_id, task, CALLER.get()))) as items:
             async for item in items:
                 yield item
 
@@ -142,7 +165,8 @@ class ServeBackend:
     ) -> bytes:
         """A PNG of the film; what the model gets is drawn where the model is."""
         if view == "model":
-            picture: bytes = await _answered(self._generation.view.remote(report_id, image))
+            generation = await self._of(report_id, self._generation)
+            picture: bytes = await _answered(generation.view.remote(report_id, image))
         else:
             picture = await _answered(self._rendering.film.remote(report_id, size, image, depth))
         return picture

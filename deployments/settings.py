@@ -20,11 +20,14 @@ Ancestor = Annotated[str, AfterValidator(_ancestor)]
 
 
 class ModelSettings(BaseModel):
-    """Which model reads the films, and how it is loaded."""
+    """A model that reads films, and how it is loaded."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(default="phantom", min_length=1, description="A bundled name, a directory or a hub id.")
+    alias: str | None = Field(
+        default=None, min_length=1, max_length=200, description="By which requests choose it; its name where not given."
+    )
     revision: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: str = Field(default="auto", min_length=1)
@@ -36,14 +39,24 @@ class ModelSettings(BaseModel):
     film_domain: str | None = Field(
         default="auto", min_length=1, description="A file that describes the films that this model was made for."
     )
+    prompt: str | None = Field(
+        default=None, min_length=1, description="Instead of the model's default prompt."
+    )
+
+    @property
+    def chosen_by(self) -> str:
+        """What a request calls it."""
+        return self.alias or self.name
+
+
+class DefaultModelSettings(ModelSettings):
+    """The model of requests that choose none, and what a replica may hold of traces of any model."""
+
     max_trace_bytes: int = Field(
         default=2**28, gt=0, description="The largest trace; it goes through the object store."
     )
     traces_bytes: int = Field(
         default=2**28, gt=0, description="Of all traces that are on their way through the object store; others wait."
-    )
-    prompt: str | None = Field(
-        default=None, min_length=1, description="Instead of the model's default prompt."
     )
 
     @model_validator(mode="after")
@@ -145,9 +158,26 @@ class GenerationUserConfig(BaseModel):
 class ApiArgs(ApiFixed):
     """Arguments of `deployments.app:build_api`: what holds for as long as a replica lives."""
 
-    model: ModelSettings = ModelSettings()
+    model: DefaultModelSettings = DefaultModelSettings()
+    models: tuple[ModelSettings, ...] = Field(
+        default=(), description="Others that a request may choose, each loaded when it is first asked for."
+    )
+    max_loaded: int = Field(default=1, ge=1, description="Of `models`, how many a replica holds at once.")
     writer: Annotated[SlotsSettings | EngineSettings, Field(discriminator="kind")] = SlotsSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """What requests call the models, the default one first."""
+        return tuple(one.chosen_by for one in (self.model, *self.models))
+
+    @model_validator(mode="after")
+    def aliases_tell_apart(self) -> Self:
+        """Refuse two models of one name: the same weights loaded in two ways need an alias."""
+        twice = sorted({alias for alias in self.aliases if self.aliases.count(alias) > 1})
+        if twice:
+            raise ValueError(f"two models are chosen by {', '.join(twice)}: give one of them another alias")
+        return self
 
 
 class UiArgs(BaseModel):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def make_generator(
-    settings: ModelSettings, writer: SlotsSettings | EngineSettings
+    settings: ModelSettings, writer: SlotsSettings | EngineSettings, max_trace_bytes: int
 ) -> tuple[Generator, str]:
     """The model, loaded and tested, with the writer's slots and graphs; and who writes, in words for the log."""
     from medinterp.model import Generator, load_model, plan_room, self_test
@@ -30,7 +30,7 @@ def make_generator(
         film_domain=settings.film_domain,
     )
     self_test(loaded)
-    limits: dict[str, Any] = {"max_trace_bytes": settings.max_trace_bytes}
+    limits: dict[str, Any] = {"max_trace_bytes": max_trace_bytes}
     if isinstance(writer, EngineSettings):
         return Generator(loaded, **limits), f"the engine's model {writer.model}; at {writer.base_url}"
     room = plan_room(
@@ -38,7 +38,7 @@ def make_generator(
         max_slots=writer.max_slots,
         max_length=writer.max_length,
         memory_share=writer.memory_share,
-        max_trace_bytes=settings.max_trace_bytes,
+        max_trace_bytes=max_trace_bytes,
         compiled=writer.compile,
     )
     return Generator(loaded, room=room, **limits), room.told(loaded)

@@ -14,7 +14,10 @@
     ├── ModelError                 the model cannot be used
     │   ├── ModelNotFoundError         no such directory, hub id or licence
     │   ├── SelfTestError              loaded, but its rows are not to be trusted
-    │   └── CalibrationError           its learned weights are missing, or another model's
+    │   ├── CalibrationError           its learned weights are missing, or another model's
+    │   ├── UnknownModelError          no model of the service has this name   (HTTP 422)
+    │   ├── ModelBrokenError           one of its models cannot be loaded      (HTTP 502)
+    │   └── ModelGoneError             who wrote the report is not there now   (HTTP 409)
     ├── MethodError                a relevancy method cannot answer            (HTTP 422)
     │   ├── UnknownMethodError         no method has that name
     │   └── MissingEvidenceError       the trace lacks what the method needs
@@ -121,6 +124,18 @@ class SelfTestError(ModelError):
 
 class CalibrationError(ModelError):
     """Weights cannot be learned, or those in the file do not belong to the model."""
+
+
+class UnknownModelError(ModelError):
+    """No model of the service has this name."""
+
+
+class ModelBrokenError(ModelError):
+    """A model of the service cannot be loaded; its others answer."""
+
+
+class ModelGoneError(ModelError):
+    """The model that wrote the report is not one of the service's any more; no other answers in its place."""
 
 
 class MethodError(MedInterpError):

@@ -29,7 +29,7 @@ from medinterp.api.backend import (
     SourcesTask,
 )
 from medinterp.api.metrics import Collected, collected
-from medinterp.api.schema import LoadedModelModel
+from medinterp.api.schema_models import LoadedModelModel
 from medinterp.api.selection import Selection, selected
 from medinterp.api.settings import ApiSettings, Limits
 from medinterp.api.store import ReportStore, SqliteStoreSettings, made_minute, unpack_record
@@ -69,9 +69,14 @@ class FakeBackend:
     )
     stopped: int = 0
 
-    async def model(self) -> LoadedModelModel:
-        return LoadedModelModel(
+    aliases: tuple[str, ...] = ("sample",)
+    """All of one model, and those after the first not loaded."""
+
+    async def models(self) -> tuple[LoadedModelModel, ...]:
+        default = LoadedModelModel(
+            alias="sample",
             id="sample",
+            loaded=True,
             revision="1",
             dtype="float32",
             device="cpu",
@@ -79,6 +84,8 @@ class FakeBackend:
             default_prompt="?",
             writer="slots: 1 of 300 positions",
         )
+        others = [default.model_copy(update={"alias": name, "loaded": False}) for name in self.aliases[1:]]
+        return (default, *others)
 
     async def read(self, film: Film, task: ReadingTask, prior: Film | None = None) -> Explanation:
         self.tasks.append(task)

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from deployments.generation import GenerationDeployment
-from deployments.settings import EngineSettings, GenerationUserConfig, ModelSettings, QueueSettings, SlotsSettings
+from deployments.settings import (
+    DefaultModelSettings,
+    EngineSettings,
+    GenerationUserConfig,
+    QueueSettings,
+    SlotsSettings,
+)
 from medinterp.api.store import SqliteStoreSettings
 
 
@@ -27,7 +33,7 @@ def generation_deployment(
     store: SqliteStoreSettings, writer: SlotsSettings | EngineSettings | None = None, queue: QueueSettings | None = None
 ) -> GenerationDeployment:
     """Of the bundled model, which knows its own films."""
-    parts = ModelSettings(name="phantom"), writer or SlotsSettings(), store
+    parts = DefaultModelSettings(name="phantom"), writer or SlotsSettings(), store
     deployment = GenerationDeployment(*parts, Untouched())  # type: ignore[arg-type]
     deployment.reconfigure(GenerationUserConfig(queue=queue or QueueSettings()).model_dump())
     return deployment

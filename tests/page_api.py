@@ -24,17 +24,14 @@ from medinterp.api.schema import (
     ExplanationModel,
     FilmModel,
     JudgingModel,
-    LimitsModel,
-    ListedModelModel,
-    LoadedModelModel,
     MeasuringModel,
     MethodsModel,
-    ModelsModel,
     ProgressModel,
     ProvenanceModel,
     ReportModel,
     TextDelta,
 )
+from medinterp.api.schema_models import LimitsModel, ListedModelModel, LoadedModelModel, ModelsModel
 from medinterp.api.schema_packed import PackedMapsModel
 from medinterp.api.schema_sensitivity import (
     ComparingModel,
@@ -133,7 +130,8 @@ class FakeApi:
 
     async def models(self) -> ModelsModel:
         model = LoadedModelModel(
-            id="phantom", revision="1", dtype="float32", device="cpu", notice=NOTICE, default_prompt=PROMPT,
+            alias="phantom", id="phantom", loaded=True, revision="1", dtype="float32", device="cpu", notice=NOTICE,
+            default_prompt=PROMPT,
             writer="slots: 1 of 300 positions",
         )
         limits = LimitsModel(
@@ -147,7 +145,7 @@ class FakeApi:
             max_new_tokens=1024,
             default_max_new_tokens=300,
         )
-        return ModelsModel(models=(model,), limits=limits, data=(ListedModelModel(id=model.id),))
+        return ModelsModel(models=(model,), limits=limits, data=(ListedModelModel(id=model.alias),))
 
     async def methods(self) -> MethodsModel:
         return MethodsModel(methods=methods())

@@ -39,7 +39,7 @@ def grown(count: Callable[[], float], act: Callable[[], object]) -> float:
 
 
 def outcomes() -> dict[str, float]:
-    return {name: metrics.REPORTS.value(outcome=name) for name in ("written", "given", "refused", "failed", "left")}
+    return {name: metrics.REPORTS.value(outcome=name, model="sample") for name in ("written", "given", "refused", "failed", "left")}
 
 
 def changed(act: Callable[[], object]) -> dict[str, float]:
@@ -67,7 +67,7 @@ def test_each_report_is_counted_once_by_how_it_ended(service: Service, headers: 
 
 def test_who_goes_away_is_counted_as_that() -> None:
     async def leave() -> None:
-        with metrics.counted(metrics.REPORTS):
+        with metrics.counted(metrics.REPORTS, model="sample"):
             raise asyncio.CancelledError
 
     def run() -> None:

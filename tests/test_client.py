@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 import medinterp
 from medinterp import errors
-from medinterp.api import schema, schema_region, schema_sensitivity, schema_sources
+from medinterp.api import schema, schema_models, schema_region, schema_sensitivity, schema_sources
 from medinterp.api.access.settings import AccessSettings
 from medinterp.api.store import unpack_record
 from medinterp.client import (
@@ -377,8 +377,8 @@ SCHEMA: dict[Any, type[BaseModel]] = {
     answers.Setting: schema.SettingModel,
     answers.Method: schema.MethodModel,
     answers.Perturbation: schema_sensitivity.PerturbationModel,
-    answers.Model: schema.LoadedModelModel,
-    answers.Limits: schema.LimitsModel,
+    answers.Model: schema_models.LoadedModelModel,
+    answers.Limits: schema_models.LimitsModel,
     comparisons.Margin: schema_sensitivity.MarginModel,
     comparisons.MapShift: schema_sensitivity.MapShiftModel,
     comparisons.Variant: schema_sensitivity.VariantModel,

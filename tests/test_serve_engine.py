@@ -68,7 +68,7 @@ def aloud(deployment: GenerationDeployment, task: ReadingTask, picture: Film) ->
 def test_the_engine_writes_and_this_replica_explains(
     deployment: GenerationDeployment, server: OpenAIServer, generator: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deployment._generator, "generate", None)
+    monkeypatch.setattr(deployment._models.default.generator, "generate", None)
     own = generator.generate([film()], max_new_tokens=40)
     *words, last = aloud(deployment, TASK, film())
     explained: Generation = last
@@ -80,7 +80,7 @@ def test_the_engine_writes_and_this_replica_explains(
     told = explained.trace.provenance
     assert (told.given, told.writer, told.tokens_compared, told.retokenised_at) == (False, MODEL, True, None)
     assert told.max_new_tokens == 40
-    assert asyncio.run(deployment.model()).writer == f"the engine's model {MODEL}"
+    assert asyncio.run(deployment.models())[0].writer == f"the engine's model {MODEL}"
 
 
 def test_a_given_report_does_not_go_to_the_engine(deployment: GenerationDeployment, server: OpenAIServer) -> None:
@@ -105,7 +105,7 @@ def test_what_cannot_be_explained_is_refused_before_the_engine_is_asked(
     picture: Film,
     error: type[Exception],
 ) -> None:
-    monkeypatch.setattr(type(deployment._engine), "write", None)
+    monkeypatch.setattr(type(deployment._models.default.engine), "write", None)
     with pytest.raises(error):
         asyncio.run(deployment.write(picture, task))
 

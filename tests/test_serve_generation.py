@@ -57,6 +57,12 @@ def generation(store: SqliteStoreSettings) -> Iterator[GenerationDeployment]:
     deployment._store.close()
 
 
+def by(generation: GenerationDeployment, explanation: Explanation) -> Explanation:
+    """The explanation as if this deployment's own model had made it."""
+    revision = generation._models.default.generator.loaded.revision
+    return replace(explanation, provenance=replace(explanation.provenance, model_revision=revision))
+
+
 def own() -> Film:
     return read_film(raster("PNG", 400, 480))
 
@@ -68,7 +74,7 @@ def test_a_film_of_the_models_own_kind_is_read(generation: GenerationDeployment)
 def test_another_is_withheld_before_the_model_is_asked(
     generation: GenerationDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generation._generator, "generate", None)
+    monkeypatch.setattr(generation._models.default.generator, "generate", None)
 
     async def aloud() -> None:
         async for _ in generation.write_aloud(noise_film(), TASK):
@@ -91,11 +97,11 @@ def test_by_force_it_is_read_and_the_doubt_goes_with_it(generation: GenerationDe
 
 def test_the_models_view_of_a_stored_report(generation: GenerationDeployment, store: SqliteStoreSettings) -> None:
     reports, report_id = open_store(store), new_report_id()
-    reports.put(report_id, pack_record(sample_explanation(own())))
+    reports.put(report_id, pack_record(by(generation, sample_explanation(own()))))
     reports.close()
     png = asyncio.run(generation.view(report_id))
     drawn = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
-    np.testing.assert_array_equal(drawn, model_view(generation._generator.loaded, own()))
+    np.testing.assert_array_equal(drawn, model_view(generation._models.default.generator.loaded, own()))
 
 
 # ---- a prior film ----
@@ -159,7 +165,7 @@ def test_a_stored_report_of_two_films_is_asked_about(
     views = [asyncio.run(generation.view(report_id, image)) for image in (0, 1)]
     assert views[0] != views[1]
     drawn = cv2.imdecode(np.frombuffer(views[1], np.uint8), cv2.IMREAD_UNCHANGED)
-    np.testing.assert_array_equal(drawn, model_view(generation._generator.loaded, earlier()))
+    np.testing.assert_array_equal(drawn, model_view(generation._models.default.generator.loaded, earlier()))
     with pytest.raises(SelectionError, match="two films cannot be compared"):
         collected(generation.compare(report_id, ComparingTask(("Is there a nodule?",))))
 
@@ -241,7 +247,7 @@ def test_an_error_quotes_nothing_of_a_report(
     generation: GenerationDeployment, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     """Serve writes it to the log."""
-    tokenizer = type(generation._generator.loaded.processor.tokenizer)
+    tokenizer = type(generation._models.default.generator.loaded.processor.tokenizer)
     real = tokenizer.__call__
     monkeypatch.setattr(tokenizer, "__call__", lambda self, text, **k: real(self, text.replace("X", "x"), **k))
     with pytest.raises(ReportTextError, match=r"from character 4 on; write that place in plain letters$") as caught:
@@ -257,7 +263,7 @@ def test_a_caller_who_has_gone_is_not_explained_to(
     gone = threading.Event()
     gone.set()
     with pytest.raises(GenerationCancelled):
-        generation._generate(own(), GIVEN, None, None, gone)
+        generation._models.default.write([own()], GIVEN, None, None, gone)
 
 
 def test_a_given_report_on_a_film_that_means_nothing_is_withheld_too(generation: GenerationDeployment) -> None:
@@ -294,7 +300,7 @@ def test_a_replica_whose_writer_has_died_is_replaced(
     generation: GenerationDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dead = threading.Thread()
-    monkeypatch.setattr(generation._generator._scheduler, "_thread", dead)
+    monkeypatch.setattr(generation._models.default.generator._scheduler, "_thread", dead)
     with pytest.raises(ModelError, match="writing thread has died"):
         asyncio.run(generation.check_health())
 
@@ -305,7 +311,7 @@ def test_a_replica_whose_writer_has_died_is_replaced(
 def test_a_replica_whose_model_is_stuck_is_replaced_and_one_that_is_slow_is_not(
     generation: GenerationDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock, scheduler = generation._generator.loaded.lock, generation._generator._scheduler
+    lock, scheduler = generation._models.default.generator.loaded.lock, generation._models.default.generator._scheduler
     generation.reconfigure(GenerationUserConfig(stalled_s=0.4).model_dump())
     try:
         held, let_go = threading.Event(), threading.Event()
@@ -346,7 +352,7 @@ def test_a_device_that_fails_is_found(generation: GenerationDeployment, monkeypa
 
 
 def test_places_and_pieces_change_without_a_new_replica(generation: GenerationDeployment) -> None:
-    model = generation._generator
+    model = generation._models.default.generator
     try:
         questions = {"piece_s": 0.5, "memory_share": 0.1}
         generation.reconfigure({"queue": {"reports": 3, "film_bytes": 7}, "questions": questions})
@@ -389,7 +395,7 @@ def test_what_is_under_way_is_shown(generation: GenerationDeployment) -> None:
         return found | {labels["queue"]: value for labels, value in metrics.QUEUE.values()}
 
     generation._operation.show(slots=True)  # this replica, of those that other tests have made
-    assert shown()["slots"] == generation._generator.writing.slots >= 1
+    assert shown()["slots"] == generation._models.default.generator.writing.slots >= 1
     assert shown()["trace_max_bytes"] == 2**28
     assert (shown()["slots_busy"], shown()["reports"], shown()["trace_bytes"]) == (0, 0, 0)
 

@@ -104,7 +104,7 @@ def test_every_word_of_a_given_report_is_asked_about(generation: GenerationDeplo
 
     *told, found = asyncio.run(run())
     assert told == [Progress("reliance", done, 6) for done in range(1, 7)]
-    explanation, loaded = generation._report(kept), generation._generator.loaded
+    explanation, loaded = generation._report(kept), generation._models.default.generator.loaded
     report, prompt = explanation.report, explanation.provenance.prompt
     assert len(found.reliance) == len(report.words) and len(found.swap_drops) == 4
     effusion = report.words[-1]
@@ -153,7 +153,7 @@ def test_who_goes_away_while_waiting_is_not_answered(
             await waiting
         assert await asyncio.to_thread(ended.wait, 5), "it still waits for the model"
 
-    with generation._generator.loaded.lock:
+    with generation._models.default.generator.loaded.lock:
         asyncio.run(run())
 
 

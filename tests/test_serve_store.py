@@ -10,7 +10,7 @@ import pytest
 from deployments.api import ApiDeployment
 from deployments.generation import GenerationDeployment
 from deployments.rendering import RenderingDeployment
-from deployments.settings import ModelSettings, SlotsSettings
+from deployments.settings import DefaultModelSettings, SlotsSettings
 from medinterp.api.settings import ApiFixed
 from medinterp.api.store import RedisStoreSettings, SqliteStoreSettings
 from medinterp.errors import StoreError
@@ -24,7 +24,7 @@ def start(deployment: str, store: SqliteStoreSettings | RedisStoreSettings) -> o
         return RenderingDeployment(store)
     if deployment == "generation":
         # Told before the model is looked for, which would raise another error.
-        return GenerationDeployment(ModelSettings(name="/none"), SlotsSettings(), store, Mock())
+        return GenerationDeployment(DefaultModelSettings(name="/none"), SlotsSettings(), store, Mock())
     # The class as it is written: what @serve.ingress makes of it runs in a replica's event loop.
     plain = ApiDeployment.__mro__[1]
     return plain(ApiFixed(store=store), Mock(), Mock(), Mock())

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from medinterp.api import schema, schema_packed, schema_sensitivity, schema_sources
+from medinterp.api import schema, schema_models, schema_packed, schema_sensitivity, schema_sources
 from medinterp.api.problems import Problem
 
 ROOT = Path(__file__).parent.parent
@@ -22,9 +22,9 @@ ANSWERS: dict[str, type[BaseModel]] = {
     "FindingChange": schema_sensitivity.FindingChangeModel,
     "HeadMaps": schema_sources.HeadsModel,
     "Judgement": schema.FaithfulnessModel,
-    "Limits": schema.LimitsModel,
+    "Limits": schema_models.LimitsModel,
     "Method": schema.MethodModel,
-    "Models": schema.ModelsModel,
+    "Models": schema_models.ModelsModel,
     "PackedMaps": schema_packed.PackedMapsModel,
     "Perturbation": schema_sensitivity.PerturbationModel,
     "ProblemDocument": Problem,
@@ -105,7 +105,7 @@ def test_an_answer_of_the_api_is_what_the_page_takes_it_for(tmp_path: Path) -> N
 
 
 def test_an_answer_that_is_another_is_found(tmp_path: Path) -> None:
-    found = checked(tmp_path, reading({"Judgement": schema.ReportModel, "Limits": schema.LimitsModel}))
+    found = checked(tmp_path, reading({"Judgement": schema.ReportModel, "Limits": schema_models.LimitsModel}))
     assert "'Judgement'" in found and "Limits" not in found
 
 

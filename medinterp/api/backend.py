@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from medinterp.api.metrics import Collected
-from medinterp.api.schema import LoadedModelModel
+from medinterp.api.schema_models import LoadedModelModel
 from medinterp.api.selection import Selection
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
 from medinterp.export.formats import ExportFormat
@@ -21,7 +21,8 @@ class ReadingTask:
     prompt: None for the service's default; methods: at least one, all of them registered; max_new_tokens: the most that
     the report may have; layer_attention: whether one of the methods needs it in the trace; on_model: those of them for
     which the model is asked again once the report is there. force: also on a film that a report should be withheld on.
-    report: one that somebody else wrote, which is explained as it stands; None for the model to write it.
+    report: one that somebody else wrote, which is explained as it stands; None for the model to write it. model: which
+    one, by what the service calls it; None for the default one.
     """
 
     prompt: str | None
@@ -31,6 +32,7 @@ class ReadingTask:
     on_model: tuple[str, ...] = ()
     force: bool = False
     report: str | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -136,11 +138,15 @@ class Backend(Protocol):
     """Reads films and draws pictures.
 
     Every method raises the errors of medinterp.errors: ServiceBusyError when the queue is full,
-    ServiceInterruptedError when a part went away, the film's, prompt's, method's and selection's.
+    ServiceInterruptedError when a part went away, the film's, prompt's, method's and selection's; ModelBrokenError when
+    the model that is asked cannot be loaded, and of a question ModelGoneError when the report's own is not there.
     """
 
-    async def model(self) -> LoadedModelModel:
-        """What model reads the films."""
+    aliases: tuple[str, ...]
+    """What requests call the models that read films, the default one first."""
+
+    async def models(self) -> tuple[LoadedModelModel, ...]:
+        """What is known of each; none is loaded for this."""
         ...
 
     async def read(self, film: Film, task: ReadingTask, prior: Film | None = None) -> Explanation:

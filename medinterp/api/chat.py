@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -48,6 +48,7 @@ from medinterp.api.schema_chat import (
     TopLogprobModel,
     UsageModel,
 )
+from medinterp.api.schema_models import LoadedModelModel
 from medinterp.api.schema_packed import PackedMapsModel
 from medinterp.api.selection import FindingSelection
 from medinterp.api.settings import LiveSettings
@@ -82,7 +83,11 @@ class _Head:
     id: str
     created: int
     model: str
-    system_fingerprint: str
+    system_fingerprint: str | None
+
+    def of(self, answered: _Answered) -> _Head:
+        """With the revision that answered, which is not known before a model is loaded."""
+        return replace(self, system_fingerprint=answered.explanation.provenance.model_revision)
 
 
 class Chat:
@@ -94,33 +99,40 @@ class Chat:
 
     async def respond(self, asked: ChatAskedModel, urls: Mapping[str, bytes]) -> Response:
         """The answer, or its events. urls: the films that were taken out of the request."""
-        loaded = await self._backend.model()
-        if asked.model != loaded.id:
-            raise HTTPException(HTTPStatus.NOT_FOUND, f"this service reads films with {loaded.id} and no other model")
-        question = await self._question(asked, urls)
-        head = _Head(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), loaded.id, loaded.revision)
+        model = await self._model(asked.model)
+        question = await self._question(asked, urls, model.alias)
+        head = _Head(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), asked.model, model.revision)
         steps = paced(self._steps(asked, question), SIGN_OF_LIFE_S, self._settings.limits.timeout_s)
         if asked.stream:
             return await _streamed(self._frames(asked, head, steps))
         async with aclosing(steps):
             async for step in self._timed(steps):
                 if isinstance(step, _Answered):
-                    return _whole(asked, head, step)
+                    return _whole(asked, head.of(step), step)
         raise ServiceInterruptedError("the answer broke off; ask again")
 
-    async def _question(self, asked: ChatAskedModel, urls: Mapping[str, bytes]) -> _Question:
+    async def _model(self, name: str) -> LoadedModelModel:
+        """The model that is meant, by its alias or its id. Raises HTTPException 404."""
+        models = await self._backend.models()
+        for model in (*(one for one in models if one.alias == name), *(one for one in models if one.id == name)):
+            return model
+        there = ", ".join(model.alias for model in models)
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"this service reads films with {there} and no other model")
+
+    async def _question(self, asked: ChatAskedModel, urls: Mapping[str, bytes], model: str) -> _Question:
         """Check everything, then decode the films. Raises RequestValidationError, and as Reading does."""
         reading, how = self._reading, asked.film or FilmAsking()
         methods = asked.evidence.methods if asked.evidence else self._settings.methods[:1]
-        task = reading.task(asked.prompt, methods, asked.max_tokens or asked.max_completion_tokens, force=how.force)
+        tokens = asked.max_tokens or asked.max_completion_tokens
+        task = reading.task(asked.prompt, methods, tokens, force=how.force, model=model)
         image, *earlier = asked.urls
         if not earlier and how.prior_window is not None:
             raise SelectionError("prior_window is of a second film, which was not sent")
-        film = await reading.film(await self._bytes(image, urls), window=how.window, force=how.force)
+        film = await reading.film(await self._bytes(image, urls), window=how.window, force=how.force, model=model)
         prior = None
         if earlier:
             data = await self._bytes(earlier[0], urls)
-            prior = await reading.prior(data, window=how.prior_window, force=how.force)
+            prior = await reading.prior(data, window=how.prior_window, force=how.force, model=model)
         if asked.evidence is not None:
             await reading.require_room(film, prior)
         return _Question(film, prior, task)
@@ -220,6 +232,7 @@ class Chat:
                         if step:
                             yield _chunk(head, ChunkChoiceModel(delta=DeltaModel(content=step)))
                     case _Answered(explanation, evidence):
+                        head = head.of(step)
                         report = explanation.report
                         if asked.logprobs:
                             told = _logprobs(report, asked.top_logprobs or 0)

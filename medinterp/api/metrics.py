@@ -142,7 +142,12 @@ class Gauge:
         yield Metric(self.definition.name, self.definition.help, "gauge")
 
 
-REPORTS = Counter("reports", "By how they ended: written, given, refused, failed, left (by the caller).", "outcome")
+REPORTS = Counter(
+    "reports",
+    "By how they ended: written, given, refused, failed, left (by the caller); and by model, as the settings call it.",
+    "outcome",
+    "model",
+)
 WORDS = Counter("words", "Words of the reports that were written or given.")
 WITHHELD = Counter("films_withheld", "Films on which a report would mean nothing, by what is wrong.", "warning")
 QUESTIONS = Counter("questions", "Questions about a report: what was asked, and how it ended.", "kind", "outcome")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import AbstractContextManager, aclosing, suppress
 from http import HTTPStatus
 
 from fastapi import Response
@@ -28,6 +28,7 @@ from medinterp.errors import (
     RequestTooLargeError,
     ServiceInterruptedError,
     StoreError,
+    UnknownModelError,
 )
 from medinterp.imaging import withhold
 from medinterp.imaging.prior import about_prior
@@ -36,6 +37,8 @@ from medinterp.relevancy import get_method
 from medinterp.types import Explanation, Film
 
 logger = logging.getLogger(__name__)
+UNKNOWN = "unknown"
+"""In the metrics, for a model that is none of the service's."""
 REPLACEMENT = "\ufffd"
 """What a decoder puts in place of bytes that are no letter."""
 
@@ -53,7 +56,6 @@ class Reading:
     def _limits(self) -> Limits:
         return self._settings.limits
 
-    @metrics.counted(metrics.REPORTS)
     def task(
         self,
         prompt: str | None,
@@ -62,11 +64,35 @@ class Reading:
         *,
         force: bool = False,
         report: str | None = None,
+        model: str | None = None,
     ) -> ReadingTask:
         """Check a request's parameters before anything is spent on it.
 
-        Raises PromptError, UnknownMethodError, RequestTooLargeError or ReportTextError.
+        Raises UnknownModelError, PromptError, UnknownMethodError, RequestTooLargeError or ReportTextError.
         """
+        with self._counted(model):
+            return self._task(prompt, methods, max_new_tokens, force, report, model)
+
+    def _counted(self, model: str | None) -> AbstractContextManager[None]:
+        return metrics.counted(metrics.REPORTS, model=self._label(model))
+
+    def _label(self, model: str | None) -> str:
+        """The model as the metrics name it: one of the configured ones."""
+        aliases = self._backend.aliases
+        return aliases[0] if model is None else model if model in aliases else UNKNOWN
+
+    def _task(
+        self,
+        prompt: str | None,
+        methods: tuple[str, ...] | None,
+        max_new_tokens: int | None,
+        force: bool,
+        report: str | None,
+        model: str | None,
+    ) -> ReadingTask:
+        aliases = self._backend.aliases
+        if model is not None and model not in aliases:
+            raise UnknownModelError(f"there is no model {model!r} here; there are {', '.join(aliases)}")
         limits = self._limits
         if prompt is not None and len(prompt) > limits.max_prompt_characters:
             raise PromptError(f"the prompt is longer than {limits.max_prompt_characters} characters")
@@ -85,6 +111,7 @@ class Reading:
             on_model=tuple(dict.fromkeys(method.name for method in chosen if method.on_model)),
             force=force,
             report=report,
+            model=model,
         )
 
     def _given(self, report: str) -> str:
@@ -102,13 +129,15 @@ class Reading:
             raise ReportTextError("the given report is not UTF-8 text, or holds U+FFFD in place of a lost letter")
         return text
 
-    async def film(self, data: bytes, *, window: str | None = None, force: bool = False) -> Film:
-        """Decode an upload in a worker process.
+    async def film(
+        self, data: bytes, *, window: str | None = None, force: bool = False, model: str | None = None
+    ) -> Film:
+        """Decode an upload in a worker process. model: for which it is counted.
 
         Raises FilmError, FilmWithheldError unless force; SelectionError for a window that the film has not;
         ServiceBusyError when too many films wait, DeadlineExceededError.
         """
-        with metrics.counted(metrics.REPORTS):
+        with self._counted(model):
             try:
                 async with asyncio.timeout(self._limits.timeout_s):
                     with stages.stage("decode"):
@@ -119,16 +148,18 @@ class Reading:
                 withhold(film)
             return film
 
-    async def prior(self, data: bytes, *, window: str | None = None, force: bool = False) -> Film:
+    async def prior(
+        self, data: bytes, *, window: str | None = None, force: bool = False, model: str | None = None
+    ) -> Film:
         """The same for a prior film: what is raised says so."""
         with about_prior():
-            return await self.film(data, window=window, force=force)
+            return await self.film(data, window=window, force=force, model=model)
 
     async def answer(
         self, film: Film, task: ReadingTask, media_type: str, *, prior: Film | None = None, report_id: str
     ) -> Response:
         """Read the film, keep the report, and answer with it. Raises StoreFullError before anything is spent on it."""
-        with metrics.counted(metrics.REPORTS):
+        with self._counted(task.model):
             await self.require_room(film, prior)
             try:
                 async with asyncio.timeout(self._limits.timeout_s):
@@ -165,7 +196,7 @@ class Reading:
         self, film: Film, task: ReadingTask, *, prior: Film | None = None, report_id: str
     ) -> StreamingResponse:
         """Read the film and answer with an event stream; raises as `answer` before it begins."""
-        with metrics.counted(metrics.REPORTS):
+        with self._counted(task.model):
             await self.require_room(film, prior)
         return await events.respond(self._frames(film, task, prior, report_id))
 
@@ -174,7 +205,7 @@ class Reading:
     ) -> AsyncGenerator[bytes]:
         """The framed events; ends with the report or raises."""
         items = paced(self._backend.read_aloud(film, task, prior), events.SIGN_OF_LIFE_S, self._limits.timeout_s)
-        with metrics.counted(metrics.REPORTS):
+        with self._counted(task.model):
             report: ExplanationModel | None = None
             try:
                 async with aclosing(items):
@@ -222,7 +253,8 @@ class Reading:
                     expires_at = self._store.stamp(report_id).expires_at
                     return explanation_model(report_id, explanation, expires_at, with_maps=with_maps)
                 raise
-            metrics.REPORTS.add(outcome="given" if explanation.provenance.given else "written")
+            outcome = "given" if explanation.provenance.given else "written"
+            metrics.REPORTS.add(outcome=outcome, model=self._label(explanation.provenance.alias))
             metrics.WORDS.add(len(explanation.report.words))
             film = explanation.film
             logger.info(

@@ -21,6 +21,7 @@ from medinterp.api.prefer import form_digest, idempotency_key, link
 from medinterp.api.reading import Reading
 from medinterp.api.report_id import new_report_id
 from medinterp.api.schema_jobs import BatchModel, batch_model
+from medinterp.api.schema_models import MAX_MODEL_CHARACTERS
 from medinterp.api.settings import LiveSettings
 from medinterp.api.upload import bytes_of, check_fields, form_route
 from medinterp.api.work import ReportWork
@@ -28,7 +29,7 @@ from medinterp.errors import FilmTooLargeError, JobNotFoundError, ReportTextErro
 
 ONCE = {
     name: f"`{name}` was sent more than once: it holds for every film"
-    for name in ("prompt", "max_new_tokens", "window", "force")
+    for name in ("prompt", "max_new_tokens", "window", "force", "model")
 }
 SEVERAL = frozenset({"image", "methods"})
 _REPORT = re.compile(r"report\.(0|[1-9][0-9]{0,3})")
@@ -61,6 +62,7 @@ def batch_routes(desk: Desk, reading: Reading, once: Once, settings: LiveSetting
         max_new_tokens: Annotated[int | None, Form(ge=1, description="Of films without a given report.")] = None,
         window: Annotated[str | None, Form(max_length=64)] = None,
         force: Annotated[bool, Form()] = False,
+        model: Annotated[str | None, Form(max_length=MAX_MODEL_CHARACTERS)] = None,
     ) -> Response:
         """Read many films, each as POST /v1/reports would by itself; a field holds for all of them.
 
@@ -81,9 +83,8 @@ def batch_routes(desk: Desk, reading: Reading, once: Once, settings: LiveSetting
         methods_, tasks = tuple(methods) if methods else None, []
         for index in range(len(image)):
             text = given.get(index)
-            tasks.append(
-                reading.task(prompt, methods_, None if text is not None else max_new_tokens, force=force, report=text)
-            )
+            tokens = None if text is not None else max_new_tokens
+            tasks.append(reading.task(prompt, methods_, tokens, force=force, report=text, model=model))
         key = idempotency_key(request)
         batch_id, known = new_report_id(), False
         if key is not None:

@@ -23,13 +23,8 @@ from medinterp.api.once import Once
 from medinterp.api.prefer import form_digest, idempotency_key, prefers_job
 from medinterp.api.queries import ExportQuery, FilmQuery, MapsQuery, PictureQuery, WordPictureQuery
 from medinterp.api.reading import Reading
-from medinterp.api.schema import (
-    ExplanationModel,
-    FaithfulnessModel,
-    JudgingModel,
-    MapsModel,
-    MeasuringModel,
-)
+from medinterp.api.schema import ExplanationModel, FaithfulnessModel, JudgingModel, MapsModel, MeasuringModel
+from medinterp.api.schema_models import MAX_MODEL_CHARACTERS
 from medinterp.api.schema_sensitivity import ComparingModel, SensitivityModel
 from medinterp.api.schema_sources import (
     HeadsAskingModel,
@@ -61,7 +56,7 @@ ONCE = {
     "prior": "one prior film a report: `prior` was sent more than once",
     **{
         name: f"`{name}` was sent more than once"
-        for name in ("prompt", "report", "max_new_tokens", "window", "prior_window", "force")
+        for name in ("prompt", "report", "max_new_tokens", "window", "prior_window", "force", "model")
     },
 }
 """Fields of the form that stand in it once, and what is said when they do not."""
@@ -126,6 +121,9 @@ def report_routes(
         force: Annotated[
             bool, Form(description="Read the film though a warning says that a report on it means nothing.")
         ] = False,
+        model: Annotated[
+            str | None, Form(max_length=MAX_MODEL_CHARACTERS, description="One of `GET /v1/models`, by its alias.")
+        ] = None,
     ) -> Response:
         """Read a film, or explain a `report` of it. With `Accept: text/event-stream` words come as they are written."""
         form = await request.form()
@@ -133,7 +131,7 @@ def report_routes(
         if form.get("report") == "":
             report = ""  # FastAPI takes an empty field for one that was not sent, and a report would be written
         chosen = tuple(methods) if methods else None
-        task = reading.task(prompt, chosen, max_new_tokens, force=force, report=report)
+        task = reading.task(prompt, chosen, max_new_tokens, force=force, report=report, model=model)
         if prior is None and prior_window is not None:
             raise SelectionError("prior_window is of the film `prior`, which was not sent")
         key = idempotency_key(request)
@@ -146,8 +144,10 @@ def report_routes(
         media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.EVENTS)
 
         async def make(report_id: str) -> Response:
-            film = await reading.film(data, window=window, force=force)
-            earlier = None if before is None else await reading.prior(before, window=prior_window, force=force)
+            film = await reading.film(data, window=window, force=force, model=model)
+            earlier = None
+            if before is not None:
+                earlier = await reading.prior(before, window=prior_window, force=force, model=model)
             if media_type == negotiation.EVENTS:
                 return await reading.stream(film, task, prior=earlier, report_id=report_id)
             return await reading.answer(film, task, media_type, prior=earlier, report_id=report_id)

@@ -8,7 +8,8 @@ from fastapi import APIRouter
 
 from medinterp.api.answers import methods_model
 from medinterp.api.backend import Backend
-from medinterp.api.schema import HealthModel, LimitsModel, ListedModelModel, MethodsModel, ModelsModel
+from medinterp.api.schema import HealthModel, MethodsModel
+from medinterp.api.schema_models import LimitsModel, ListedModelModel, ModelsModel
 from medinterp.api.schema_sensitivity import PerturbationModel, PerturbationsModel
 from medinterp.api.settings import LiveSettings
 from medinterp.api.store import ReportStore
@@ -34,10 +35,11 @@ def service_routes(backend: Backend, settings: LiveSettings, store: ReportStore)
 
     @router.get("/models")
     async def models() -> ModelsModel:
-        """The model that reads the films, its notice and default prompt, and the limits."""
+        """The models that read films, with their notices and default prompts, and the limits."""
         limits = LimitsModel.model_validate(settings.limits)
-        model = await backend.model()
-        return ModelsModel(models=(model,), limits=limits, data=(ListedModelModel(id=model.id),))
+        models = await backend.models()
+        listed = tuple(ListedModelModel(id=model.alias) for model in models)
+        return ModelsModel(models=models, limits=limits, data=listed)
 
     @router.get("/healthz")
     async def healthz() -> HealthModel:

@@ -203,6 +203,7 @@ class ProvenanceModel(Model):
         default=None, description="The character from which on the engine's tokens were cut otherwise; none: nowhere."
     )
     prompt_tokens: int | None = Field(default=None, description="Of the prompt, those of the films among them.")
+    alias: str | None = Field(default=None, description="What this service calls the model: the field `model`.")
 
 
 class MapPackModel(Model):
@@ -352,50 +353,6 @@ class MethodsModel(Model):
     """Every method that can be asked for."""
 
     methods: tuple[MethodModel, ...]
-
-
-class LoadedModelModel(Model):
-    """The model that reads the films."""
-
-    id: str
-    revision: str
-    dtype: str
-    device: str
-    notice: str | None = Field(description="A sentence to show beside every report.")
-    default_prompt: str
-    writer: str = Field(description="Who writes reports: this model in slots of its own, or an engine by its name.")
-
-
-class LimitsModel(Model):
-    """What one request may ask for."""
-
-    max_upload_bytes: int
-    max_pixels: int
-    min_film_side: int = Field(description="Pixels of the shorter side.")
-    max_film_aspect: float = Field(description="The longer side over the shorter.")
-    max_decoded_bytes: int
-    max_prompt_characters: int
-    max_report_characters: int = Field(description="Of a report that is given; its tokens: `max_new_tokens`.")
-    max_new_tokens: int
-    default_max_new_tokens: int
-
-
-class ListedModelModel(Model):
-    """A model as clients of OpenAI's protocol list it."""
-
-    id: str
-    object: Literal["model"] = "model"
-    created: int = Field(default=0, description="Not known.")
-    owned_by: str = "medinterp"
-
-
-class ModelsModel(Model):
-    """The models that this service reads films with, and its limits; `object` and `data` for clients of OpenAI's."""
-
-    models: tuple[LoadedModelModel, ...]
-    limits: LimitsModel
-    object: Literal["list"] = "list"
-    data: tuple[ListedModelModel, ...]
 
 
 class HealthModel(Model):

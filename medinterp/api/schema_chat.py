@@ -121,7 +121,7 @@ GREEDY = "the likeliest token is always written: temperature is 0, or left out"
 class ChatAskedModel(Asked):
     """A question about a film, and how it is to be answered."""
 
-    model: str = Field(description="The id that `GET /v1/models` tells.")
+    model: str = Field(description="One that `GET /v1/models` tells, by its alias or its id.")
     messages: tuple[Message, ...] = Field(
         min_length=1,
         description="At most one turn of the role system or developer, then one of the role user with one film, or "
@@ -316,7 +316,7 @@ class ChatCompletionModel(Model):
     object: Literal["chat.completion"] = "chat.completion"
     created: int
     model: str
-    system_fingerprint: str = Field(description="The model's revision.")
+    system_fingerprint: str | None = Field(description="The model's revision.")
     choices: tuple[ChoiceModel, ...]
     usage: UsageModel | None = None
 
@@ -345,7 +345,7 @@ class ChatChunkModel(Model):
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     created: int
     model: str
-    system_fingerprint: str
+    system_fingerprint: str | None
     choices: tuple[ChunkChoiceModel, ...]
     usage: UsageModel | None = None
 

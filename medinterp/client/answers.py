@@ -276,15 +276,22 @@ class Perturbation:
 
 @dataclass(frozen=True)
 class Model:
-    """The model that reads the films; notice: a sentence to show beside every report."""
+    """A model that reads films.
 
+    alias: what `model=` takes; notice: a sentence to show beside every report; problem: why it could not be loaded.
+    revision, dtype, device, writer: of a model that is loaded in the replica that answered.
+    """
+
+    alias: str
     id: str
-    revision: str
-    dtype: str
-    device: str
+    loaded: bool
     notice: str | None
     default_prompt: str
-    writer: str
+    problem: str | None = None
+    revision: str | None = None
+    dtype: str | None = None
+    device: str | None = None
+    writer: str | None = None
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ class AsyncClient:
         return await self._send(calls.PERTURBATIONS)
 
     async def models(self) -> Models:
-        """The model that reads the films, its notice and default prompt, and the service's limits."""
+        """The models that read films, with their notices and default prompts, and the service's limits."""
         return await self._send(calls.MODELS)
 
     async def ready(self) -> bool:

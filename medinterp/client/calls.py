@@ -41,6 +41,7 @@ class Asking(TypedDict, total=False):
     window: str | None
     prior_window: str | None
     force: bool
+    model: str | None
     idempotency_key: str | None
 
 

@@ -27,6 +27,7 @@ class BatchAsking(TypedDict, total=False):
     max_new_tokens: int | None
     window: str | None
     force: bool
+    model: str | None
     reports: Mapping[int, str]
     idempotency_key: str | None
 

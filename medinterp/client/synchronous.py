@@ -122,7 +122,7 @@ class Client:
         return self._send(calls.PERTURBATIONS)
 
     def models(self) -> Models:
-        """The model that reads the films, its notice and default prompt, and the service's limits."""
+        """The models that read films, with their notices and default prompts, and the service's limits."""
         return self._send(calls.MODELS)
 
     def ready(self) -> bool:

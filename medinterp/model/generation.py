@@ -205,6 +205,10 @@ class Generator:
                 cancelled=cancelled,
             )
 
+    def close(self) -> None:
+        """End the writing thread; nothing is written any more, and whoever waits gets GenerationCancelled."""
+        self._scheduler.close()
+
     @property
     def alive(self) -> bool:
         """Whether reports that are asked for will be written."""

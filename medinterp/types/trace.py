@@ -42,6 +42,8 @@ class Provenance:
     """The character from which on the engine's tokens were cut otherwise, None when all were equal."""
     prompt_tokens: int | None = None
     """Of the prompt, those of the films among them; None in what was kept before they were counted."""
+    alias: str | None = None
+    """What the service that made the report calls the model in its settings; None outside of one."""
 
 
 @dataclass(frozen=True, eq=False)

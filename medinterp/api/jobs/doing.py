@@ -67,11 +67,12 @@ class Doing:
             await asyncio.to_thread(self.store.stamp, work.report_id)
             yield None
             return
-        force = work.task.force
-        film = await self.reading.film(films[0], window=work.window, force=force)
+        task = work.task
+        film = await self.reading.film(films[0], window=work.window, force=task.force, model=task.model)
         prior = None
         if work.prior:
-            prior = await self.reading.prior(films[1], window=work.prior_window, force=force)
+            window = work.prior_window
+            prior = await self.reading.prior(films[1], window=window, force=task.force, model=task.model)
         await self.reading.require_room(film, prior)
         async with aclosing(self.reading.progress(film, work.task, prior)) as items:
             async for item in items:

@@ -11,7 +11,7 @@ from medinterp.api.store.protocol import (
     Usage,
     made_minute,
 )
-from medinterp.api.store.record import change_record, pack_record, unpack_record
+from medinterp.api.store.record import alias_of, change_record, pack_record, unpack_record
 from medinterp.api.store.settings import RedisStoreSettings, SqliteStoreSettings, StoreSettings
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "StoredReport",
     "StoredStamp",
     "Usage",
+    "alias_of",
     "change_record",
     "made_minute",
     "open_store",

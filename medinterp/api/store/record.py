@@ -168,6 +168,13 @@ def unpack_record(blob: bytes) -> Explanation:
     return _explanation(*_record(blob))
 
 
+def alias_of(blob: bytes) -> str | None:
+    """What the service calls the model that the report was made with, without the films. Raises StoreError."""
+    provenance = unpack_plain(blob)[0].get("provenance")
+    alias = provenance.get("alias") if isinstance(provenance, dict) else None
+    return alias if isinstance(alias, str) else None
+
+
 def _record(blob: bytes) -> tuple[Record, tuple[bytes, ...]]:
     plain, parts = unpack_plain(blob)
     try:

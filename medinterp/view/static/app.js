@@ -7,6 +7,7 @@
 //   #medinterp-ask       film and prompt, which fold away once a report is there; #medinterp-ask-toggle
 //   #medinterp-given     details: the box for a report that somebody else wrote; -text, -count, -clear in it
 //   #medinterp-given-note  that the report was given, or an engine wrote it; #medinterp-unlikely  what a wavy line means, where there is one
+//   #medinterp-models    which model reads, where there are several, in #medinterp-models-label
 //   #medinterp-read      "Read film"          #medinterp-stop      "Stop"
 //   #medinterp-force     "Read it all the same", in #medinterp-error when a report was withheld
 //   #medinterp-warnings  the film's warnings above the report: li[data-code]; #medinterp-film-warning  the first, on the viewer
@@ -61,6 +62,7 @@ import { Judging } from "./judging.js";
 import { startKeys } from "./keys.js";
 import { showMade } from "./made.js";
 import { Methods } from "./methods.js";
+import { ModelChoice } from "./models.js";
 import { ModelView } from "./modelview.js";
 import { Packs } from "./packs.js";
 import { clearProblem, showProblem } from "./problem.js";
@@ -105,7 +107,6 @@ class Page {
     /** @type {Limits | null} */
     this.limits = null;
     this.ready = false; // the model and the methods are known
-    this.defaultPrompt = "";
     /** @type {AbortController | null} */
     this.reading = null; // of the report being written
 
@@ -114,6 +115,7 @@ class Page {
     this.address = new Address(() => this.state, (state) => this.restore(state));
 
     const problem = (/** @type {unknown} */ error) => showProblem(error);
+    this.models = new ModelChoice();
     this.given = new Given(problem);
     this.source = new Source((film) => this.choose(film), (file) => this.given.take(file), problem);
     this.viewer = new Viewer(() => this.lookChanged());
@@ -147,11 +149,6 @@ class Page {
     byId("link").addEventListener("click", () => this.address.copy((text) => this.status(text)));
     byId("ask-toggle").addEventListener("click", () => this.openAsk(byId("ask").hidden !== false));
     for (const image of [0, 1]) byId(`image-${image}`).addEventListener("click", () => this.showImage(image));
-    byId("prompt").addEventListener("input", () => this.showPromptState());
-    byId("prompt-reset").addEventListener("click", () => {
-      byId("prompt").value = this.defaultPrompt;
-      this.showPromptState();
-    });
     this.viewer.zoom.onChange(() => this.address.remember());
     startTheme(root);
     startKeys(root, this.data === null ? [] : ["m"]);
@@ -178,8 +175,6 @@ class Page {
   async standAlone({ explanation, methods, films }, file) {
     this.root.dataset.standalone = "";
     byId("tab-compare").hidden = true;
-    byId("notice").textContent = explanation.provenance.notice || "";
-    byId("model").textContent = explanation.provenance.model_id;
     this.methods.load(methods);
     this.ready = true;
     this.viewer.showFilms(await Promise.all(films.map((film) => file.picture(film))), filmsOf(explanation));
@@ -206,17 +201,12 @@ class Page {
   async loadModel() {
     /** @type {Models} */
     const { models, limits } = await this.api.json("/models");
-    const model = models[0];
     this.limits = limits;
     byId("max-tokens").max = String(limits.max_new_tokens);
     byId("max-tokens").value = String(limits.default_max_new_tokens);
     this.given.useLimit(limits.max_report_characters);
     byId("prompt").maxLength = byId("question").maxLength = limits.max_prompt_characters;
-    byId("notice").textContent = model.notice || "";
-    byId("model").textContent = model.id;
-    this.defaultPrompt = model.default_prompt;
-    if (!byId("prompt").value) byId("prompt").value = this.defaultPrompt;
-    this.showPromptState();
+    this.models.load(models);
   }
 
   async loadMethods() {
@@ -328,10 +318,6 @@ class Page {
 
   // The film and the report
 
-  showPromptState() {
-    byId("prompt-reset").hidden = byId("prompt").value === this.defaultPrompt;
-  }
-
   /** @param {string} state */
   setState(state) {
     this.root.dataset.state = state;
@@ -408,6 +394,7 @@ class Page {
     this.viewer.forgetMap();
     this.modelView.close();
     this.beside.use(null, []);
+    this.models.show(null);
     showWarnings([]);
   }
 
@@ -435,6 +422,9 @@ class Page {
     form.append("image", film.blob, film.name);
     if (this.source.prior !== null) form.append("prior", this.source.prior, this.source.prior.name);
     if (byId("prompt").value.trim()) form.append("prompt", byId("prompt").value);
+    const { wanted, model } = this.models;
+    if (wanted !== null) form.append("model", wanted);
+    if (model?.loaded === false) this.status(`Loading the model ${model.alias}, then reading the film …`);
     for (const name of this.methods.wanted) form.append("methods", name);
     if (given === null) form.append("max_new_tokens", byId("max-tokens").value);
     else form.append("report", given);
@@ -511,6 +501,7 @@ class Page {
     const { given } = provenance;
     const warnings = [...film.warnings, ...(prior ? prior.warnings.map((one) => ({ ...one, text: `Prior film: ${one.text}` })) : [])];
     this.packs = new Packs(this.api, explanation);
+    this.models.show(provenance);
     this.report.show(report, provenance);
     this.tint.open(report.words);
     this.region.open(report);
@@ -712,8 +703,7 @@ class Page {
       const explanation = await this.api.json(`/reports/${id}`, reading.signal);
       await this.showFilms(explanation, reading.signal);
       this.explanation = explanation;
-      byId("prompt").value = explanation.provenance.prompt;
-      this.showPromptState();
+      this.models.show(explanation.provenance, true);
       this.showReport(false);
     } catch (error) {
       if (reading.signal.aborted) return; // what ended it is on the page

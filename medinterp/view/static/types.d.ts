@@ -121,6 +121,7 @@ export interface Provenance {
   writer: string | null;
   tokens_compared: boolean;
   retokenised_at: number | null;
+  alias: string | null;
 }
 
 export interface Explanation {
@@ -191,7 +192,7 @@ export interface Limits {
 }
 
 export interface Models {
-  models: { id: string; notice: string | null; default_prompt: string }[];
+  models: { alias: string; id: string; loaded: boolean; problem: string | null; notice: string | null; default_prompt: string }[];
   limits: Limits;
 }
 
@@ -481,7 +482,7 @@ type Inputs = "compared-question" | "compared-report" | "contours" | "difference
 type Buttons = "ask-toggle" | "beside" | "compare-run" | "drawer-close" | "forget" | "given-clear" | "image-0" | "image-1"
   | "keys" | "link" | "model-view" | "pin" | "prior-clear" | "prompt-reset" | "read" | "save" | "sign-out" | "stop" | "theme"
   | "window-reset" | "zoom-own" | "zoom-fit" | "zoom-in" | "zoom-out";
-type Selects = "colormap" | "export" | "method" | "preset" | "second-what" | "setting" | "tint" | "window";
+type Selects = "colormap" | "export" | "method" | "models" | "preset" | "second-what" | "setting" | "tint" | "window";
 
 /** The element of page.html with the id medinterp-NAME, as far as it is more than an HTMLElement. */
 export type Named<Name extends string> = Name extends Inputs ? HTMLInputElement

@@ -1,0 +1,27 @@
+"""What is known of a model before any weight is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from medinterp.model.loading import BUNDLED, _local_directory, _sidecar
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """model_id: as its reports will name it; notice, default_prompt: of its sidecar, None where it has none."""
+
+    model_id: str
+    notice: str | None
+    default_prompt: str | None
+
+
+def known_of(name: str) -> KnownModel:
+    """Of a bundled model, a directory or a hub id, of which nothing is known but the id.
+
+    Raises ModelNotFoundError where there is nothing to load, ModelError for a sidecar that cannot be read.
+    """
+    directory = _local_directory(name)
+    sidecar = _sidecar(directory)
+    model_id = name if directory is None or name in BUNDLED else str(directory.resolve())
+    return KnownModel(model_id, sidecar.get("notice"), sidecar.get("default_prompt"))
