@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_keys_share_by_key_wherever_they_ask_from(tmp_path: Path, monkeypatch: p
 
 def test_the_caller_goes_to_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     generation = Handle(ANSWER)
-    backend = ServeBackend(generation, Handle(ANSWER), Handle())
+    backend = ServeBackend(generation, Handle(ANSWER), Handle(), Mock(), ("phantom",))
 
     async def read() -> None:
         CALLER.set("somebody")

@@ -39,7 +39,8 @@ def grown(count: Callable[[], float], act: Callable[[], object]) -> float:
 
 
 def outcomes() -> dict[str, float]:
-    return {name: metrics.REPORTS.value(outcome=name, model="sample") for name in ("written", "given", "refused", "failed", "left")}
+    names = ("written", "given", "refused", "failed", "left")
+    return {name: metrics.REPORTS.value(outcome=name, model="sample") for name in names}
 
 
 def changed(act: Callable[[], object]) -> dict[str, float]:

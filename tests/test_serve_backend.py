@@ -7,6 +7,7 @@ import pickle
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from ray.exceptions import ActorDiedError, OwnerDiedError, RayTaskError, TaskCancelledError
@@ -109,7 +110,7 @@ def wrapped(cause: Exception) -> Exception:
 def backend(
     generation: Handle, relevancy: Handle | None = None, rendering: Handle | None = None
 ) -> ServeBackend:
-    return ServeBackend(generation, relevancy or Handle(), rendering or Handle())  # type: ignore[arg-type]
+    return ServeBackend(generation, relevancy or Handle(), rendering or Handle(), Mock(), ("phantom",))  # type: ignore[arg-type]
 
 
 async def heard(service: ServeBackend) -> list[str | Explanation]:

@@ -27,7 +27,7 @@ def start(deployment: str, store: SqliteStoreSettings | RedisStoreSettings) -> o
         return GenerationDeployment(DefaultModelSettings(name="/none"), SlotsSettings(), store, Mock())
     # The class as it is written: what @serve.ingress makes of it runs in a replica's event loop.
     plain = ApiDeployment.__mro__[1]
-    return plain(ApiFixed(store=store), Mock(), Mock(), Mock())
+    return plain(ApiFixed(store=store), Mock(), Mock(), Mock(), ("phantom",))
 
 
 @pytest.mark.parametrize("deployment", ["api", "generation", "rendering"])
