@@ -207,6 +207,8 @@ class FakeBackend:
 def explained(film: Film, task: ReadingTask, prior: Film | None) -> Explanation:
     """The sample, or the given report; with a prior film other maps lie on that."""
     explanation = sample_explanation(film) if task.report is None else given_explanation(task.report, film)
+    if task.model is not None:
+        explanation = replace(explanation, provenance=replace(explanation.provenance, alias=task.model))
     if prior is None:
         return explanation
     packs = {

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.models import noise_film, save_small_model
-from tests.served import Served
+from tests.served import Served, small_config
 
 if TYPE_CHECKING:
     from medinterp.model import LoadedModel
@@ -25,7 +26,17 @@ def pytest_configure(config: pytest.Config) -> None:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The whole service over a small random model, started once and ended by Ctrl-C."""
     model = save_small_model(tmp_path_factory.mktemp("model"), seed=5)
-    service = Served(str(model))
+    other, broken = save_small_model(tmp_path_factory.mktemp("other"), seed=6), tmp_path_factory.mktemp("broken")
+    (broken / "config.json").write_text("{}")
+
+    def config(name: str, directory: Path, port: int) -> dict[str, Any]:
+        made = small_config(name, directory, port)
+        others = [{"name": str(other), "alias": "other"}, {"name": str(broken), "alias": "broken"}]
+        made["applications"][0]["args"] |= {"models": others, "max_loaded": 1}
+        return made
+
+    service = Served(str(model), config)
+    service.other = str(other)
     yield service
     service.stop()
 

@@ -87,11 +87,13 @@ class FakeApi:
         self.films: dict[str, Image.Image] = {}
         self.priors: dict[str, Image.Image] = {}
         self.made: dict[str, ExplanationModel] = {}  # what was answered, for those who come by a link
+        self.by: dict[str, LoadedModelModel | None] = {}  # who wrote it, where it was not phantom
         self.used: dict[str, str | None] = {}  # the window of each film
         self.given: dict[str, Report] = {}  # reports that somebody else wrote
         self.deep: npt.NDArray[np.uint16] | None = None  # all the grays of the film, where it has more than 8 bits
         self.spacing: PixelSpacing | None = None
         self.sides_told = False
+        self.others: tuple[LoadedModelModel, ...] = ()  # models that may be chosen beside phantom
         self.engine: dict[str, Any] = {}  # of the provenance, where an engine writes
         self.computed: dict[str, dict[str, Options]] = {}  # each report's methods, and their options
         self.questions = Questions()
@@ -145,7 +147,8 @@ class FakeApi:
             max_new_tokens=1024,
             default_max_new_tokens=300,
         )
-        return ModelsModel(models=(model,), limits=limits, data=(ListedModelModel(id=model.alias),))
+        models = (model, *self.others)
+        return ModelsModel(models=models, limits=limits, data=tuple(ListedModelModel(id=one.alias) for one in models))
 
     async def methods(self) -> MethodsModel:
         return MethodsModel(methods=methods())
@@ -165,9 +168,11 @@ class FakeApi:
         max_new_tokens: Annotated[int | None, Form()] = None,
         window: Annotated[str | None, Form()] = None,
         force: Annotated[bool, Form()] = False,
+        model: Annotated[str | None, Form()] = None,
     ) -> Response:
         given = report and report.replace("\r\n", "\n")  # browsers send it so
-        optional = {"report": given, "max_new_tokens": max_new_tokens, "window": window, "force": force and "true"}
+        optional = {"report": given, "max_new_tokens": max_new_tokens, "window": window, "model": model}
+        optional |= {"force": force and "true"}
         form = {"methods": " ".join(methods), "prompt": prompt}
         form |= {name: str(value) for name, value in optional.items() if value not in (None, False)}
         if prior is not None:
@@ -184,6 +189,7 @@ class FakeApi:
             self.priors[report_id] = Image.open(io.BytesIO(await prior.read())).convert("L")
         if given is not None:
             self.given[report_id] = self.report if given == self.report.text else written(given)
+        self.by[report_id] = next((one for one in self.others if one.alias == model), None)
         self.used[report_id] = window or (self.windows[0].name if self.windows else None)
         self.computed[report_id] = {method: {} for method in methods}
         return StreamingResponse(self._stream(report_id, tuple(methods)), media_type="text/event-stream")
@@ -223,9 +229,10 @@ class FakeApi:
             raise
 
     def _explanation(self, report_id: str, methods: tuple[str, ...]) -> ExplanationModel:
-        film = self.films[report_id]
+        film, by = self.films[report_id], self.by.get(report_id)
         provenance = ProvenanceModel(
-            model_id="phantom",
+            model_id="phantom" if by is None else by.id,
+            alias="phantom" if by is None else by.alias,
             model_revision="1",
             dtype="float32",
             device="cpu",
@@ -237,7 +244,7 @@ class FakeApi:
             max_new_tokens=300,
             layer_types=("full_attention",),
             sliding_window=None,
-            notice=NOTICE,
+            notice=NOTICE if by is None else by.notice,
             given=report_id in self.given,
             **self.engine,
         )

@@ -53,6 +53,8 @@ class Served:
         config: Callable[[str, Path, int], dict[str, Any]] = small_config,
         environment: dict[str, str] | None = None,
     ) -> None:
+        self.other = ""
+        """Where the model lies that requests choose by this name."""
         self.directory = Path(tempfile.mkdtemp(prefix="medinterp-"))  # short: Ray's sockets live in it
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
