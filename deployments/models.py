@@ -22,7 +22,7 @@ from contextlib import asynccontextmanager
 from ray import serve
 
 from deployments.errands import Errands
-from deployments.served import ServedModel
+from deployments.served import ServedModel, free_memory
 from deployments.settings import ModelSettings
 from medinterp.api.schema_models import LoadedModelModel
 from medinterp.errors import ModelBrokenError, ModelError, ModelGoneError, UnknownModelError
@@ -136,13 +136,15 @@ class Models:
         async def load(alias: str) -> _Place:
             began = time.monotonic()
             logger.info("model %s: loading", alias)
+            self._failed.pop(alias, None)
             try:
                 model = await self._errands.run("", lambda *_: self._load(self._others[alias]))
             except Exception as error:
                 self._failed[alias] = time.monotonic(), _told(alias, error)
                 logger.error("model %s cannot be loaded: %s: %s", alias, type(error).__name__, error)
-                raise ModelBrokenError(self._failed[alias][1]) from None
-            self._failed.pop(alias, None)
+            if alias in self._failed:  # out here, for what was loaded of it is in the error's frames
+                await asyncio.to_thread(free_memory)
+                raise ModelBrokenError(self._failed[alias][1])
             self._held[alias] = model
             logger.info("model %s: loaded in %.1f s", alias, time.monotonic() - began)
             return _Place(model)
@@ -165,6 +167,7 @@ class Models:
         try:
             known = known_of(settings.name)
         except ModelError as error:
+            logger.warning("model %s cannot be loaded: %s", alias, error)
             return LoadedModelModel(
                 alias=alias, id=settings.name, loaded=False, problem=_told(alias, error), notice=None,
                 default_prompt=settings.prompt or DEFAULT_PROMPT,

@@ -97,13 +97,8 @@ class ServedModel:
         if generator is None:
             return
         generator.close()
-        on_cuda = generator.loaded.device.type == "cuda"
         del generator
-        gc.collect()
-        if on_cuda:
-            import torch
-
-            torch.cuda.empty_cache()
+        free_memory()
 
     def wrote(self, provenance: Provenance) -> bool:
         """Whether it is these very weights that a report is of."""
@@ -243,3 +238,12 @@ class ServedModel:
         return as_written(
             generation, written, tokenizer, model=engine.model, max_new_tokens=task.max_new_tokens, seed=None
         )
+
+
+def free_memory() -> None:
+    """Give back what nobody holds any more, on the device too."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

@@ -77,9 +77,10 @@ class Client:
         film, prior: a path, a file's bytes, or pixels (uint8 or uint16 [height, width]); file names are not sent.
         prompt, methods, max_new_tokens: the service's own by default. report: a text that somebody else wrote, which
         is explained as it stands. window, prior_window: of a DICOM. force: though a warning withholds the report.
+        model: one of `models()`, by its alias.
         idempotency_key: made here for all attempts of this call; give one to ask for the same report from elsewhere.
         Raises FilmError and its kinds, PromptError, ReportTextError, RequestTooLargeError, UnknownMethodError,
-        StoreFullError, ServiceError; what the service said is a ProblemError too.
+        UnknownModelError, ModelBrokenError, StoreFullError, ServiceError; what the service said is a ProblemError too.
         """
         return RemoteReport(self, self._send(calls.report(film, asked)))
 

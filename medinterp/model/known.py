@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from medinterp.model.loading import BUNDLED, _local_directory, _sidecar
+from medinterp.errors import ModelNotFoundError
+from medinterp.model.loading import BUNDLED, _sidecar
 
 
 @dataclass(frozen=True)
@@ -19,9 +21,13 @@ class KnownModel:
 def known_of(name: str) -> KnownModel:
     """Of a bundled model, a directory or a hub id, of which nothing is known but the id.
 
-    Raises ModelNotFoundError where there is nothing to load, ModelError for a sidecar that cannot be read.
+    Raises ModelNotFoundError for a directory that is not there, ModelError for a sidecar that cannot be read.
     """
-    directory = _local_directory(name)
-    sidecar = _sidecar(directory)
-    model_id = name if directory is None or name in BUNDLED else str(directory.resolve())
-    return KnownModel(model_id, sidecar.get("notice"), sidecar.get("default_prompt"))
+    directory = BUNDLED[name]() if name in BUNDLED else Path(name).expanduser()
+    if directory.is_dir():
+        sidecar = _sidecar(directory)
+        model_id = name if name in BUNDLED else str(directory.resolve())
+        return KnownModel(model_id, sidecar.get("notice"), sidecar.get("default_prompt"))
+    if directory.is_absolute() or name.startswith((".", "~")):
+        raise ModelNotFoundError(f"{directory} is not there")
+    return KnownModel(name, None, None)
