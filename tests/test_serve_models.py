@@ -46,6 +46,7 @@ class Several:
     deployment: GenerationDeployment
     directories: dict[str, Path]
     loads: list[str]
+    tested: list[str]
 
     def ask(self, model: str | None, tokens: int = 12) -> Any:
         return self.deployment.write(FILM, replace(TASK, model=model, max_new_tokens=tokens))
@@ -93,6 +94,8 @@ def several(
         return real(settings, *arguments)
 
     monkeypatch.setattr(deployments.generation, "make_generator", counted)
+    tested: list[str] = []  # the self-test has tests of its own, and takes longer than all of this
+    monkeypatch.setattr("medinterp.model.self_test", lambda loaded: tested.append(loaded.model_id), raising=False)
     (tmp_path / "store").mkdir(mode=0o700)
     deployment = GenerationDeployment(
         DefaultModelSettings(name=str(directories["a"]), alias="a"),
@@ -101,7 +104,7 @@ def several(
         Untouched(),  # type: ignore[arg-type]
         tuple(ModelSettings(name=str(directories[name]), alias=name) for name in "bcd"),
     )
-    yield Several(deployment, directories, loads)
+    yield Several(deployment, directories, loads, tested)
     for model in deployment._models.loaded:
         model.let_go()
     deployment._store.close()
@@ -120,6 +123,7 @@ def test_each_report_is_of_the_model_that_was_chosen_and_so_are_its_answers(seve
 
     written, maps = asyncio.run(all_of_it())
     assert several.loads == ["a", "b"]  # once, and c not at all
+    assert several.tested == [str(several.directories[name]) for name in "ab"]
     assert [one.trace.provenance.alias for one in written] == ["a", "b", "a", "b"]
     alone = {name: several.alone(name) for name in "ab"}
     for one, name in zip(written, "abab", strict=True):
