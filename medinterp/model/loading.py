@@ -25,6 +25,8 @@ from medinterp.model.facts import ModelFacts
 from medinterp.model.families import family_of
 from medinterp.model.families.family import Family
 from medinterp.model.likelihood import Head
+from medinterp.model.placement import beside_layers, devices_of, spread
+from medinterp.model.quantised import plain_products, quantised_as, quantization_config, require_library
 from medinterp.model.turns import Turns
 from medinterp.model.values import ValueMetric, value_metric
 from medinterp.types import Film, FilmWarning, Float32Array
@@ -40,9 +42,10 @@ class LoadedModel:
 
     notice: a sentence that the model's maker wants shown; default_prompt: the model's own prompt, or
     None; image_first: whether the image stands before the text in the chat turn; adapter: the LoRA that was named
-    beside the model, as a directory or hub id, whose revision stands behind a "+" in `revision`; layer_weights:
-    float32 [L], learned by `medinterp calibrate` for this very revision, or None; film_domain: the films that the
-    model was made for, or None where nobody has described them; lock: held by whoever runs the model.
+    beside the model, as a directory or hub id, whose revision stands behind a "+" in `revision`; quantization: "8bit"
+    or "4bit" where it was loaded so; layer_weights: float32 [L], learned by `medinterp calibrate` for this very
+    revision, or None; film_domain: the films that the model was made for, or None where nobody has described them;
+    lock: held by whoever runs the model.
     """
 
     model: Any
@@ -55,14 +58,30 @@ class LoadedModel:
     facts: ModelFacts
     family: Family
     adapter: str | None = None
+    quantization: str | None = None
     layer_weights: Float32Array | None = None
     film_domain: FilmDomain | None = None
     lock: Turns = field(default_factory=Turns, repr=False)
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Where its inputs and final states are, and with one device everything."""
         return torch.device(self.model.device)
+
+    @cached_property
+    def devices(self) -> tuple[torch.device, ...]:
+        """Where it lies, the first its inputs' (placement.py)."""
+        return tuple(dict.fromkeys([self.device, *map(self.layer_device, range(self.facts.layers))]))
+
+    @property
+    def in_graphs(self) -> bool:
+        """Whether a step can be one CUDA graph: not across devices, where something is copied between two layers."""
+        return self.device.type == "cuda" and len(self.devices) == 1
+
+    def layer_device(self, layer: int) -> torch.device:
+        """Where a decoder layer is, and what belongs to it."""
+        weights = self.language_model.layers[layer].parameters()
+        return torch.device(next(weights).device)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -113,6 +132,8 @@ def load_model(
     adapter_revision: str | None = None,
     dtype: str | torch.dtype = "auto",
     device: str | torch.device = "auto",
+    gpus: int = 1,
+    quantization: str | None = None,
     allow_download: bool = True,
     image_first: bool = True,
     calibration: str | Path | None = "auto",
@@ -130,7 +151,8 @@ def load_model(
     Raises ModelNotFoundError when there is nothing to load, ModelError when it is not a complete
     vision-language model of a known family, CalibrationError when the calibration is another model's.
     """
-    target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    devices = devices_of(device, gpus)
+    computed = _dtype(dtype, devices[0])
     chosen = choose(
         name, revision=revision, adapter=adapter, adapter_revision=adapter_revision, allow_download=allow_download
     )
@@ -144,18 +166,21 @@ def load_model(
         model, loading = model_class.from_pretrained(
             str(directory),
             config=config,
-            dtype=_dtype(dtype, target),
+            dtype=computed,
             attn_implementation="sdpa",
             output_loading_info=True,
             use_safetensors=True,
+            **_how(model_class, family, config, quantization, computed, devices),
             **options,
         )
     except OSError as error:
         raise ModelNotFoundError(f"{directory} is not a complete saved model: {error}") from error
     _require_complete(name, model, processor, loading)
+    if quantised_as(config) or quantization:
+        plain_products(model)
     if chosen.adapter is not None:
         apply_adapter(model, chosen.adapter.directory)
-    model.to(target).eval().requires_grad_(False)
+    model.eval().requires_grad_(False)
     model.set_attn_implementation({"text_config": ATTENTION})
     sidecar = _sidecar(chosen.base.directory)
     if chosen.adapter is not None:
@@ -166,6 +191,7 @@ def load_model(
         processor=processor,
         model_id=chosen.name,
         revision=chosen.revision,
+        quantization=quantization,
         adapter=chosen.adapter.name if chosen.adapter is not None and chosen.name != chosen.adapter.name else None,
         notice=sidecar.get("notice"),
         default_prompt=sidecar.get("default_prompt"),
@@ -175,6 +201,34 @@ def load_model(
         layer_weights=_layer_weights(chosen.directory, calibration, chosen.revision, facts.layers),
         film_domain=_film_domain(chosen.directory, film_domain),
     )
+
+
+def _how(
+    model_class: Any,
+    family: Family,
+    config: Any,
+    quantization: str | None,
+    dtype: torch.dtype,
+    devices: Sequence[torch.device],
+) -> dict[str, Any]:
+    """Where the weights go as they are read, and what becomes of them."""
+    saved_as = quantised_as(config)
+    if saved_as is not None:
+        require_library("this checkpoint, which is saved quantised,")
+        if quantization is not None:
+            raise ModelError("the checkpoint is saved quantised; it cannot be quantised again: leave quantization out")
+    if quantization is None and len(devices) == 1:
+        return {"device_map": {"": devices[0]}}
+    with torch.device("meta"):
+        empty = model_class(config)
+    layers = family.language_model(empty).layers
+    placed = spread(empty, layers, devices) if len(devices) > 1 else {"": devices[0]}
+    if quantization is None:
+        return {"device_map": placed}
+    return {
+        "device_map": placed,
+        "quantization_config": quantization_config(quantization, list(beside_layers(empty, layers)), dtype),
+    }
 
 
 def _layer_weights(
