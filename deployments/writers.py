@@ -26,6 +26,8 @@ def make_generator(
         adapter_revision=settings.adapter_revision,
         dtype=settings.dtype,
         device=settings.device,
+        gpus=settings.gpus,
+        quantization=settings.quantization,
         allow_download=settings.allow_download,
         image_first=settings.image_first,
         calibration=settings.calibration,

@@ -17,11 +17,13 @@ from medinterp.model import LoadedModel, load_model, plan_room
 from medinterp.model.forcing import teacher_forced
 from medinterp.model.given import read_given
 from medinterp.model.heads import head_maps
-from medinterp.model.measuring import MEASURES, measure
+from medinterp.model.integrated import integrated_edge_gradient
+from medinterp.model.measuring import measure
 from medinterp.model.placement import devices_of, spread
 from medinterp.model.prompt import PromptInputs, build_prompt
+from medinterp.model.slots import Slots
 from medinterp.model.sources import position_sources
-from medinterp.model.writer import Decoded, DecodeOptions, decode
+from medinterp.model.writer import Decoded, DecodeOptions, Writer, decode, write_all
 from medinterp.report import build_report
 
 TOKENS = [20, 30, 40]
@@ -38,9 +40,14 @@ def dispatched(loaded: LoadedModel) -> LoadedModel:
     return loaded
 
 
-@pytest.fixture(scope="module", params=["Gemma 3", "Gemma 4 E4B", "Qwen3-VL"])
+FAMILIES = ["Gemma 3", "Gemma 4 E4B", "Qwen3-VL"]
+"""As most are; with keys that layers share across devices; with deeper features of pictures."""
+ONE_FAMILY = pytest.mark.parametrize("pair", ["Gemma 4 E4B"], indirect=True)
+
+
+@pytest.fixture(scope="module")
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """One whole, one over two devices: with keys that layers share across them, and deeper features of pictures."""
+    """One whole, one over two devices."""
     path = tmp_path_factory.mktemp("model")
     if request.param == "Gemma 3":
         save_small_model(path, sliding_window=40)
@@ -65,17 +72,21 @@ def same_evidence(got: Decoded, want: Decoded) -> None:
         close(getattr(got.rows, name), exact, 1e-3 * max(1.0, float(np.abs(exact).max())))
 
 
+@pytest.mark.parametrize("pair", FAMILIES, indirect=True)
 def test_a_report_is_written_and_read_as_on_one_device(pair: Pair) -> None:
     whole, apart, prompt = pair
     options = DecodeOptions(4, min_new_tokens=4)
     (want,) = decode(whole, [prompt], options)
-    got, beside = decode(apart, [prompt, prompt], options)
-    same_evidence(got, want)
-    same_evidence(beside, want)
-    same_evidence(read_given(apart, prompt, TOKENS).decoded(), read_given(whole, prompt, TOKENS).decoded())
+    with torch.no_grad():  # inference mode takes no tensors of a kind of their own
+        writer = Writer(Slots(apart, 2, prompt.length + 5, 5))
+        for got in write_all.__wrapped__(writer, [prompt, prompt], options):
+            same_evidence(got, want)
+        given = read_given.__wrapped__(apart, prompt, TOKENS).decoded()
+    same_evidence(given, read_given(whole, prompt, TOKENS).decoded())
 
 
-@pytest.mark.parametrize("method", MEASURES)
+@ONE_FAMILY
+@pytest.mark.parametrize("method", ["occlusion", "edge_gradient", "gradient_relevancy", "input_x_gradient"])
 def test_every_method_that_asks_the_model(pair: Pair, method: str) -> None:
     whole, apart, prompt = pair
     options = {"occlusion": {"block": 4}} if method == "occlusion" else None
@@ -86,6 +97,14 @@ def test_every_method_that_asks_the_model(pair: Pair, method: str) -> None:
     close(got, want, 1e-4 * float(np.abs(want).max()) + 1e-6)
 
 
+@ONE_FAMILY
+def test_a_path_of_gradients(pair: Pair) -> None:
+    whole, apart, prompt = pair
+    want, got = (integrated_edge_gradient(loaded, prompt, TOKENS, steps=1) for loaded in (whole, apart))
+    close(got, want, 1e-4 * float(np.abs(want).max()) + 1e-6)
+
+
+@ONE_FAMILY
 def test_heads_and_sources(pair: Pair) -> None:
     whole, apart, prompt = pair
     with torch.no_grad():
@@ -98,6 +117,7 @@ def test_heads_and_sources(pair: Pair) -> None:
     close(*maps)
 
 
+@ONE_FAMILY
 def test_a_step_over_devices_is_no_graph_and_is_not_compiled(pair: Pair) -> None:
     _, apart, _ = pair
     room = plan_room(apart, max_slots=2, max_length=512, memory_share=0.2)

@@ -36,6 +36,10 @@ class Placed(torch.Tensor):
     def __repr__(self) -> str:
         return f"Placed({self.plain!r}, {self.device})"
 
+    def tolist(self) -> Any:
+        """As of any tensor."""
+        return self.plain.tolist()
+
     @classmethod
     def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -58,7 +62,8 @@ class Placed(torch.Tensor):
             return Placed(one, target) if isinstance(one, torch.Tensor) and target.index is not None else one
 
         found = function(*tree_map(bare, args), **tree_map(bare, kwargs))
-        return return_and_correct_aliasing(function, args, kwargs, tree_map(placed, found))
+        answer = tree_map(placed, found)
+        return answer if wanted is not None else return_and_correct_aliasing(function, args, kwargs, answer)
 
 
 class TwoDevices(TorchDispatchMode):
@@ -68,7 +73,9 @@ class TwoDevices(TorchDispatchMode):
         self._tensor = tensor = torch.tensor
 
         def placing(data: Any, *, device: Any = None, **options: Any) -> torch.Tensor:
-            return tensor(data, **options) if device is None else tensor(data, **options).to(device)
+            bare = tree_map(lambda one: one.tolist() if isinstance(one, Placed) else one, data)
+            made = tensor(bare, **options)
+            return made if device is None else made.to(device)
 
         torch.tensor = placing  # it copies where no mode sees it
         super().__enter__()

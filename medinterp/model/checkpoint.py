@@ -10,6 +10,7 @@ from pathlib import Path
 from medinterp.errors import ModelError, ModelNotFoundError
 from medinterp.model import adapters
 from medinterp.model.hub import snapshot
+from medinterp.model.saved import refuse_other_formats
 
 _SAMPLE_BYTES = 2**20
 
@@ -102,9 +103,8 @@ def choose(
 def locate(name: str, revision: str | None = None, *, allow_download: bool = True) -> Checkpoint:
     """Find one checkpoint, whole or adapter; a directory has no revisions. Raises ModelNotFoundError."""
     directory = BUNDLED[name]() if name in BUNDLED else Path(name).expanduser()
+    refuse_other_formats(directory)
     if directory.is_dir():
-        if not any((directory / config).is_file() for config in ("config.json", adapters.CONFIG)):
-            raise ModelNotFoundError(f"{directory} holds no config.json: is it a saved model?")
         return _one_of(
             Checkpoint(name if name in BUNDLED else str(directory.resolve()), directory, _fingerprint(directory))
         )
@@ -113,6 +113,7 @@ def locate(name: str, revision: str | None = None, *, allow_download: bool = Tru
             f"{name!r} is neither a bundled model ({', '.join(BUNDLED)}), a directory nor a hub id (owner/name)"
         )
     directory = snapshot(name, revision, allow_download=allow_download)
+    refuse_other_formats(directory)
     return _one_of(Checkpoint(name, directory, directory.name))
 
 

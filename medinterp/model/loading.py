@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoConfig
 
 from medinterp.errors import ModelError, ModelNotFoundError
@@ -26,7 +27,8 @@ from medinterp.model.families import family_of
 from medinterp.model.families.family import Family
 from medinterp.model.likelihood import Head
 from medinterp.model.placement import beside_layers, devices_of, spread
-from medinterp.model.quantised import plain_products, quantised_as, quantization_config, require_library
+from medinterp.model.quantised import odd_widths, plain_products, quantised_as, quantization_config, require_library
+from medinterp.model.saved import check_config, check_parts, refuse_own_code
 from medinterp.model.turns import Turns
 from medinterp.model.values import ValueMetric, value_metric
 from medinterp.types import Film, FilmWarning, Float32Array
@@ -157,12 +159,15 @@ def load_model(
         name, revision=revision, adapter=adapter, adapter_revision=adapter_revision, allow_download=allow_download
     )
     directory = chosen.base.directory
+    check_config(directory)
     options: dict[str, Any] = {"local_files_only": True}
     try:
         config = AutoConfig.from_pretrained(str(directory), **options)
         family = family_of(config, name)
+        check_parts(directory)
         processor = family.load_processor(str(directory), options)
         model_class: Any = getattr(transformers, family.model_class)
+        how = _how(model_class, family, config, quantization, computed, devices)
         model, loading = model_class.from_pretrained(
             str(directory),
             config=config,
@@ -170,16 +175,21 @@ def load_model(
             attn_implementation="sdpa",
             output_loading_info=True,
             use_safetensors=True,
-            **_how(model_class, family, config, quantization, computed, devices),
+            **how,
             **options,
         )
+    except ValueError as error:
+        refuse_own_code(directory, error)
+        raise ModelError(f"{directory} cannot be loaded: {error}") from error
     except OSError as error:
         raise ModelNotFoundError(f"{directory} is not a complete saved model: {error}") from error
+    except SafetensorError as error:
+        raise ModelError(f"the weights in {directory} are broken: {error}") from error
     _require_complete(name, model, processor, loading)
-    if quantised_as(config) or quantization:
-        plain_products(model)
     if chosen.adapter is not None:
         apply_adapter(model, chosen.adapter.directory)
+    if quantised_as(config) or quantization:
+        plain_products(model)  # after peft, which knows bitsandbytes' modules alone
     model.eval().requires_grad_(False)
     model.set_attn_implementation({"text_config": ATTENTION})
     sidecar = _sidecar(chosen.base.directory)
@@ -225,10 +235,10 @@ def _how(
     placed = spread(empty, layers, devices) if len(devices) > 1 else {"": devices[0]}
     if quantization is None:
         return {"device_map": placed}
-    return {
-        "device_map": placed,
-        "quantization_config": quantization_config(quantization, list(beside_layers(empty, layers)), dtype),
-    }
+    beside = list(beside_layers(empty, layers))
+    if quantization == "4bit":
+        beside += odd_widths(empty)
+    return {"device_map": placed, "quantization_config": quantization_config(quantization, beside, dtype)}
 
 
 def _layer_weights(
