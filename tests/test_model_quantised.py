@@ -15,7 +15,7 @@ from medinterp.errors import ModelError
 from medinterp.model import Generator, LoadedModel, load_model, self_test
 from medinterp.model.measuring import measure
 from medinterp.model.prompt import PromptInputs, build_prompt
-from medinterp.model.quantised import Int8Linear
+from medinterp.model.quantised import Int8Linear, plain_products
 from medinterp.model.values import output_weight
 
 TOKENS = [20, 30, 40]
@@ -92,9 +92,8 @@ def test_a_gradient_is_the_slope_of_what_the_model_computes(loaded: LoadedModel,
     assert float((slope * away).sum()) == pytest.approx(float(up - down) / 2e-2, rel=0.02)
 
 
+@pytest.mark.parametrize("loaded", ["8bit"], indirect=True)  # a random model of 4 bits is another model
 def test_maps_of_8_bits_are_the_full_models(loaded: LoadedModel, full: LoadedModel, prompt: PromptInputs) -> None:
-    if loaded.quantization != "8bit":
-        pytest.skip("a random model of 4 bits is another model")
     options = {"occlusion": {"block": 4}}
     names = ["occlusion", "edge_gradient"]
     both = [measure(one, prompt, TOKENS, names, options, memory_bytes=2**30) for one in (loaded, full)]
@@ -109,9 +108,8 @@ def test_provenance_tells_it(loaded: LoadedModel) -> None:
     assert told.quantization == loaded.quantization
 
 
+@pytest.mark.parametrize("loaded", ["4bit"], indirect=True)
 def test_a_checkpoint_that_was_saved_in_4_bits(saved: Path, tmp_path: Path, loaded: LoadedModel) -> None:
-    if loaded.quantization != "4bit":
-        pytest.skip("as bitsandbytes saves it")
     kept = Path(shutil.copytree(saved, tmp_path / "kept"))
     loaded.model.save_pretrained(kept)
     again = load_model(str(kept))
@@ -131,6 +129,15 @@ def test_an_adapter_stays_beside_quantised_weights(saved: Path, tmp_path: Path, 
     layer, exact, bare = (one.language_model.layers[0].self_attn.q_proj for one in (adapted, merged, loaded))
     got, want, without = (output_weight(one, 64, torch.float32, loaded.device) for one in (layer, exact, bare))
     assert (got - want).norm() / want.norm() < 0.12 < (without - want).norm() / want.norm()
+
+
+def test_a_quantised_output_embedding_is_refused(saved: Path) -> None:
+    from bitsandbytes.nn import Linear8bitLt
+
+    model = load_model(str(saved)).model
+    model.set_output_embeddings(Linear8bitLt(64, 400, bias=False, has_fp16_weights=False))
+    with pytest.raises(ModelError, match="output embedding is quantised"):
+        plain_products(model)
 
 
 def test_another_kind_is_refused(saved: Path) -> None:

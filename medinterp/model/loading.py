@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from safetensors import SafetensorError
 from transformers import AutoConfig
 
@@ -26,11 +25,12 @@ from medinterp.model.facts import ModelFacts
 from medinterp.model.families import family_of
 from medinterp.model.families.family import Family
 from medinterp.model.likelihood import Head
-from medinterp.model.placement import beside_layers, devices_of, spread
-from medinterp.model.quantised import odd_widths, plain_products, quantised_as, quantization_config, require_library
+from medinterp.model.placement import devices_of
+from medinterp.model.quantised import plain_products, quantised_as
 from medinterp.model.saved import check_config, check_parts, refuse_own_code
 from medinterp.model.turns import Turns
 from medinterp.model.values import ValueMetric, value_metric
+from medinterp.model.weights import dtype_of, read_weights
 from medinterp.types import Film, FilmWarning, Float32Array
 
 SIDECAR = "medinterp.json"
@@ -145,7 +145,8 @@ def load_model(
 
     revision: of a hub id; adapter: a directory or hub id of a LoRA (adapters.py); a name that is an adapter itself
     brings the model that it names. dtype "auto" is float32 on a CPU and bfloat16 on a GPU; device "auto" is the GPU
-    when there is one.
+    when there is one; gpus: over how many the layers are spread (placement.py); quantization: "8bit" or "4bit", what
+    the layers' weights are rounded to (quantised.py).
     calibration is a file that `medinterp calibrate` wrote; "auto" takes calibration.json in the model's
     directory where it lies there, None takes none. film_domain likewise is a file that `medinterp domain` wrote, or
     films.json in the model's directory. With an adapter both are looked for in the adapter's directory alone: those of
@@ -154,7 +155,7 @@ def load_model(
     vision-language model of a known family, CalibrationError when the calibration is another model's.
     """
     devices = devices_of(device, gpus)
-    computed = _dtype(dtype, devices[0])
+    computed = dtype_of(dtype, devices[0])
     chosen = choose(
         name, revision=revision, adapter=adapter, adapter_revision=adapter_revision, allow_download=allow_download
     )
@@ -166,18 +167,7 @@ def load_model(
         family = family_of(config, name)
         check_parts(directory)
         processor = family.load_processor(str(directory), options)
-        model_class: Any = getattr(transformers, family.model_class)
-        how = _how(model_class, family, config, quantization, computed, devices)
-        model, loading = model_class.from_pretrained(
-            str(directory),
-            config=config,
-            dtype=computed,
-            attn_implementation="sdpa",
-            output_loading_info=True,
-            use_safetensors=True,
-            **how,
-            **options,
-        )
+        model = read_weights(directory, config, family, dtype=computed, quantization=quantization, devices=devices)
     except ValueError as error:
         refuse_own_code(directory, error)
         raise ModelError(f"{directory} cannot be loaded: {error}") from error
@@ -185,7 +175,8 @@ def load_model(
         raise ModelNotFoundError(f"{directory} is not a complete saved model: {error}") from error
     except SafetensorError as error:
         raise ModelError(f"the weights in {directory} are broken: {error}") from error
-    _require_complete(name, model, processor, loading)
+    if getattr(processor, "chat_template", None) is None:
+        raise ModelError(f"{name} has no chat template beside its processor (chat_template.jinja)")
     if chosen.adapter is not None:
         apply_adapter(model, chosen.adapter.directory)
     if quantised_as(config) or quantization:
@@ -213,34 +204,6 @@ def load_model(
     )
 
 
-def _how(
-    model_class: Any,
-    family: Family,
-    config: Any,
-    quantization: str | None,
-    dtype: torch.dtype,
-    devices: Sequence[torch.device],
-) -> dict[str, Any]:
-    """Where the weights go as they are read, and what becomes of them."""
-    saved_as = quantised_as(config)
-    if saved_as is not None:
-        require_library("this checkpoint, which is saved quantised,")
-        if quantization is not None:
-            raise ModelError("the checkpoint is saved quantised; it cannot be quantised again: leave quantization out")
-    if quantization is None and len(devices) == 1:
-        return {"device_map": {"": devices[0]}}
-    with torch.device("meta"):
-        empty = model_class(config)
-    layers = family.language_model(empty).layers
-    placed = spread(empty, layers, devices) if len(devices) > 1 else {"": devices[0]}
-    if quantization is None:
-        return {"device_map": placed}
-    beside = list(beside_layers(empty, layers))
-    if quantization == "4bit":
-        beside += odd_widths(empty)
-    return {"device_map": placed, "quantization_config": quantization_config(quantization, beside, dtype)}
-
-
 def _layer_weights(
     directory: Path, calibration: str | Path | None, model_revision: str, layers: int
 ) -> Float32Array | None:
@@ -264,29 +227,6 @@ def _film_domain(directory: Path, film_domain: str | Path | None) -> FilmDomain 
             return None
         film_domain = directory / FILMS
     return read_domain(Path(film_domain).expanduser())
-
-
-def _dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
-    if isinstance(dtype, torch.dtype):
-        return dtype
-    if dtype == "auto":
-        return torch.float32 if device.type == "cpu" else torch.bfloat16
-    named = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if dtype not in named:
-        raise ModelError(f"dtype {dtype!r} is not one of auto, {', '.join(named)}")
-    return named[dtype]
-
-
-def _require_complete(name: str, model: Any, processor: Any, loading: Mapping[str, Any]) -> None:
-    """Weights that are missing would be random and silently so; refuse them (trap 10)."""
-    wrong = [f"{kind}: {sorted(map(str, loading[kind]))[:3]}" for kind in _FAULTS if loading.get(kind)]
-    if wrong:
-        raise ModelError(f"the weights of {name} do not fit its config ({'; '.join(wrong)})")
-    if getattr(processor, "chat_template", None) is None:
-        raise ModelError(f"{name} has no chat template beside its processor (chat_template.jinja)")
-
-
-_FAULTS = ("missing_keys", "mismatched_keys", "error_msgs")
 
 
 def _sidecar(directory: Path) -> Mapping[str, str]:

@@ -111,6 +111,11 @@ def plain_products(model: Any) -> None:
     """
     from bitsandbytes.nn.modules import Linear4bit, Linear8bitLt
 
+    if isinstance(model.get_output_embeddings(), (Linear4bit, Linear8bitLt)):
+        raise ModelError(
+            "the checkpoint's output embedding is quantised, of which a word's scores are read: save it again with "
+            'llm_int8_skip_modules=["lm_head"]'
+        )
     for name, module in list(model.named_modules()):
         if isinstance(module, Linear4bit):
             module.support_avx512bf16_for_cpu = False
