@@ -103,7 +103,8 @@ class ServedModel:
     def wrote(self, provenance: Provenance) -> bool:
         """Whether it is these very weights that a report is of."""
         loaded = self.generator.loaded
-        return (loaded.revision, self.alias) == (provenance.model_revision, provenance.alias or self.alias)
+        here = loaded.revision, loaded.quantization, self.alias
+        return here == (provenance.model_revision, provenance.quantization, provenance.alias or self.alias)
 
     def write(
         self,

@@ -28,9 +28,15 @@ class ModelSettings(BaseModel):
     alias: str | None = Field(
         default=None, min_length=1, max_length=200, description="By which requests choose it; its name where not given."
     )
-    revision: str | None = None
+    revision: str | None = Field(default=None, description="Of a hub id: a branch, a tag or a commit.")
+    adapter: str | None = Field(default=None, min_length=1, description="A LoRA of it: a directory or a hub id.")
+    adapter_revision: str | None = Field(default=None, description="Of the adapter's hub id.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    quantization: Literal["8bit", "4bit"] | None = Field(
+        default=None, description="What the decoder layers' weights are rounded to as they are loaded."
+    )
     device: str = Field(default="auto", min_length=1)
+    gpus: int = Field(default=1, ge=1, description="GPUs that the layers are spread over; ray_actor_options.num_gpus.")
     allow_download: bool = True
     image_first: bool = Field(default=True, description="Whether the film stands before the prompt.")
     calibration: str | None = Field(

@@ -22,8 +22,12 @@ def make_generator(
     loaded = load_model(
         settings.name,
         revision=settings.revision,
+        adapter=settings.adapter,
+        adapter_revision=settings.adapter_revision,
         dtype=settings.dtype,
         device=settings.device,
+        gpus=settings.gpus,
+        quantization=settings.quantization,
         allow_download=settings.allow_download,
         image_first=settings.image_first,
         calibration=settings.calibration,

@@ -204,6 +204,8 @@ class ProvenanceModel(Model):
     )
     prompt_tokens: int | None = Field(default=None, description="Of the prompt, those of the films among them.")
     alias: str | None = Field(default=None, description="What this service calls the model: the field `model`.")
+    adapter: str | None = Field(default=None, description="A LoRA of the model: a directory or a hub id.")
+    quantization: str | None = Field(default=None, description="How the weights were quantised: 8bit or 4bit.")
 
 
 class MapPackModel(Model):

@@ -14,6 +14,22 @@ else:
     Commands = Any
 
 
+def add_loading(parser: argparse.ArgumentParser) -> None:
+    """How a model is loaded, in every command that takes one; `loading` reads it."""
+    group = parser.add_argument_group("loading")
+    group.add_argument("--revision", metavar="R", help="of a hub id: a branch, a tag or a commit")
+    group.add_argument("--adapter", metavar="A", help="a LoRA of the model: a directory or a hub id")
+    group.add_argument("--adapter-revision", metavar="R", help="of the adapter's hub id")
+    group.add_argument("--quantization", choices=("8bit", "4bit"), help="round the decoder layers' weights")
+    group.add_argument("--gpus", type=positive, default=1, metavar="N", help="spread the layers over N GPUs")
+
+
+def loading(options: argparse.Namespace) -> dict[str, Any]:
+    """What `add_loading` read, as `load_model` takes it."""
+    names = ("revision", "adapter", "adapter_revision", "quantization", "gpus")
+    return {name: getattr(options, name) for name in names}
+
+
 def positive(text: str) -> int:
     value = int(text)
     if value < 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from medinterp.cli.arguments import Commands, positive
+from medinterp.cli.arguments import Commands, add_loading, loading, positive
 from medinterp.errors import SelectionError
 
 RESAMPLES = 50
@@ -20,6 +20,7 @@ def add(commands: Commands) -> None:
     calibrate.add_argument("--synthetic", type=positive, default=None, metavar="N", help="N synthetic films instead")
     calibrate.add_argument("--max-new-tokens", type=positive, default=512)
     calibrate.add_argument("--out", type=Path, required=True, metavar="FILE")
+    add_loading(calibrate)
     calibrate.set_defaults(run=_calibrate)
 
 
@@ -44,7 +45,7 @@ def _calibrate(options: argparse.Namespace) -> int:
             tell(path, film)
     else:
         films = [film_of(*one)[0] for one in unseen_films(options.synthetic, CALIBRATION_SEEDS_START)]
-    loaded = load_model(options.model, calibration=None)
+    loaded = load_model(options.model, calibration=None, **loading(options))
     self_test(loaded)
     generator = Generator(loaded)
     measured = []

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medinterp.cli.arguments import Commands, not_negative, positive, print_result
+from medinterp.cli.arguments import Commands, add_loading, loading, not_negative, positive, print_result
 from medinterp.errors import SelectionError
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def add(commands: Commands) -> None:
         metavar="N",
         help="show the first N texts that were read wrong: report text!",
     )
+    add_loading(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
 
@@ -97,7 +98,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _generator(options: argparse.Namespace) -> Generator:
     from medinterp.model import Generator, load_model, self_test
 
-    loaded = load_model((options.models or ["phantom"])[0], calibration=options.calibration)
+    loaded = load_model((options.models or ["phantom"])[0], calibration=options.calibration, **loading(options))
     self_test(loaded)
     return Generator(loaded)
 

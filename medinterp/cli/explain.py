@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from medinterp.cli.arguments import Commands, by_method, method_option, positive
+from medinterp.cli.arguments import Commands, add_loading, by_method, loading, method_option, positive
 from medinterp.errors import FilmError, FilmWithheldError, ReportTextError, SelectionError
 
 SOME_FAILED, NONE_READ = 1, 2
@@ -39,6 +39,7 @@ def add(commands: Commands) -> None:
     explain.add_argument(
         "--force", action="store_true", help="read films too on which a report means nothing (inverted, no chest, ...)"
     )
+    add_loading(explain)
     explain.set_defaults(run=_explain)
 
 
@@ -72,7 +73,9 @@ def _explain(options: argparse.Namespace) -> int:
             except SelectionError as error:
                 raise FilmError(str(error)) from error  # this film has no such window; the next one may
             if explainer is None:
-                explainer = Explainer.from_pretrained(options.model, calibration=options.calibration)
+                explainer = Explainer.from_pretrained(
+                    options.model, calibration=options.calibration, **loading(options)
+                )
             explanation = explainer.explain(
                 opened,
                 prior=options.prior,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from medinterp.cli.arguments import Commands, print_result
+from medinterp.cli.arguments import Commands, add_loading, loading, print_result
 from medinterp.errors import SelectionError
 
 
@@ -15,6 +15,7 @@ def add(commands: Commands) -> None:
     selftest.add_argument(
         "--families", action="store_true", help="instead of a model: a tiny random one of every family, as a table"
     )
+    add_loading(selftest)
     selftest.set_defaults(run=_selftest)
 
 
@@ -31,4 +32,4 @@ def _selftest(options: argparse.Namespace) -> int:
         return int(any(isinstance(found, str) for found in results.values()))
     from medinterp.model import load_model, self_test
 
-    return print_result(asdict(self_test(load_model(options.model))), None)
+    return print_result(asdict(self_test(load_model(options.model, **loading(options)))), None)

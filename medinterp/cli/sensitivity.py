@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medinterp.cli.arguments import Commands, not_negative, positive
+from medinterp.cli.arguments import Commands, add_loading, loading, not_negative, positive
 from medinterp.errors import SelectionError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def add(commands: Commands) -> None:
     sensitivity.add_argument("--max-new-tokens", type=positive, default=None, help="default: 64, of a report 512")
     sensitivity.add_argument("--force", action="store_true", help="films too on which a report means nothing")
     sensitivity.add_argument("--json", type=Path, default=None, metavar="FILE")
+    add_loading(sensitivity)
     sensitivity.set_defaults(run=_sensitivity)
 
 
@@ -71,7 +72,7 @@ def _sensitivity(options: argparse.Namespace) -> int:
     films = list(dict.fromkeys(group.film or options.film for group in groups) or [options.film])
     for path in films:
         open_film(path)
-    loaded = load_model(options.model, calibration=options.calibration)
+    loaded = load_model(options.model, calibration=options.calibration, **loading(options))
     self_test(loaded)
     for path in films:
         tell(path, loaded.admit(open_film(path), force=options.force))

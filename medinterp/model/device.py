@@ -42,7 +42,8 @@ class Captures:
     torch.cuda.graph: graphs that share a pool are to be captured on one stream).
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device | None) -> None:
+        """device: None where nothing is captured, and steps are plain calls."""
         self.device = device
         self.stream: torch.cuda.Stream | None = None
         self.pool: Any = None
@@ -69,7 +70,7 @@ class Replayed:
     def __call__(self) -> None:
         """Run the step; raises ModelError when CUDA cannot capture it."""
         device = self._captures.device
-        if device.type != "cuda":
+        if device is None:
             self._step()
             return
         if self._graph is None:
@@ -118,7 +119,7 @@ class OnItsWay:
     def arrays(self) -> list[npt.NDArray[Any] | None]:
         """Wait for them; what comes from a GPU is copied out of the pinned memory, which others need."""
         if self._arrived is None:
-            return [None if tensor is None else tensor.numpy() for tensor in self._tensors]
+            return [None if tensor is None else tensor.cpu().numpy() for tensor in self._tensors]
         self._arrived.synchronize()
         return [None if tensor is None else tensor.numpy().copy() for tensor in self._tensors]
 

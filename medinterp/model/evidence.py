@@ -77,6 +77,8 @@ class Evidence:
         query: [H, rows, D]; key, value: [key/value heads, N, D]; mask: bool [rows, N]. With no token at all row q_0
         predicted the end: the value norms' scale is that row's.
         """
+        # Layers that share keys may lie apart, and masks are made where positions are.
+        key, value, mask = (tensor.to(query.device) for tensor in (key, value, mask))
         block = max(1, BLOCK_BYTES // (4 * query.shape[0] * key.shape[1]))
         own = slice(self.first - start, self.first - start + max(self._count, 1))
         outputs = []

@@ -229,7 +229,7 @@ class Generator:
 
     def memory_bytes(self) -> int:
         """What a question to the model may take now; more than MEMORY_BYTES makes nothing faster on a CPU."""
-        share = int(free_bytes(self.loaded.device) * self.memory_share)
+        share = int(min(map(free_bytes, self.loaded.devices)) * self.memory_share)
         return share if self.loaded.device.type == "cuda" else min(share, MEMORY_BYTES)
 
     def check(
@@ -309,6 +309,8 @@ class Generator:
                 notice=loaded.notice,
                 given=given,
                 prompt_tokens=inputs.length,
+                adapter=loaded.adapter,
+                quantization=loaded.quantization,
             ),
             layer_weights=loaded.layer_weights,
         )

@@ -131,11 +131,12 @@ def _edge_part(replay: Replay, tokens: slice, cells: torch.Tensor) -> tuple[Floa
     for weights, gradient in zip(rule.weights, gradients, strict=True):
         weight, slope = weights.detach()[0], gradient[0]  # [H, rows, S]
         mean = (weight * slope).sum(-1, keepdim=True)  # of a head: d log p / d xi
-        on_cells, slope = weight[..., cells], slope[..., cells]
+        here = cells.to(weight.device)
+        on_cells, slope = weight[..., here], slope[..., here]
         cut = on_cells * (slope - mean) / (1.0 - on_cells).clamp_min(_EDGE_FLOOR)
-        edges.append(cut.sum(0))
-        heads.append(mean.abs()[..., 0].T)
-        mapped.append((mean.abs() * on_cells).sum(0))
+        edges.append(cut.sum(0).to(cells.device))
+        heads.append(mean.abs()[..., 0].T.to(cells.device))
+        mapped.append((mean.abs() * on_cells).sum(0).to(cells.device))
     return (
         torch.stack(edges).sum(0).cpu().numpy(),
         torch.stack(heads, dim=1).cpu().numpy(),
@@ -210,6 +211,6 @@ def _relevancy_rows(replay: Replay, tokens: list[int]) -> torch.Tensor:
     row = torch.zeros(count, rows.stop, device=loaded.device)
     row[copies, queries] = 1.0
     for weights, gradient in zip(reversed(rule.weights), reversed(gradients), strict=True):
-        effect = (weights.detach() * gradient).clamp_min_(0.0).mean(dim=1)
+        effect = (weights.detach() * gradient).clamp_min_(0.0).mean(dim=1).to(row.device)
         row = row + torch.einsum("bq,bqk->bk", row, effect)
     return row

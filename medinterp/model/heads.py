@@ -44,7 +44,7 @@ def head_maps(
 
         def take(layer: int, weights: torch.Tensor) -> None:
             seen.add(layer)
-            sums[layer] += weights[:, :, places].sum(1)
+            sums[layer] += weights[:, :, places.to(weights.device)].sum(1).to(sums.device)
 
         asked.states(take)
         maps = (sums / len(asked.rows)).cpu().numpy()

@@ -196,9 +196,9 @@ def _moved(point: Replay, before: Replay, after: Replay, tokens: slice, cells: t
         weight, query = weights.detach(), call.query.detach().float()  # [1, H, rows, S], [1, H, rows, D]
         slope = gradient.transpose(1, 2).float()  # [1, H, rows, D]
         kept, one, other = (replay.layers[layer] for replay in (point, before, after))
-        worth = by_groups(slope, kept.value.float().transpose(2, 3))
-        steeper = worth[..., cells] - (weight * worth).sum(-1, keepdim=True)
-        values = by_groups(slope, (one.value - other.value)[:, :, cells].float().transpose(2, 3))
-        keys = by_groups(query, (one.key - other.key)[:, :, cells].float().transpose(2, 3))
-        lost += (weight[..., cells] * (values + steeper * keys * call.scaling))[0].sum(0)
+        worth, here = by_groups(slope, kept.value.float().transpose(2, 3)), cells.to(slope.device)
+        steeper = worth[..., here] - (weight * worth).sum(-1, keepdim=True)
+        values = by_groups(slope, (one.value - other.value)[:, :, here].float().transpose(2, 3))
+        keys = by_groups(query, (one.key - other.key)[:, :, here].float().transpose(2, 3))
+        lost += (weight[..., here] * (values + steeper * keys * call.scaling))[0].sum(0).to(lost.device)
     return lost

@@ -41,12 +41,14 @@ class Room:
 
     def told(self, loaded: LoadedModel) -> str:
         """What is taken, and what a step is, in words for the log."""
-        few = self.compiled or loaded.device.type == "cuda"
+        few = self.compiled or loaded.in_graphs
         counts, lengths = (", ".join(map(str, sizes)) for sizes in step_shapes(self.slots, self.length, few=few))
         taken, free = self.slots * self.slot_bytes / _MIB, self.free_bytes / _MIB
         room = f"{self.slots} slots x {self.length} positions x {loaded.facts.layers} layers"
         step = "no graph on this device: a step is launched operation by operation"
-        if loaded.device.type == "cuda":
+        if len(loaded.devices) > 1:
+            step = f"over {len(loaded.devices)} devices there is no graph: a step is launched operation by operation"
+        elif loaded.in_graphs:
             step = (
                 f"a step is one CUDA graph for {counts} slots and {lengths} positions; outside the graph: reading a "
                 "prompt, drawing at a temperature, the rows of a finished report"
@@ -74,7 +76,9 @@ def plan_room(
     length = min(max_length, facts.context_length)
     if length <= facts.least_cells:
         raise ModelError(f"writer.max_length is {length}; one image alone takes {facts.least_cells} positions")
-    free = free_bytes(loaded.device)
+    if compiled and len(loaded.devices) > 1:
+        raise ModelError("writer.compile needs the model on one GPU (model.gpus: 1)")
+    free = min(map(free_bytes, loaded.devices))  # as if all slots were on the fullest
     vocabulary = len(loaded.head.weight)
 
     def rows(positions: int) -> int:

@@ -68,7 +68,7 @@ class _Rows:
         """Take what one layer computed."""
         block = max(1, BLOCK_BYTES // (4 * call.query.shape[1] * call.key.shape[2]))
         mask = call.whole_mask[0, 0]
-        for rows in torch.split(self._rows, block):
+        for rows in torch.split(self._rows.to(call.query.device), block):
             self._take(call.layer, attention_rows(call.query[0, :, rows], call.key[0], mask[rows], call.scaling))
 
 

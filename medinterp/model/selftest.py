@@ -202,9 +202,9 @@ def _check_image_block(checks: _Checks, loaded: LoadedModel, prompt: PromptInput
 def _check_masks(checks: _Checks, loaded: LoadedModel, replay: Replay) -> None:
     """The masks that the model made are those that the family is known to have, entry by entry."""
     for kind in sorted(set(loaded.facts.layer_types)):
-        rule = known_mask(loaded.facts, replay.prompt, replay.length, kind).to(loaded.device)
+        rule = known_mask(loaded.facts, replay.prompt, replay.length, kind)
         layers = [k for k, other in enumerate(loaded.facts.layer_types) if other == kind]
-        unlike = max(int((replay.layers[layer].mask[0, 0] != rule).sum()) for layer in layers)
+        unlike = max(int((replay.layers[layer].mask[0, 0].cpu() != rule).sum()) for layer in layers)
         checks.at_most(
             f"mask entries unlike those known, most of all {kind} layers",
             unlike,
@@ -215,9 +215,10 @@ def _check_masks(checks: _Checks, loaded: LoadedModel, replay: Replay) -> None:
 
     shared = [(k, shape.source) for k, shape in enumerate(loaded.facts.shapes) if shape.source != k]
     if shared:
+        keys = [layer.key.cpu() for layer in replay.layers]
         checks.at_most(
             "difference of keys that layers share, most of all",
-            max(float((replay.layers[k].key - replay.layers[source].key).abs().max()) for k, source in shared),
+            max(float((keys[k] - keys[source]).abs().max()) for k, source in shared),
             0.0,
             "layers share keys and values otherwise than the family is known to do",
         )

@@ -38,7 +38,8 @@ class SlotLayer(CacheLayerMixin):
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write one key and value [slots, heads, 1, D] for each slot; answers all of them."""
-        index = self._position[:, None, None, None].expand_as(key_states)
+        position = self._position.to(key_states.device)
+        index = position[:, None, None, None].expand_as(key_states)
         self.keys.scatter_(2, index, key_states)
         self.values.scatter_(2, index, value_states)
         return self.keys, self.values
@@ -79,16 +80,19 @@ class Slots:
         self.token, self.position, self.row, self.offset, self.least, self.likeliest = (
             torch.zeros(count, dtype=torch.long, device=device) for _ in range(6)
         )
-        def zeros(*shape: int) -> torch.Tensor:
-            return torch.zeros(shape, dtype=dtype, device=device)
+        def zeros(layer: int, *shape: int) -> torch.Tensor:
+            return torch.zeros(shape, dtype=dtype, device=loaded.layer_device(layer))
 
         shapes = facts.shapes
         own = [
-            [zeros(count, shapes[layer].key_value_heads, length, shapes[layer].head_dim) for layer in facts.own_layers]
+            [
+                zeros(layer, count, shapes[layer].key_value_heads, length, shapes[layer].head_dim)
+                for layer in facts.own_layers
+            ]
             for _ in range(2)
         ]
         self.keys, self.values = ([kept[shape.source] for shape in shapes] for kept in own)
-        self.queries = [zeros(count, facts.heads, rows, shape.head_dim) for shape in shapes]
+        self.queries = [zeros(layer, count, facts.heads, rows, shape.head_dim) for layer, shape in enumerate(shapes)]
         self._held = [*own[0], *own[1]]
         vocabulary = len(loaded.head.weight)
         self.logits = torch.zeros((count, vocabulary), device=device)
@@ -162,7 +166,7 @@ class Slots:
     def observe(self, call: AttentionCall, output: torch.Tensor) -> None:
         """Keep q of one layer [slots, H, 1, D] at each slot's own row."""
         count = call.query.shape[0]
-        index = self.row[:count, None, None, None].expand_as(call.query)
+        index = self.row[:count].to(call.query.device)[:, None, None, None].expand_as(call.query)
         self.queries[call.layer][:count].scatter_(2, index, call.query)
 
     def mask(self, kind: str, position: torch.Tensor) -> torch.Tensor:

@@ -73,7 +73,7 @@ def position_sources(
 
     def take(layer: int, weights: torch.Tensor) -> None:
         nonlocal attention
-        attention += weights.sum((0, 1), dtype=torch.float64)
+        attention += weights.sum((0, 1), dtype=torch.float64).to(attention.device)
 
     head = loaded.head
     with torch.enable_grad():

@@ -70,7 +70,7 @@ def value_metric(family: Family, model: Any, facts: ModelFacts) -> ValueMetric:
     layers = family.language_model(model).layers
     for layer, shape, carried in zip(layers, facts.shapes, family.carried(model), strict=True):
         projection, norm = layer.self_attn.o_proj, family.post_norm(layer)
-        weight = output_weight(projection, facts.heads * shape.head_dim, model.dtype, model.device)
+        weight = output_weight(projection, facts.heads * shape.head_dim, model.dtype, next(layer.parameters()).device)
         if norm is not None:
             weight = weight * norm[0][:, None]
         by_head = (weight * carried).view(facts.hidden_size, facts.heads, shape.head_dim).transpose(0, 1)

@@ -200,10 +200,10 @@ class Writer:
     def __init__(self, slots: Slots) -> None:
         self._loaded, self._slots = slots.loaded, slots
         self._places: list[Writing | None] = [None] * slots.count
-        self._few = slots.compiled or slots.loaded.device.type == "cuda"
+        self._few = slots.compiled or slots.loaded.in_graphs
         self._counts, self._lengths = step_shapes(slots.count, slots.length, few=self._few)
         self._steps: dict[tuple[int, int], Replayed] = {}
-        self._captures = Captures(slots.loaded.device)
+        self._captures = Captures(slots.loaded.device if slots.loaded.in_graphs else None)
         self._ends = slots.loaded.facts.eos_token_ids
 
     @property

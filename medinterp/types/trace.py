@@ -44,6 +44,11 @@ class Provenance:
     """Of the prompt, those of the films among them; None in what was kept before they were counted."""
     alias: str | None = None
     """What the service that made the report calls the model in its settings; None outside of one."""
+    adapter: str | None = None
+    """The LoRA that was named beside the model, a directory or a hub id; its revision stands behind the "+" in
+    model_revision. None also where model_id is that of an adapter, which names its own model."""
+    quantization: str | None = None
+    """"8bit" or "4bit" where the weights were quantised as they were loaded; None: they are computed with as saved."""
 
 
 @dataclass(frozen=True, eq=False)
