@@ -53,7 +53,7 @@ from medinterp.imaging import withhold
 from medinterp.imaging.prior import about_prior
 from medinterp.relevancy import add_measured
 from medinterp.render import encode_png
-from medinterp.types import Faithfulness, Film, Generation, HeadMaps, MapPack, Reliance, TextSources
+from medinterp.types import Asked, Faithfulness, Film, Generation, HeadMaps, MapPack, Reliance, TextSources
 
 if TYPE_CHECKING:
     from medinterp.model.engine import Engine
@@ -80,7 +80,7 @@ class GenerationDeployment:
         from medinterp.evaluation.reliance import word_reliance
         from medinterp.model.given import given_tokens
         from medinterp.model.heads import head_maps
-        from medinterp.model.prompt import DEFAULT_PROMPT
+        from medinterp.model.prompt import ask, default_prompt
         from medinterp.model.sources import text_sources
         from medinterp.model.turns import CALLER
         from medinterp.model.view import model_view
@@ -109,14 +109,15 @@ class GenerationDeployment:
         self._operation = ModelOperation(self._generator, self._reports, self._questions, self._handoff)
         self._operation.show(slots=self._engine is None)
         self._changes = UserConfig(GenerationUserConfig, self._operation.change)
-        self._prompt = settings.prompt or loaded.default_prompt or DEFAULT_PROMPT
+        self._ask = ask
         self._facts = LoadedModelModel(
             id=loaded.model_id,
             revision=loaded.revision,
             dtype=str(loaded.dtype).removeprefix("torch."),
             device=str(loaded.device),
             notice=loaded.notice,
-            default_prompt=self._prompt,
+            default_prompt=default_prompt(loaded),
+            reads_indication=loaded.reads_indication,
             writer=told.split("; ")[0],
         )
 
@@ -168,7 +169,7 @@ class GenerationDeployment:
             measured = self._generator.measure(
                 _films(explanation.film, explanation.prior),
                 explanation.report,
-                explanation.provenance.prompt,
+                explanation.provenance.asked,
                 [task.method],
                 {task.method: task.options},
                 progress=lambda what, done, of: tell(Progress(what, done, of)),
@@ -197,7 +198,7 @@ class GenerationDeployment:
                 self._generator.loaded,
                 _films(explanation.film, explanation.prior),
                 explanation.report,
-                explanation.provenance.prompt,
+                explanation.provenance.asked,
                 chosen.token_indices,
                 chosen.method,
                 chosen.values,
@@ -239,7 +240,7 @@ class GenerationDeployment:
         Raises ReportNotFoundError, SelectionError, MethodError.
         """
         explanation = await asyncio.to_thread(self._report, report_id)
-        asked = (explanation.films, explanation.report, explanation.provenance.prompt)
+        asked = (explanation.films, explanation.report, explanation.provenance.asked)
 
         def work(tell: Tell, gone: threading.Event) -> TextSources | HeadMaps | Reliance:
             loaded = self._generator.loaded
@@ -299,7 +300,7 @@ class GenerationDeployment:
         else:
             generation = self._generator.generate(
                 films,
-                task.prompt or self._prompt,
+                self._asked_of(task, films),
                 max_new_tokens=task.max_new_tokens,
                 layer_attention=task.layer_attention,
                 on_word=on_word,
@@ -317,12 +318,16 @@ class GenerationDeployment:
             measured = self._generator.measure(
                 films,
                 generation.report,
-                generation.trace.provenance.prompt,
+                generation.trace.provenance.asked,
                 task.on_model,
                 progress=progress,
                 cancelled=gone.is_set,
             )
         return replace(generation, measured=measured)
+
+    def _asked_of(self, task: ReadingTask, films: list[Film]) -> Asked:
+        told = {"system": task.system, "indication": task.indication}
+        return self._ask(self._generator.loaded, task.prompt, **told, films=len(films))
 
     def _explain(
         self,
@@ -344,7 +349,7 @@ class GenerationDeployment:
         if gone.is_set():
             raise GenerationCancelled("the caller went away before the report was explained")
         generation = self._generator.force(
-            films, ids, task.prompt or self._prompt, layer_attention=task.layer_attention, cancelled=gone.is_set
+            films, ids, self._asked_of(task, films), layer_attention=task.layer_attention, cancelled=gone.is_set
         )
         if on_word is not None:
             on_word(generation.report.text)
@@ -365,7 +370,7 @@ class GenerationDeployment:
         """
         from medinterp.model.engine import as_written
 
-        asked = task.prompt or self._prompt
+        asked = self._asked_of(task, films)
         self._generator.check(
             films, asked, max_new_tokens=task.max_new_tokens, layer_attention=task.layer_attention
         )

@@ -11,26 +11,30 @@ from medinterp.api.schema import LoadedModelModel
 from medinterp.api.selection import Selection
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
 from medinterp.export.formats import ExportFormat
-from medinterp.types import Explanation, Faithfulness, Film, HeadMaps, MapPack, Quantity, Reliance, TextSources
+from medinterp.types import Asked, Explanation, Faithfulness, Film, HeadMaps, MapPack, Quantity, Reliance, TextSources
 
 
 @dataclass(frozen=True)
 class ReadingTask:
     """How a film is to be read.
 
-    prompt: None for the service's default; methods: at least one, all of them registered; max_new_tokens: the most that
-    the report may have; layer_attention: whether one of the methods needs it in the trace; on_model: those of them for
-    which the model is asked again once the report is there. force: also on a film that a report should be withheld on.
-    report: one that somebody else wrote, which is explained as it stands; None for the model to write it.
+    prompt: None for the service's default; system: the instruction before it, None for the service's, "" for none;
+    indication: why the film was taken, which follows it; methods: at least one, all of them registered; max_new_tokens:
+    the most that the report may have; layer_attention: whether one of the methods needs it in the trace; on_model:
+    those of them for which the model is asked again once the report is there. force: also on a film that a report
+    should be withheld on. report: one that somebody else wrote, which is explained as it stands; None for the model to
+    write it.
     """
 
-    prompt: str | None
+    prompt: Asked | None
     methods: tuple[str, ...]
     max_new_tokens: int
     layer_attention: bool
     on_model: tuple[str, ...] = ()
     force: bool = False
     report: str | None = None
+    system: str | None = None
+    indication: str | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from medinterp.api.arrays import Array
-from medinterp.types import FindingChange, FindingStatus, MentionRole, SentenceReading
+from medinterp.types import Conversation, FindingChange, FindingStatus, MentionRole, SentenceReading
 
 Time = Annotated[datetime, PlainSerializer(lambda time: time.isoformat(timespec="seconds"), return_type=str)]
 """A moment in UTC, ISO 8601 text in every encoding."""
@@ -203,6 +203,9 @@ class ProvenanceModel(Model):
         default=None, description="The character from which on the engine's tokens were cut otherwise; none: nowhere."
     )
     prompt_tokens: int | None = Field(default=None, description="Of the prompt, those of the films among them.")
+    conversation: Conversation | None = Field(
+        default=None, description="What was asked where it was more than words in one turn; `prompt` is all its words."
+    )
 
 
 class MapPackModel(Model):
@@ -363,6 +366,7 @@ class LoadedModelModel(Model):
     device: str
     notice: str | None = Field(description="A sentence to show beside every report.")
     default_prompt: str
+    reads_indication: bool = Field(default=True, description="Whether `indication` may be sent.")
     writer: str = Field(description="Who writes reports: this model in slots of its own, or an engine by its name.")
 
 

@@ -23,6 +23,8 @@ def add(commands: Commands) -> None:
     explain.add_argument("--model", default="phantom", help="phantom, a directory or a hub id (default: phantom)")
     explain.add_argument("--calibration", default="auto", metavar="FILE", help="what `medinterp calibrate` wrote")
     explain.add_argument("--prompt", default=None)
+    explain.add_argument("--system", metavar="TEXT", help="the instruction before the prompt; empty for none")
+    explain.add_argument("--indication", metavar="TEXT", help="why the film was taken, told to the model")
     explain.add_argument("--method", action="append", dest="methods", help='may be given again; "all" for all')
     explain.add_argument(
         "--option", action="append", dest="method_options", type=method_option, default=[], metavar="METHOD.NAME=VALUE",
@@ -78,6 +80,8 @@ def _explain(options: argparse.Namespace) -> int:
                 prior=options.prior,
                 force=options.force,
                 prompt=options.prompt,
+                system=options.system,
+                indication=options.indication,
                 methods=methods,
                 options=by_method(options.method_options),
                 report=report,

@@ -285,6 +285,7 @@ class Model:
     notice: str | None
     default_prompt: str
     writer: str
+    reads_indication: bool = True
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from medinterp.model.facts import ModelFacts
 from medinterp.model.families import family_of
 from medinterp.model.families.family import Family
 from medinterp.model.likelihood import Head
+from medinterp.model.prompt import known_system
 from medinterp.model.turns import Turns
 from medinterp.model.values import ValueMetric, value_metric
 from medinterp.types import Film, FilmWarning, Float32Array
@@ -47,10 +48,11 @@ BUNDLED: Mapping[str, Callable[[], Path]] = {"phantom": _phantom_directory}
 class LoadedModel:
     """A vision-language model that is ready to be generated from and captured.
 
-    notice: a sentence that the model's maker wants shown; default_prompt: the model's own prompt, or
-    None; image_first: whether the image stands before the text in the chat turn; layer_weights:
-    float32 [L], learned by `medinterp calibrate` for this very revision, or None; film_domain: the films that the
-    model was made for, or None where nobody has described them; lock: held by whoever runs the model.
+    notice: a sentence that the model's maker wants shown; default_prompt: the model's own prompt, or None; image_first:
+    whether the image stands before the text in the chat turn; layer_weights: float32 [L], learned by `medinterp
+    calibrate` for this very revision, or None; film_domain: the films that the model was made for, or None where nobody
+    has described them; reads_indication: whether a prompt may tell why the film was taken; system: the instruction
+    before a prompt that comes with none, "" for none; lock: held by whoever runs the model.
     """
 
     model: Any
@@ -64,6 +66,8 @@ class LoadedModel:
     family: Family
     layer_weights: Float32Array | None = None
     film_domain: FilmDomain | None = None
+    reads_indication: bool = True
+    system: str = ""
     lock: Turns = field(default_factory=Turns, repr=False)
 
     @property
@@ -122,13 +126,16 @@ def load_model(
     image_first: bool = True,
     calibration: str | Path | None = "auto",
     film_domain: str | Path | None = "auto",
+    prompt: str | None = None,
+    system: str | None = None,
 ) -> LoadedModel:
     """Load a bundled model ("phantom"), a directory or a hub id.
 
     dtype "auto" is float32 on a CPU and bfloat16 on a GPU; device "auto" is the GPU when there is one.
     calibration is a file that `medinterp calibrate` wrote; "auto" takes calibration.json in the model's
     directory where it lies there, None takes none. film_domain likewise is a file that `medinterp domain` wrote, or
-    films.json in the model's directory.
+    films.json in the model's directory. prompt, system: what is asked, and the instruction before it, where a report
+    names none; None for those of medinterp.json beside the model, or of medinterp.model.prompt; system "" for none.
     Raises ModelNotFoundError when there is nothing to load, ModelError when it is not a complete
     vision-language model of a known family, CalibrationError when the calibration is another model's.
     """
@@ -159,19 +166,23 @@ def load_model(
     sidecar = _sidecar(directory)
     facts = family.read_facts(model, processor)
     model_revision = _commit(name, revision) if directory is None else _fingerprint(directory)
-    return LoadedModel(
+    loaded = LoadedModel(
         model=model,
         processor=processor,
         model_id=name if directory is None or name in BUNDLED else str(directory.resolve()),
         revision=model_revision,
         notice=sidecar.get("notice"),
-        default_prompt=sidecar.get("default_prompt"),
+        default_prompt=prompt or sidecar.get("default_prompt"),
         image_first=image_first,
         facts=facts,
         family=family,
         layer_weights=_layer_weights(directory, calibration, model_revision, facts.layers),
         film_domain=_film_domain(directory, film_domain),
+        reads_indication=bool(sidecar.get("indication", True)),
     )
+    own = sidecar.get("system", "" if "default_prompt" in sidecar else None)
+    loaded.system = known_system(loaded, own if system is None else system)
+    return loaded
 
 
 def _layer_weights(
@@ -247,18 +258,22 @@ def _require_complete(name: str, model: Any, processor: Any, loading: Mapping[st
 _FAULTS = ("missing_keys", "mismatched_keys", "error_msgs")
 
 
-def _sidecar(directory: Path | None) -> Mapping[str, str]:
-    """What medinterp.json in the model's directory says: notice and default_prompt."""
+def _sidecar(directory: Path | None) -> Mapping[str, Any]:
+    """What medinterp.json in the model's directory says: texts, and whether it reads an indication."""
     if directory is None or not (directory / SIDECAR).is_file():
         return {}
     try:
         entries = json.loads((directory / SIDECAR).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"{directory / SIDECAR} is not JSON: {error}") from error
-    unknown = sorted(set(entries) - {"notice", "default_prompt"})
-    if unknown or not all(isinstance(entry, str) for entry in entries.values()):
-        raise ModelError(f"{directory / SIDECAR}: notice and default_prompt are texts; unknown: {unknown}")
-    return {key: str(entry) for key, entry in entries.items()}
+    kinds = {"notice": str, "default_prompt": str, "system": str, "indication": bool}
+    unknown = sorted(set(entries) - set(kinds))
+    if unknown or not all(isinstance(entry, kinds[key]) for key, entry in entries.items()):
+        raise ModelError(
+            f"{directory / SIDECAR}: notice, default_prompt and system are texts, indication is true or false; "
+            f"unknown: {unknown}"
+        )
+    return dict(entries)
 
 
 def _commit(name: str, revision: str | None) -> str:

@@ -16,7 +16,7 @@ from medinterp.model.entering import encode_images
 from medinterp.model.facts import ModelFacts
 from medinterp.model.forcing import attention_by, teacher_forced
 from medinterp.model.loading import LoadedModel
-from medinterp.model.prompt import DEFAULT_PROMPT, PromptInputs, build_prompt
+from medinterp.model.prompt import PromptInputs, ask, build_prompt
 from medinterp.model.replay import Replay
 from medinterp.model.writer import Decoded, DecodeOptions, decode
 from medinterp.types import Film, Float16Array, Float32Array
@@ -137,7 +137,7 @@ def _planted_prompt(
         left, right = (round(share * pixels.shape[1]) for share in place[2:])
         pixels[top:bottom, left:right] = 255
     film = Film(pixels, "image/png", hashlib.sha256(pixels.tobytes()).hexdigest())
-    return build_prompt(loaded, [film], loaded.default_prompt or DEFAULT_PROMPT)
+    return build_prompt(loaded, [film], ask(loaded))
 
 
 def _check_prompt(checks: _Checks, loaded: LoadedModel, prompt: PromptInputs) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from medinterp.types.arrays import Float16Array, Float32Array, float32_of
+from medinterp.types.conversation import Asked, Conversation
 from medinterp.types.film import FilmWarning, ImageSpan
 from medinterp.types.report import Report
 
@@ -42,6 +43,13 @@ class Provenance:
     """The character from which on the engine's tokens were cut otherwise, None when all were equal."""
     prompt_tokens: int | None = None
     """Of the prompt, those of the films among them; None in what was kept before they were counted."""
+    conversation: Conversation | None = None
+    """What was asked where it was more than one turn of words behind (or before) the films; `prompt` is its words."""
+
+    @property
+    def asked(self) -> Asked:
+        """What builds the very same prompt again."""
+        return self.prompt if self.conversation is None else self.conversation
 
 
 @dataclass(frozen=True, eq=False)

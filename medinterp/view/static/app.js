@@ -3,7 +3,7 @@
 // Ids that stay (tests and other tools hold on to them):
 //   #medinterp-banner    the banner           #medinterp-file, -prior    input type=file
 //   #medinterp-status    what is going on     #medinterp-example-0 .. -7  the example films
-//   #medinterp-error     a problem, if any    #medinterp-prompt    the prompt
+//   #medinterp-error     a problem, if any    #medinterp-prompt    the prompt; #medinterp-indication  why the film was taken
 //   #medinterp-ask       film and prompt, which fold away once a report is there; #medinterp-ask-toggle
 //   #medinterp-given     details: the box for a report that somebody else wrote; -text, -count, -clear in it
 //   #medinterp-given-note  that the report was given, or an engine wrote it; #medinterp-unlikely  what a wavy line means, where there is one
@@ -64,6 +64,7 @@ import { Methods } from "./methods.js";
 import { ModelView } from "./modelview.js";
 import { Packs } from "./packs.js";
 import { clearProblem, showProblem } from "./problem.js";
+import { Prompting } from "./prompting.js";
 import { Region } from "./region.js";
 import { ReportView, selectedWords } from "./report.js";
 import { Ruler } from "./ruler.js";
@@ -105,7 +106,7 @@ class Page {
     /** @type {Limits | null} */
     this.limits = null;
     this.ready = false; // the model and the methods are known
-    this.defaultPrompt = "";
+    this.prompting = new Prompting();
     /** @type {AbortController | null} */
     this.reading = null; // of the report being written
 
@@ -147,11 +148,6 @@ class Page {
     byId("link").addEventListener("click", () => this.address.copy((text) => this.status(text)));
     byId("ask-toggle").addEventListener("click", () => this.openAsk(byId("ask").hidden !== false));
     for (const image of [0, 1]) byId(`image-${image}`).addEventListener("click", () => this.showImage(image));
-    byId("prompt").addEventListener("input", () => this.showPromptState());
-    byId("prompt-reset").addEventListener("click", () => {
-      byId("prompt").value = this.defaultPrompt;
-      this.showPromptState();
-    });
     this.viewer.zoom.onChange(() => this.address.remember());
     startTheme(root);
     startKeys(root, this.data === null ? [] : ["m"]);
@@ -214,9 +210,7 @@ class Page {
     byId("prompt").maxLength = byId("question").maxLength = limits.max_prompt_characters;
     byId("notice").textContent = model.notice || "";
     byId("model").textContent = model.id;
-    this.defaultPrompt = model.default_prompt;
-    if (!byId("prompt").value) byId("prompt").value = this.defaultPrompt;
-    this.showPromptState();
+    this.prompting.use(model);
   }
 
   async loadMethods() {
@@ -328,10 +322,6 @@ class Page {
 
   // The film and the report
 
-  showPromptState() {
-    byId("prompt-reset").hidden = byId("prompt").value === this.defaultPrompt;
-  }
-
   /** @param {string} state */
   setState(state) {
     this.root.dataset.state = state;
@@ -380,7 +370,8 @@ class Page {
     this.setState("chosen");
     this.openAsk(true);
     const left = this.given.leave();
-    const gone = [left ? "The report that was given" : "", other ? "The prior film" : ""].filter(Boolean);
+    const gone = [left ? "The report that was given" : "", other ? "The prior film" : "",
+      this.prompting.leave() ? "The indication" : ""].filter(Boolean);
     if (this.ready) this.status(gone.map((what) => `${what} went with its film.`).join(" "));
     this.tabs.show("map");
     this.tools.setWindow({ level: 0.5, width: 1, inverted: false });
@@ -434,7 +425,7 @@ class Page {
     const form = new FormData();
     form.append("image", film.blob, film.name);
     if (this.source.prior !== null) form.append("prior", this.source.prior, this.source.prior.name);
-    if (byId("prompt").value.trim()) form.append("prompt", byId("prompt").value);
+    this.prompting.fill(form);
     for (const name of this.methods.wanted) form.append("methods", name);
     if (given === null) form.append("max_new_tokens", byId("max-tokens").value);
     else form.append("report", given);
@@ -458,6 +449,7 @@ class Page {
       this.explanation = explanation;
       this.window = window;
       this.given.explained = given;
+      this.prompting.keep();
       this.showReport(true);
     } catch (error) {
       this.report.stopStream();
@@ -712,8 +704,7 @@ class Page {
       const explanation = await this.api.json(`/reports/${id}`, reading.signal);
       await this.showFilms(explanation, reading.signal);
       this.explanation = explanation;
-      byId("prompt").value = explanation.provenance.prompt;
-      this.showPromptState();
+      this.prompting.restore(explanation.provenance);
       this.showReport(false);
     } catch (error) {
       if (reading.signal.aborted) return; // what ended it is on the page
@@ -772,6 +763,7 @@ class Page {
       if (this.explanation?.id !== id) return; // another report is open by now
       this.dropReport();
       this.given.clear();
+      this.prompting.clear();
       this.address.remember();
       this.address.keep(); // at once: its id is nothing any more
       if (this.film === null) this.viewer.forget();

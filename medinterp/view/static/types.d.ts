@@ -121,6 +121,7 @@ export interface Provenance {
   writer: string | null;
   tokens_compared: boolean;
   retokenised_at: number | null;
+  conversation?: { system: string | null; turns: { role: "user" | "assistant"; parts: (string | number)[] }[] } | null;
 }
 
 export interface Explanation {
@@ -191,7 +192,7 @@ export interface Limits {
 }
 
 export interface Models {
-  models: { id: string; notice: string | null; default_prompt: string }[];
+  models: { id: string; notice: string | null; default_prompt: string; reads_indication?: boolean }[];
   limits: Limits;
 }
 
