@@ -46,10 +46,7 @@ def save_medgemma(directory: Path, *, layers: int = 4, narrow: bool = False, see
     import torch
     from transformers import Gemma3ForConditionalGeneration, GenerationConfig
 
-    try:
-        from models import real_tokenizer
-    except ImportError:
-        from tests.models import real_tokenizer
+    from tests.models import real_tokenizer
 
     told, tokenizer = layout("MedGemma-4B"), real_tokenizer()
     config = config_of(

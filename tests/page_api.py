@@ -86,6 +86,7 @@ class FakeApi:
         self.report: Report = fake_report()
         self.progress: ProgressModel | None = None  # told after the text, before the report
         self.max_upload_bytes = 2**20
+        self.reads_indication = True
         self.stopped = 0  # streams that the page went away from
         self.films: dict[str, Image.Image] = {}
         self.priors: dict[str, Image.Image] = {}
@@ -134,7 +135,7 @@ class FakeApi:
     async def models(self) -> ModelsModel:
         model = LoadedModelModel(
             id="phantom", revision="1", dtype="float32", device="cpu", notice=NOTICE, default_prompt=PROMPT,
-            writer="slots: 1 of 300 positions",
+            writer="slots: 1 of 300 positions", reads_indication=self.reads_indication,
         )
         limits = LimitsModel(
             min_film_side=32,
@@ -161,7 +162,8 @@ class FakeApi:
         self,
         image: UploadFile,
         methods: Annotated[list[str], Form()],
-        prompt: Annotated[str, Form()],
+        prompt: Annotated[str | None, Form()] = None,
+        indication: Annotated[str | None, Form()] = None,
         prior: Annotated[UploadFile | None, File()] = None,
         report: Annotated[str | None, Form()] = None,
         max_new_tokens: Annotated[int | None, Form()] = None,
@@ -169,8 +171,15 @@ class FakeApi:
         force: Annotated[bool, Form()] = False,
     ) -> Response:
         given = report and report.replace("\r\n", "\n")  # browsers send it so
-        optional = {"report": given, "max_new_tokens": max_new_tokens, "window": window, "force": force and "true"}
-        form = {"methods": " ".join(methods), "prompt": prompt}
+        optional = {
+            "prompt": prompt,
+            "indication": indication,
+            "report": given,
+            "max_new_tokens": max_new_tokens,
+            "window": window,
+            "force": force and "true",
+        }
+        form = {"methods": " ".join(methods)}
         form |= {name: str(value) for name, value in optional.items() if value not in (None, False)}
         if prior is not None:
             form["prior"] = str(prior.filename)

@@ -96,6 +96,9 @@ def _explain(options: argparse.Namespace) -> int:
             failed.append((film.path, str(error)))
             continue
         tell(film.path, explanation.film)
+        unfinished = explanation.report.unfinished
+        if unfinished is not None:
+            print(f"medinterp: {film.path}: {unfinished} --max-new-tokens allows more.", file=sys.stderr)
         if explanation.prior is not None:
             tell(options.prior, explanation.prior)
         if report is not None:

@@ -32,7 +32,7 @@ class ExportFacts:
     """The record that stands in every file, as document, lines or one text.
 
     film_sha256: of the bytes that were read, the prior film's last; scale: of the colours, or the threshold of a
-    region; selection: the words that a picture is of.
+    region; selection: the words that a picture is of; unfinished: that the report was cut off.
     """
 
     disclaimer: str
@@ -43,6 +43,7 @@ class ExportFacts:
     scale: str
     maps: tuple[MapFacts, ...]
     selection: str | None = None
+    unfinished: str | None = None
 
     def document(self) -> dict[str, Any]:
         """For JSON: plain dicts, lists and text."""
@@ -61,7 +62,8 @@ class ExportFacts:
             "layers": "; ".join(dict.fromkeys(one.layers for one in self.maps)),
             "calibration": "; ".join(dict.fromkeys(one.calibration for one in self.maps)),
         }
-        return lines if self.selection is None else lines | {"selection": self.selection}
+        told = {"selection": self.selection, "unfinished": self.unfinished}
+        return lines | {name: value for name, value in told.items() if value is not None}
 
     def text(self) -> str:
         """All lines as one text, a line each."""
@@ -86,6 +88,7 @@ def export_facts(
         scale=scale,
         maps=tuple(map(_map_facts, packs or explanation.packs.values())),
         selection=short,
+        unfinished=explanation.report.unfinished,
     )
 
 

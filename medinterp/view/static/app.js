@@ -75,7 +75,7 @@ import { Source } from "./source.js";
 import { TextSources } from "./sources.js";
 import { Tabs } from "./tabs.js";
 import { startTheme } from "./theme.js";
-import { unmarked } from "./thinking.js";
+import { cutOff, unmarked } from "./thinking.js";
 import { Tint } from "./tint.js";
 import { Tools } from "./tools.js";
 import { summary } from "./unlikely.js";
@@ -521,7 +521,7 @@ class Page {
     byId("kept").textContent = `Kept until ${until.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}.`;
     byId("cut").hidden = report.complete;
     byId("cut").textContent = report.complete ? ""
-      : `Cut off after ${report.tokens.length} tokens.${this.data === null ? " Allow a longer report and read again." : ""}`;
+      : `${cutOff(report)}${this.data === null ? " Allow a longer report and read again." : ""}`;
     showMade(explanation, this.data?.file);
     this.comparing.open(explanation);
     this.saving.check();

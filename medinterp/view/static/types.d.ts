@@ -476,7 +476,7 @@ export interface FileData {
   file: Record<string, string>;
 }
 
-type Inputs = "compared-question" | "compared-report" | "contours" | "difference" | "file" | "invert" | "level"
+type Inputs = "compared-question" | "compared-report" | "contours" | "difference" | "file" | "indication" | "invert" | "level"
   | "max-tokens" | "opacity" | "prior" | "quantity-disagreement" | "quantity-relevancy" | "question" | "scale-map"
   | "scale-report" | "cell-grid" | "nearest" | "search" | "show" | "sinks" | "threshold" | "width";
 type Buttons = "ask-toggle" | "beside" | "compare-run" | "drawer-close" | "forget" | "given-clear" | "image-0" | "image-1"
