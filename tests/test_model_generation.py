@@ -159,7 +159,11 @@ def test_a_models_own_default_prompt_and_notice(tmp_path: Path) -> None:
     path = save_small_model(tmp_path)
     (path / "medinterp.json").write_text('{"default_prompt": "Look.", "notice": "A demo."}', encoding="utf-8")
     told = Generator(load_model(str(path))).generate([FILM], max_new_tokens=1).trace.provenance
-    assert (told.prompt, told.notice) == ("Look.", "A demo.")
+    assert (told.asked, told.notice) == ("Look.", "A demo."), "no instruction that its maker did not give"
+    (path / "medinterp.json").write_text('{"default_prompt": "Look.", "system": "Be brief."}', encoding="utf-8")
+    loaded = load_model(str(path))
+    assert ask(loaded).system == "Be brief."  # type: ignore[union-attr]
+    assert ask(load_model(str(path), system="", prompt="See.")) == "See."
 
 
 def test_layer_attention_on_request_only(generator: Generator) -> None:
