@@ -83,10 +83,6 @@ class Message(Asked):
     content: str | tuple[Part, ...]
     refusal: Annotated[str | None, _unsupported("refusals")] = None
     tool_calls: Annotated[list[Any] | None, only("tools are not supported; leave it out", [])] = None
-    function_call: Annotated[Any, _unsupported("tools")] = None
-    audio: Annotated[Any, _unsupported("spoken answers")] = None
-    annotations: list[Any] | None = Field(default=None, description=f"{NOTHING}.")
-    name: str | None = Field(default=None, description=f"{NOTHING}.")
 
     @field_validator("role", mode="before")
     @classmethod
@@ -105,8 +101,11 @@ class Message(Asked):
             if isinstance(part, ImagePart):
                 parts.append(part)
             elif part.text.strip():
-                joined = parts.pop() + "\n" if parts and isinstance(parts[-1], str) else ""
-                parts.append(joined + part.text)
+                before = parts[-1] if parts else None
+                if isinstance(before, str):
+                    parts[-1] = f"{before}\n{part.text}"
+                else:
+                    parts.append(part.text)
         return tuple(parts)
 
 

@@ -98,7 +98,8 @@ def _tested(loaded: LoadedModel) -> SelfTestReport:
         (unlike,) = decode(loaded, [other], DecodeOptions(1, min_new_tokens=1, layer_attention=False))
         _check_prompt(checks, loaded, prompt)
         _check_picture(checks, written, unlike)
-        _check_grid(checks, loaded)
+        replay = Replay(loaded, prompt, written.token_ids)
+        _check_grid(checks, loaded, replay)
         _check_image_block(checks, loaded, prompt, written)
         mass = written.rows.attention_mass.sum(-1)
         checks.at_most("row sum error", _largest(mass - 1), _MASS_TOLERANCE, "softmax rows must sum to one")
@@ -110,7 +111,6 @@ def _tested(loaded: LoadedModel) -> SelfTestReport:
             _LOGPROB_TOLERANCE[loaded.dtype],
             "a second forward over the report is another computation (token_type_ids dropped? cache cut?)",
         )
-        replay = Replay(loaded, prompt, written.token_ids)
         checks.at_most(
             "log-probability difference of a pass from the first cell on",
             _largest(replay.logprobs(replay.features[None])[0].cpu().numpy() - written.logprobs),
@@ -161,11 +161,10 @@ def _check_picture(checks: _Checks, written: Decoded, unlike: Decoded) -> None:
     )
 
 
-def _check_grid(checks: _Checks, loaded: LoadedModel) -> None:
+def _check_grid(checks: _Checks, loaded: LoadedModel, replay: Replay) -> None:
     """A white square on the part of the film that a cell stands for changes that cell most: mean rank, 1 at best."""
-    plain = _planted_prompt(loaded, 1)
-    (span,) = plain.image_spans
-    before, ranks = encode_images(loaded, [plain]).float(), []
+    (span,) = replay.prompt.image_spans
+    before, ranks = replay.features.float(), []
     for down, across in _PLANTS:
         row, column = int(down * span.rows), int(across * span.columns)
         place = row / span.rows, (row + 1) / span.rows, column / span.columns, (column + 1) / span.columns
