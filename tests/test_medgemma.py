@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
+from xml.dom import minidom
 
 import numpy as np
 import pytest
@@ -17,10 +20,12 @@ from medinterp.api.store import pack_record, unpack_record
 from medinterp.errors import PromptError
 from medinterp.evaluation.faithfulness import Judge
 from medinterp.evaluation.sensitivity.margins import forced_logprobs
+from medinterp.export.files import FileTask, make_file
 from medinterp.model import LoadedModel
 from medinterp.model.offsets import decode_offsets
 from medinterp.model.prompt import DEFAULT_PRIOR, DEFAULT_PROMPT, DEFAULT_SYSTEM, ask, build_prompt
 from medinterp.model.prompt_words import prompt_words
+from medinterp.relevancy import compute_maps
 from medinterp.report import build_report, read_report
 from medinterp.types import Asked, Conversation, Report, Turn
 from tests.medgemma import VOCABULARY, save_medgemma
@@ -313,3 +318,20 @@ def test_any_tokens_tile(ids: list[int]) -> None:
     text, offsets = decode_offsets(tokenizer(), ids)
     count = len(ids)
     check_tiling(build_report(ids, offsets, text, [-1.0] * count, [()] * count, [0.1] * count, True))
+
+
+def test_what_a_random_model_writes_can_be_taken_away(explainer: Explainer) -> None:
+    """Control letters, writing from right to left, half a character: JSON, HTML and SVG are whole."""
+    odd = ["<0x00>", "<0x1B>", "<0xE2>", "<0x80>", "<0xAE>", "<0xFF>", "<unused94>"]
+    bytes_ = tokenizer().convert_tokens_to_ids(odd)
+    words = tokenizer()(" vatt קצ كلا علىMenuBar గ్రాలు", add_special_tokens=False)["input_ids"]
+    generation = explainer._generator.force([FILM], [*words, *bytes_, *words])
+    packs = compute_maps(generation.trace, ["raw"])
+    made = Explanation(FILM, generation.report, packs, generation.trace.provenance)
+    kept = unpack_record(pack_record(made))
+    assert kept.report == generation.report and "\x00" in kept.report.text
+    now = datetime.now(UTC)
+    assert json.loads(make_file(kept, FileTask("json"), now))["text"] == kept.report.text
+    assert b"\x00" not in make_file(kept, FileTask("html"), now)
+    svg = make_file(kept, FileTask("figure-svg", selection=kept.report.words), now)
+    assert minidom.parseString(svg).documentElement.tagName == "svg"

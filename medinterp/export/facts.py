@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,6 +17,8 @@ AS_COMPUTED = "none: values as the method gave them"
 UNCALIBRATED = "uncalibrated"
 MAX_SELECTION = 120
 """Characters of the selected words that are quoted."""
+CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
+"""What a model may write and no file of text may hold (XML 1.0, 2.2; PNG's tEXt)."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def export_facts(
     """The record of a file that shows or holds these methods' maps; all of the report's when none are named."""
     provenance = explanation.provenance
     films = (explanation.film, *(() if explanation.prior is None else (explanation.prior,)))
-    short = None if selection is None else " ".join(selection.split())
+    short = None if selection is None else CONTROLS.sub("\ufffd", " ".join(selection.split()))
     if short is not None and len(short) > MAX_SELECTION:
         short = short[: MAX_SELECTION - 1] + "…"
     return ExportFacts(
