@@ -99,7 +99,7 @@ class GenerationDeployment:
         with ThreadPoolExecutor(1) as aside:
             generator, told = aside.submit(make_generator, settings, writer, settings.max_trace_bytes).result()
         logger.info("the writer: %s", told)
-        default = ServedModel(settings.chosen_by, generator, told, settings.prompt, engine)
+        default = ServedModel(settings.chosen_by, generator, told, engine)
         self._errands = Errands(CALLER)
 
         def load(other: ModelSettings) -> ServedModel:
@@ -108,7 +108,7 @@ class GenerationDeployment:
                 generator, told = make_generator(other, slots, settings.max_trace_bytes)
             logger.info("model %s: the writer: %s", other.chosen_by, told)
             self._operation.configure(generator)
-            return ServedModel(other.chosen_by, generator, told, other.prompt)
+            return ServedModel(other.chosen_by, generator, told)
 
         self._models = Models(default, others, max_loaded, load, self._errands)
         self._judge_map = judge_map
@@ -169,7 +169,7 @@ class GenerationDeployment:
             measured = generator.measure(
                 _films(explanation.film, explanation.prior),
                 explanation.report,
-                explanation.provenance.prompt,
+                explanation.provenance.asked,
                 [task.method],
                 {task.method: task.options},
                 progress=lambda what, done, of: tell(Progress(what, done, of)),
@@ -198,7 +198,7 @@ class GenerationDeployment:
                 generator.loaded,
                 _films(explanation.film, explanation.prior),
                 explanation.report,
-                explanation.provenance.prompt,
+                explanation.provenance.asked,
                 chosen.token_indices,
                 chosen.method,
                 chosen.values,
@@ -240,7 +240,7 @@ class GenerationDeployment:
         Raises ReportNotFoundError, SelectionError, MethodError.
         """
         explanation = await asyncio.to_thread(self._report, report_id)
-        asked = (explanation.films, explanation.report, explanation.provenance.prompt)
+        asked = (explanation.films, explanation.report, explanation.provenance.asked)
 
         def work(generator: Generator, tell: Tell, gone: threading.Event) -> TextSources | HeadMaps | Reliance:
             loaded = generator.loaded

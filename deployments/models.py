@@ -165,7 +165,7 @@ class Models:
 
         settings, problem = self._others[alias], self._failed.get(alias, (0.0, None))[1]
         try:
-            known = known_of(settings.name)
+            known = known_of(settings.name, settings.adapter)
         except ModelError as error:
             logger.warning("model %s cannot be loaded: %s", alias, error)
             return LoadedModelModel(
@@ -175,6 +175,7 @@ class Models:
         return LoadedModelModel(
             alias=alias, id=known.model_id, loaded=False, problem=problem, notice=known.notice,
             default_prompt=settings.prompt or known.default_prompt or DEFAULT_PROMPT,
+            reads_indication=known.reads_indication,
         )
 
 

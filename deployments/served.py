@@ -21,7 +21,7 @@ from medinterp.errors import (
 )
 from medinterp.imaging import withhold
 from medinterp.imaging.prior import about_prior
-from medinterp.types import Film, Generation, Provenance
+from medinterp.types import Asked, Film, Generation, Provenance
 
 if TYPE_CHECKING:
     from medinterp.model import Generator
@@ -31,18 +31,15 @@ if TYPE_CHECKING:
 class ServedModel:
     """Writes and explains reports; lets go of its memory once nobody uses it any more."""
 
-    def __init__(
-        self, alias: str, generator: Generator, told: str, prompt: str | None = None, engine: Engine | None = None
-    ) -> None:
-        """alias: what requests call it; told: who writes, in words; prompt: instead of the model's default one."""
-        from medinterp.model.prompt import DEFAULT_PROMPT
+    def __init__(self, alias: str, generator: Generator, told: str, engine: Engine | None = None) -> None:
+        """alias: what requests call it; told: who writes, in words."""
+        from medinterp.model.prompt import default_prompt
 
         loaded = generator.loaded
         self.alias, self.engine = alias, engine
         self._generator: Generator | None = generator
         self._changed = threading.Condition()
         self._uses = 0
-        self.prompt = prompt or loaded.default_prompt or DEFAULT_PROMPT
         self.facts = LoadedModelModel(
             alias=alias,
             id=loaded.model_id,
@@ -51,7 +48,8 @@ class ServedModel:
             dtype=str(loaded.dtype).removeprefix("torch."),
             device=str(loaded.device),
             notice=loaded.notice,
-            default_prompt=self.prompt,
+            default_prompt=default_prompt(loaded),
+            reads_indication=loaded.reads_indication,
             writer=told.split("; ")[0],
         )
 
@@ -143,7 +141,7 @@ class ServedModel:
         else:
             generation = self.generator.generate(
                 films,
-                task.prompt or self.prompt,
+                self._asked_of(task, films),
                 max_new_tokens=task.max_new_tokens,
                 layer_attention=task.layer_attention,
                 on_word=on_word,
@@ -166,12 +164,18 @@ class ServedModel:
             measured = self.generator.measure(
                 films,
                 generation.report,
-                generation.trace.provenance.prompt,
+                generation.trace.provenance.asked,
                 task.on_model,
                 progress=progress,
                 cancelled=gone.is_set,
             )
         return replace(generation, measured=measured)
+
+    def _asked_of(self, task: ReadingTask, films: list[Film]) -> Asked:
+        from medinterp.model.prompt import ask
+
+        told = {"system": task.system, "indication": task.indication}
+        return ask(self.generator.loaded, task.prompt, **told, films=len(films))
 
     def _explain(
         self,
@@ -195,7 +199,7 @@ class ServedModel:
         if gone.is_set():
             raise GenerationCancelled("the caller went away before the report was explained")
         generation = self.generator.force(
-            films, ids, task.prompt or self.prompt, layer_attention=task.layer_attention, cancelled=gone.is_set
+            films, ids, self._asked_of(task, films), layer_attention=task.layer_attention, cancelled=gone.is_set
         )
         if on_word is not None:
             on_word(generation.report.text)
@@ -216,7 +220,7 @@ class ServedModel:
         """
         from medinterp.model.engine import as_written
 
-        asked = task.prompt or self.prompt
+        asked = self._asked_of(task, films)
         self.generator.check(
             films, asked, max_new_tokens=task.max_new_tokens, layer_attention=task.layer_attention
         )

@@ -48,6 +48,11 @@ class ModelSettings(BaseModel):
     prompt: str | None = Field(
         default=None, min_length=1, description="Instead of the model's default prompt."
     )
+    system: str | None = Field(
+        default=None,
+        description="The instruction before every prompt; empty for none. By default the model's own, or one to a "
+        "radiologist where it has no prompt of its own.",
+    )
 
     @property
     def chosen_by(self) -> str:

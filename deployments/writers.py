@@ -32,6 +32,8 @@ def make_generator(
         image_first=settings.image_first,
         calibration=settings.calibration,
         film_domain=settings.film_domain,
+        prompt=settings.prompt,
+        system=settings.system,
     )
     self_test(loaded)
     limits: dict[str, Any] = {"max_trace_bytes": max_trace_bytes}

@@ -10,6 +10,7 @@ from medinterp.explanation import Explanation
 from medinterp.imaging import open_film
 from medinterp.imaging.prior import about_prior
 from medinterp.types import (
+    Asked,
     Faithfulness,
     Film,
     Finding,
@@ -70,7 +71,9 @@ class Explainer:
         prior: FilmSource | None = None,
         window: str | None = None,
         force: bool = False,
-        prompt: str | None = None,
+        prompt: Asked | None = None,
+        system: str | None = None,
+        indication: str | None = None,
         report: str | None = None,
         methods: Sequence[str] = DEFAULT_METHODS,
         options: Mapping[str, Mapping[str, Any]] | None = None,
@@ -90,6 +93,9 @@ class Explainer:
         report: a text that somebody else wrote, to be explained as it stands, in one pass: every word has its
         log-probability and its maps, and those that the model would hardly have written are marked (`Word.unlikely`).
         Nothing is then written, and max_new_tokens, seed and temperature say nothing.
+        prompt: what the model is asked in one turn, or a whole Conversation (its films are `film` and `prior` by
+        number); system: the instruction before it, as in `medinterp.model.prompt.ask`; indication: why the film was
+        taken, which follows the prompt in a line of its own, "Indication: ...".
         prior: an earlier film of the same patient; the model sees it after the current one, and every word has a
         map on each (`explanation.map(word, image=1)`). options: by method, such as {"occlusion": {"block": 4}},
         {"occlusion": {"coarse_to_fine": True}} or {"raw": {"layer": 3}}. progress: gets method, done and total of the
@@ -99,6 +105,7 @@ class Explainer:
         that is not among `methods`, before the model is asked; MethodError for options that a method has not,
         MissingEvidenceError, GenerationCancelled.
         """
+        from medinterp.model.prompt import ask
         from medinterp.relevancy import compute_maps, get_method
 
         options = options or {}
@@ -110,12 +117,13 @@ class Explainer:
         with about_prior():
             earlier = None if prior is None else self.loaded.admit(open_film(prior), force=force)
         films = [opened] if earlier is None else [opened, earlier]
+        asked = ask(self.loaded, prompt, system=system, indication=indication, films=len(films))
         if report is not None:
-            generation = self._generator.force(films, report, prompt)
+            generation = self._generator.force(films, report, asked)
         else:
             generation = self._generator.generate(
                 films,
-                prompt,
+                asked,
                 max_new_tokens=max_new_tokens,
                 seed=seed,
                 temperature=temperature,
@@ -127,7 +135,7 @@ class Explainer:
             self._generator.measure(
                 films,
                 generation.report,
-                trace.provenance.prompt,
+                trace.provenance.asked,
                 on_model,
                 options,
                 progress=progress,
@@ -164,7 +172,7 @@ class Explainer:
             self.loaded,
             explanation.films,
             explanation.report,
-            explanation.provenance.prompt,
+            explanation.provenance.asked,
             chosen.token_indices,
             chosen.method,
             chosen.values,
@@ -190,7 +198,7 @@ class Explainer:
         """
         from medinterp.evaluation.reliance import word_reliance
 
-        asked = (self.loaded, explanation.films, explanation.report, explanation.provenance.prompt)
+        asked = (self.loaded, explanation.films, explanation.report, explanation.provenance.asked)
         return word_reliance(*asked, swaps=swaps, progress=progress, cancelled=cancelled)
 
     def text_sources(
@@ -207,7 +215,7 @@ class Explainer:
         """
         from medinterp.model.sources import text_sources
 
-        report, prompt = explanation.report, explanation.provenance.prompt
+        report, prompt = explanation.report, explanation.provenance.asked
         tokens = explanation.tokens_of(selection)
         return text_sources(self.loaded, explanation.films, report, prompt, tokens, cancelled=cancelled)
 
@@ -225,7 +233,7 @@ class Explainer:
         """
         from medinterp.model.heads import head_maps
 
-        report, prompt = explanation.report, explanation.provenance.prompt
+        report, prompt = explanation.report, explanation.provenance.asked
         tokens = explanation.tokens_of(selection)
         return head_maps(
             self.loaded, explanation.films, report, prompt, tokens, image=image, cancelled=cancelled

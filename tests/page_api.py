@@ -83,6 +83,7 @@ class FakeApi:
         self.report: Report = fake_report()
         self.progress: ProgressModel | None = None  # told after the text, before the report
         self.max_upload_bytes = 2**20
+        self.reads_indication = True
         self.stopped = 0  # streams that the page went away from
         self.films: dict[str, Image.Image] = {}
         self.priors: dict[str, Image.Image] = {}
@@ -133,8 +134,7 @@ class FakeApi:
     async def models(self) -> ModelsModel:
         model = LoadedModelModel(
             alias="phantom", id="phantom", loaded=True, revision="1", dtype="float32", device="cpu", notice=NOTICE,
-            default_prompt=PROMPT,
-            writer="slots: 1 of 300 positions",
+            default_prompt=PROMPT, writer="slots: 1 of 300 positions", reads_indication=self.reads_indication,
         )
         limits = LimitsModel(
             min_film_side=32,
@@ -162,7 +162,8 @@ class FakeApi:
         self,
         image: UploadFile,
         methods: Annotated[list[str], Form()],
-        prompt: Annotated[str, Form()],
+        prompt: Annotated[str | None, Form()] = None,
+        indication: Annotated[str | None, Form()] = None,
         prior: Annotated[UploadFile | None, File()] = None,
         report: Annotated[str | None, Form()] = None,
         max_new_tokens: Annotated[int | None, Form()] = None,
@@ -171,9 +172,16 @@ class FakeApi:
         model: Annotated[str | None, Form()] = None,
     ) -> Response:
         given = report and report.replace("\r\n", "\n")  # browsers send it so
-        optional = {"report": given, "max_new_tokens": max_new_tokens, "window": window, "model": model}
-        optional |= {"force": force and "true"}
-        form = {"methods": " ".join(methods), "prompt": prompt}
+        optional = {
+            "prompt": prompt,
+            "indication": indication,
+            "report": given,
+            "max_new_tokens": max_new_tokens,
+            "window": window,
+            "force": force and "true",
+            "model": model,
+        }
+        form = {"methods": " ".join(methods)}
         form |= {name: str(value) for name, value in optional.items() if value not in (None, False)}
         if prior is not None:
             form["prior"] = str(prior.filename)

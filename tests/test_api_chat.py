@@ -24,7 +24,7 @@ from medinterp.api.chat import _logprobs
 from medinterp.api.data_urls import LONG_BYTES, film_of, taken_out
 from medinterp.api.schema_packed import PackedMapsModel
 from medinterp.api.store import unpack_record
-from medinterp.types import Report, ReportToken
+from medinterp.types import Conversation, Report, ReportToken, Turn
 from tests.api_backend import png
 from tests.api_samples import SPANS, TEXT, sample_explanation
 from tests.listening import Listening, listening
@@ -93,13 +93,50 @@ def test_a_film_and_a_question_are_answered(client: openai.OpenAI, served: Liste
         (user(image(), text("One."), text("Two.")), "One.\nTwo."),
         (user(image()), None),
         (user(image(), text("  ")), None),
-        ([{"role": "system", "content": "Be brief."}, *user()], f"Be brief.\n\n{QUESTION}"),
-        ([{"role": "developer", "content": [text("Be brief.")]}, *user(image())], "Be brief."),
     ],
 )
 def test_words_become_the_prompt(client: openai.OpenAI, served: Listening, messages: Any, prompt: str | None) -> None:
     assert ask(client, messages=messages).choices[0].message.content == TEXT
     assert served.backend.tasks[0].prompt == prompt
+
+
+@pytest.mark.parametrize(("role", "content"), [("system", "Be brief."), ("developer", [text("Be brief.")])])
+def test_an_instruction_is_its_own(client: openai.OpenAI, served: Listening, role: str, content: Any) -> None:
+    ask(client, messages=[{"role": role, "content": content}, *user()])
+    assert (served.backend.tasks[0].system, served.backend.tasks[0].prompt) == ("Be brief.", QUESTION)
+
+
+def turns(*told: tuple[str, tuple[str | int, ...]]) -> Conversation:
+    return Conversation(tuple(Turn(role, parts) for role, parts in told))
+
+
+ANSWER = {"role": "assistant", "content": "No.", "refusal": None}
+
+
+@pytest.mark.parametrize(
+    ("messages", "asked"),
+    [
+        (user(text("Before."), image(), text("Behind.")), turns(("user", ("Before.", 0, "Behind.")))),
+        (user(image(), text("A."), text("B."), image()), turns(("user", (0, "A.\nB.", 1)))),
+        (
+            [*user(), ANSWER, *user(text("Sure?"))],
+            turns(("user", (0, QUESTION)), ("assistant", ("No.",)), ("user", ("Sure?",))),
+        ),
+        (
+            [*user(image()), ANSWER, {"role": "user", "content": [image(), text("  "), text("And now?")]}],
+            turns(("user", (0,)), ("assistant", ("No.",)), ("user", (1, "And now?"))),
+        ),
+    ],
+    ids=["both sides", "between", "earlier film", "a film each"],
+)
+def test_turns_and_films_between_words_become_a_conversation(
+    client: openai.OpenAI, served: Listening, messages: Any, asked: Conversation
+) -> None:
+    assert ask(client, messages=messages).choices[0].message.content == TEXT
+    assert served.backend.tasks[0].prompt == asked
+    with_system = [{"role": "system", "content": "Be brief."}, *messages]
+    assert ask(client, messages=with_system).choices[0].message.content == TEXT
+    assert (served.backend.tasks[1].prompt, served.backend.tasks[1].system) == (asked, "Be brief.")
 
 
 def test_words_come_as_they_are_written(client: openai.OpenAI, served: Listening) -> None:
@@ -252,13 +289,16 @@ def test_what_would_change_the_answer_is_refused_and_not_ignored(
     [
         (user(text(QUESTION)), "0 films"),
         (user(image(), image(), image()), "3 films"),
-        (user(text("Before."), image(), text("Behind.")), "both sides"),
-        (user(image(), text("Between."), image()), "both sides"),
-        ([*user(), {"role": "assistant", "content": "No."}, *user(text("Sure?"))], "one question"),
-        ([*user(), {"role": "system", "content": "Be brief."}], "role user"),
+        ([*user(image(), image()), ANSWER, *user()], "3 films"),
+        ([*user(), ANSWER], "by turns"),
+        ([*user(), ANSWER, ANSWER, *user(text("Sure?"))], "by turns"),
+        ([*user(), {"role": "tool", "content": "x", "tool_call_id": "1"}, *user(text("Sure?"))], "tools are not"),
+        ([*user(), {**ANSWER, "content": " "}, *user(text("Sure?"))], "empty"),
+        ([*user(), {**ANSWER, "content": [image()]}, *user(text("Sure?"))], "film stands in"),
+        ([*user(), {"role": "system", "content": "Be brief."}], "by turns"),
         ([{"role": "system", "content": [image()]}, *user()], "film stands in"),
-        ([{"role": "user", "content": "Again."}, *user()], "role user"),
-        ([{"role": "system", "content": "A."}, {"role": "system", "content": "B."}, *user()], "role user"),
+        ([{"role": "user", "content": "Again."}, *user()], "by turns"),
+        ([{"role": "system", "content": "A."}, {"role": "system", "content": "B."}, *user()], "by turns"),
         ([], "at least 1"),
     ],
 )
@@ -360,7 +400,7 @@ def test_nothing_that_was_sent_is_logged(
 ) -> None:
     with caplog.at_level(logging.INFO, logger="medinterp"):
         report = ask(client, image(), text("Mrs DOE"), extra_body={"evidence": {}}).choices[0].evidence["report"]
-        refused(client, messages=user(image(), text("Mrs DOE"), image()))
+        refused(client, messages=user(image(), text("Mrs DOE"), image(), image()))
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("medinterp")]
     assert lines
     assert not [line for line in lines if "DOE" in line or report in line]

@@ -18,6 +18,7 @@ from medinterp.errors import (
     MethodError,
     MissingEvidenceError,
     NoPictureError,
+    PromptError,
     SelectionError,
     UnknownMethodError,
     UnreadableFilmError,
@@ -304,3 +305,10 @@ def test_what_cannot_be_opened_is_a_film_error(films: Path) -> None:
             open_film(source)
     with pytest.raises(SelectionError, match="read already"):
         open_film(open_film(path), window="full")
+
+
+def test_the_demo_model_reads_no_indication(explainer: Explainer, films: Path) -> None:
+    """A long one is outside of its training; it is refused before anything is read, and not quoted."""
+    with pytest.raises(PromptError, match="without an indication") as caught:
+        explainer.explain(films / f"film-{SEED}.png", indication="Mrs Doe coughs")
+    assert "Doe" not in str(caught.value)

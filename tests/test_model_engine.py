@@ -31,7 +31,7 @@ from medinterp.model.engine import Engine, EngineReport, as_written, same_tokens
 from medinterp.model.given import given_tokens
 from medinterp.phantom.films import draw_film, sample_film
 from medinterp.phantom.reports import REPORT_PROMPT
-from medinterp.types import Film, Generation
+from medinterp.types import Conversation, Film, Generation, Turn
 from tests.openai_server import (
     KEY,
     MODEL,
@@ -134,6 +134,19 @@ def test_one_user_turn_with_the_very_picture(server: OpenAIServer, image_first: 
     pictures = [part["image_url"]["url"] for part in message["content"] if part["type"] == "image_url"]
     for film, url in zip(films, pictures, strict=True):
         np.testing.assert_array_equal(_pixels(url), rgb8(film))
+
+
+def test_a_conversation_is_sent_turn_by_turn(server: OpenAIServer) -> None:
+    turns = (Turn("user", ("Before:", 0, "Large?")), Turn("assistant", ("No.",)), Turn("user", ("Sure?",)))
+    server.manners.text = "Yes."
+    Engine(server.base_url, MODEL).write([FILM], Conversation(turns, "Be brief."), max_new_tokens=9)
+    told = [(m["role"], [part.get("text") for part in m["content"]]) for m in server.requests[0]["messages"]]
+    assert told == [
+        ("system", ["Be brief."]), ("user", ["Before:", None, "Large?"]), ("assistant", ["No."]), ("user", ["Sure?"])
+    ]  # fmt: skip
+    np.testing.assert_array_equal(
+        _pixels(server.requests[0]["messages"][1]["content"][1]["image_url"]["url"]), rgb8(FILM)
+    )
 
 
 def _pixels(url: str) -> np.ndarray:

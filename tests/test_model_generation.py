@@ -14,7 +14,7 @@ from models import noise_film, save_small_model
 from medinterp.errors import GenerationCancelled, PromptError, RequestTooLargeError
 from medinterp.model import Generator, load_model
 from medinterp.model.evidence import trace_bytes
-from medinterp.model.prompt import DEFAULT_PROMPT, build_prompt
+from medinterp.model.prompt import DEFAULT_PROMPT, ask, build_prompt
 from medinterp.model.writer import DecodeOptions, decode
 from medinterp.types import Generation
 
@@ -142,7 +142,7 @@ def test_a_long_report_takes_what_the_formula_says(generator: Generator) -> None
 
 def test_provenance_is_enough_to_write_it_again(generator: Generator) -> None:
     told = write(generator, prompt=None, max_new_tokens=2).trace.provenance
-    assert told.prompt == DEFAULT_PROMPT
+    assert told.asked == ask(generator.loaded) and told.prompt.endswith(DEFAULT_PROMPT)
     assert told.film_sha256 == (FILM.sha256,)
     assert (told.seed, told.max_new_tokens) == (4, 2)
     assert told.model_id == generator.loaded.model_id
@@ -159,7 +159,11 @@ def test_a_models_own_default_prompt_and_notice(tmp_path: Path) -> None:
     path = save_small_model(tmp_path)
     (path / "medinterp.json").write_text('{"default_prompt": "Look.", "notice": "A demo."}', encoding="utf-8")
     told = Generator(load_model(str(path))).generate([FILM], max_new_tokens=1).trace.provenance
-    assert (told.prompt, told.notice) == ("Look.", "A demo.")
+    assert (told.asked, told.notice) == ("Look.", "A demo."), "no instruction that its maker did not give"
+    (path / "medinterp.json").write_text('{"default_prompt": "Look.", "system": "Be brief."}', encoding="utf-8")
+    loaded = load_model(str(path))
+    assert ask(loaded).system == "Be brief."  # type: ignore[union-attr]
+    assert ask(load_model(str(path), system="", prompt="See.")) == "See."
 
 
 def test_layer_attention_on_request_only(generator: Generator) -> None:

@@ -82,7 +82,7 @@ def test_the_sidecar_is_read(directory: Path) -> None:
     assert (loaded.notice, loaded.default_prompt) == ("Synthetic films only.", "Read.")
 
 
-@pytest.mark.parametrize("content", ["{", '{"note": "x"}', '{"notice": 3}'])
+@pytest.mark.parametrize("content", ["{", '{"note": "x"}', '{"notice": 3}', '{"indication": "no"}'])
 def test_a_wrong_sidecar_is_refused(directory: Path, content: str) -> None:
     (directory / "medinterp.json").write_text(content)
     with pytest.raises(ModelError, match=r"medinterp\.json"):

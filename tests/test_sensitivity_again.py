@@ -56,7 +56,7 @@ def test_without_questions_the_report_is_written_again(explainer: Explainer, exp
         explanation, methods=("value_weighted",), perturbations=("contrast",), progress=lambda *one: told.append(one)
     )
     assert isinstance(found, ReportComparison)
-    assert (found.prompt, found.report) == ("Describe the film.", explanation.report.text)
+    assert (found.prompt, found.report) == (explanation.provenance.prompt, explanation.report.text)
     assert (found.max_new_tokens, found.methods) == (7, ("value_weighted",))
     assert told == [(1, 2), (2, 2)]
 

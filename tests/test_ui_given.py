@@ -110,14 +110,14 @@ def test_the_box_is_folded_and_works_by_keyboard(page: Page, api: FakeApi, film:
 
 
 def test_a_report_is_explained(page: Page, api: FakeApi, film: Path) -> None:
-    """It is sent as it stands, with the prompt and without a token limit; that it was given is said beside it."""
+    """It is sent as it stands, with the service's prompt and without a token limit, and said to be given."""
     page.upload(film)
     assert not page.element("given-note").is_displayed()
     fill(page, MINE)
     page.read()
     (form,) = posts(api)
     assert form["report"] == MINE
-    assert set(form) == {"methods", "prompt", "report"}
+    assert set(form) == {"methods", "report"}
     shown = page.run("return [...document.querySelectorAll('.medinterp-word')].map((word) => word.textContent)")
     assert shown == ["A", "i", "mass", "i", "Normal"]
     assert page.text("status") == "Explained: 5 words; none of them unlikely."

@@ -11,21 +11,22 @@ from medinterp.api.schema_models import LoadedModelModel
 from medinterp.api.selection import Selection
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
 from medinterp.export.formats import ExportFormat
-from medinterp.types import Explanation, Faithfulness, Film, HeadMaps, MapPack, Quantity, Reliance, TextSources
+from medinterp.types import Asked, Explanation, Faithfulness, Film, HeadMaps, MapPack, Quantity, Reliance, TextSources
 
 
 @dataclass(frozen=True)
 class ReadingTask:
     """How a film is to be read.
 
-    prompt: None for the service's default; methods: at least one, all of them registered; max_new_tokens: the most that
-    the report may have; layer_attention: whether one of the methods needs it in the trace; on_model: those of them for
-    which the model is asked again once the report is there. force: also on a film that a report should be withheld on.
-    report: one that somebody else wrote, which is explained as it stands; None for the model to write it. model: which
-    one, by what the service calls it; None for the default one.
+    prompt: None for the service's default; system: the instruction before it, None for the service's, "" for none;
+    indication: why the film was taken, which follows it; methods: at least one, all of them registered; max_new_tokens:
+    the most that the report may have; layer_attention: whether one of the methods needs it in the trace; on_model:
+    those of them for which the model is asked again once the report is there. force: also on a film that a report
+    should be withheld on. report: one that somebody else wrote, which is explained as it stands; None for the model to
+    write it. model: which one, by what the service calls it; None for the default one.
     """
 
-    prompt: str | None
+    prompt: Asked | None
     methods: tuple[str, ...]
     max_new_tokens: int
     layer_attention: bool
@@ -33,6 +34,8 @@ class ReadingTask:
     force: bool = False
     report: str | None = None
     model: str | None = None
+    system: str | None = None
+    indication: str | None = None
 
 
 @dataclass(frozen=True)

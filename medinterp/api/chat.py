@@ -123,8 +123,8 @@ class Chat:
         """Check everything, then decode the films. Raises RequestValidationError, and as Reading does."""
         reading, how = self._reading, asked.film or FilmAsking()
         methods = asked.evidence.methods if asked.evidence else self._settings.methods[:1]
-        tokens = asked.max_tokens or asked.max_completion_tokens
-        task = reading.task(asked.prompt, methods, tokens, force=how.force, model=model)
+        limit = asked.max_tokens or asked.max_completion_tokens
+        task = reading.task(asked.prompt, methods, limit, force=how.force, system=asked.system, model=model)
         image, *earlier = asked.urls
         if not earlier and how.prior_window is not None:
             raise SelectionError("prior_window is of a second film, which was not sent")

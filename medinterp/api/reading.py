@@ -34,7 +34,7 @@ from medinterp.imaging import withhold
 from medinterp.imaging.prior import about_prior
 from medinterp.imaging.workers import DecodingPool
 from medinterp.relevancy import get_method
-from medinterp.types import Explanation, Film
+from medinterp.types import Asked, Explanation, Film
 
 logger = logging.getLogger(__name__)
 UNKNOWN = "unknown"
@@ -58,20 +58,22 @@ class Reading:
 
     def task(
         self,
-        prompt: str | None,
+        prompt: Asked | None,
         methods: tuple[str, ...] | None,
         max_new_tokens: int | None,
         *,
         force: bool = False,
         report: str | None = None,
         model: str | None = None,
+        system: str | None = None,
+        indication: str | None = None,
     ) -> ReadingTask:
         """Check a request's parameters before anything is spent on it.
 
         Raises UnknownModelError, PromptError, UnknownMethodError, RequestTooLargeError or ReportTextError.
         """
         with self._counted(model):
-            return self._task(prompt, methods, max_new_tokens, force, report, model)
+            return self._task(prompt, methods, max_new_tokens, force, report, model, system, indication)
 
     def _counted(self, model: str | None) -> AbstractContextManager[None]:
         return metrics.counted(metrics.REPORTS, model=self._label(model))
@@ -83,19 +85,24 @@ class Reading:
 
     def _task(
         self,
-        prompt: str | None,
+        prompt: Asked | None,
         methods: tuple[str, ...] | None,
         max_new_tokens: int | None,
         force: bool,
         report: str | None,
         model: str | None,
+        system: str | None,
+        indication: str | None,
     ) -> ReadingTask:
         aliases = self._backend.aliases
         if model is not None and model not in aliases:
             raise UnknownModelError(f"there is no model {model!r} here; there are {', '.join(aliases)}")
         limits = self._limits
-        if prompt is not None and len(prompt) > limits.max_prompt_characters:
-            raise PromptError(f"the prompt is longer than {limits.max_prompt_characters} characters")
+        texts = [prompt] if isinstance(prompt, str) else [] if prompt is None else prompt.texts
+        if sum(map(len, [*texts, system or "", indication or ""])) > limits.max_prompt_characters:
+            raise PromptError(
+                f"the prompt is longer than {limits.max_prompt_characters} characters, with all that goes with it"
+            )
         if max_new_tokens is not None and max_new_tokens > limits.max_new_tokens:
             raise RequestTooLargeError(f"max_new_tokens is at most {limits.max_new_tokens} here")
         if report is not None:
@@ -104,7 +111,7 @@ class Reading:
             report, max_new_tokens = self._given(report), limits.max_new_tokens
         chosen = [get_method(name) for name in methods or self._settings.methods]
         return ReadingTask(
-            prompt=None if prompt is None else _plain_lines(prompt),
+            prompt=_asked(prompt),
             methods=tuple(dict.fromkeys(method.name for method in chosen)),
             max_new_tokens=max_new_tokens or limits.default_max_new_tokens,
             layer_attention=any("layer_attention" in method.needs for method in chosen),
@@ -112,6 +119,8 @@ class Reading:
             force=force,
             report=report,
             model=model,
+            system=None if system is None else _plain_lines(system),
+            indication=_plain_lines(indication).strip() or None if indication else None,
         )
 
     def _given(self, report: str) -> str:
@@ -276,6 +285,13 @@ class Reading:
 
     def _too_slow(self) -> DeadlineExceededError:
         return DeadlineExceededError(f"no report within {self._limits.timeout_s:g} s")
+
+
+def _asked(prompt: Asked | None) -> Asked | None:
+    """With plain lines; an empty one is none."""
+    if isinstance(prompt, str):
+        return _plain_lines(prompt) or None
+    return None if prompt is None else prompt.reworded(_plain_lines)
 
 
 def _plain_lines(text: str) -> str:

@@ -56,7 +56,9 @@ ONCE = {
     "prior": "one prior film a report: `prior` was sent more than once",
     **{
         name: f"`{name}` was sent more than once"
-        for name in ("prompt", "report", "max_new_tokens", "window", "prior_window", "force", "model")
+        for name in (
+            "prompt", "system", "indication", "report", "max_new_tokens", "window", "prior_window", "force", "model",
+        )
     },
 }
 """Fields of the form that stand in it once, and what is said when they do not."""
@@ -96,6 +98,14 @@ def report_routes(
         request: Request,
         image: Annotated[UploadFile, File(description="One film: PNG, JPEG, TIFF or DICOM.")],
         prompt: Annotated[str | None, Form()] = None,
+        system: Annotated[
+            str | None,
+            Form(description="The instruction before the prompt; empty for none. The service's by default."),
+        ] = None,
+        indication: Annotated[
+            str | None,
+            Form(description="Why the film was taken: follows the prompt as a line of its own, `Indication: ...`."),
+        ] = None,
         methods: Annotated[list[str] | None, Form(description="May be repeated.")] = None,
         report: Annotated[
             str | None,
@@ -130,17 +140,20 @@ def report_routes(
         check_fields(form, ONCE, SEVERAL)
         if form.get("report") == "":
             report = ""  # FastAPI takes an empty field for one that was not sent, and a report would be written
+        if form.get("system") == "":
+            system = ""
         chosen = tuple(methods) if methods else None
-        task = reading.task(prompt, chosen, max_new_tokens, force=force, report=report, model=model)
+        told = {"report": report, "system": system, "indication": indication, "model": model}
+        task = reading.task(prompt, chosen, max_new_tokens, force=force, **told)
         if prior is None and prior_window is not None:
             raise SelectionError("prior_window is of the film `prior`, which was not sent")
         key = idempotency_key(request)
-        told = [] if key is None else [await asyncio.to_thread(form_digest, form)]
+        known = [] if key is None else [await asyncio.to_thread(form_digest, form)]
         data = bytes_of(image)
         before = None if prior is None else bytes_of(prior)
         if prefers_job(request):
             work = ReportWork("", task, window, before is not None, prior_window)
-            return await answering.job(request, work, key, told, (data,) if before is None else (data, before))
+            return await answering.job(request, work, key, known, (data,) if before is None else (data, before))
         media_type = _chosen(request, negotiation.JSON, negotiation.MSGPACK, negotiation.EVENTS)
 
         async def make(report_id: str) -> Response:
@@ -152,7 +165,7 @@ def report_routes(
                 return await reading.stream(film, task, prior=earlier, report_id=report_id)
             return await reading.answer(film, task, media_type, prior=earlier, report_id=report_id)
 
-        return await once.report(key, [b"report", *told], make, lambda known: reading.again(known, media_type))
+        return await once.report(key, [b"report", *known], make, lambda made: reading.again(made, media_type))
 
     @router.get("/{report_id}", response_model=ExplanationModel, responses=_also(negotiation.MSGPACK))
     async def get_report(request: Request, report_id: ReportId) -> Response:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from medinterp.api.arrays import Array
-from medinterp.types import FindingChange, FindingStatus, MentionRole, SentenceReading
+from medinterp.types import Conversation, FindingChange, FindingStatus, MentionRole, SentenceReading
 
 Time = Annotated[datetime, PlainSerializer(lambda time: time.isoformat(timespec="seconds"), return_type=str)]
 """A moment in UTC, ISO 8601 text in every encoding."""
@@ -206,6 +206,9 @@ class ProvenanceModel(Model):
     alias: str | None = Field(default=None, description="What this service calls the model: the field `model`.")
     adapter: str | None = Field(default=None, description="A LoRA of the model: a directory or a hub id.")
     quantization: str | None = Field(default=None, description="How the weights were quantised: 8bit or 4bit.")
+    conversation: Conversation | None = Field(
+        default=None, description="What was asked where it was more than words in one turn; `prompt` is all its words."
+    )
 
 
 class MapPackModel(Model):

@@ -5,6 +5,7 @@ https://platform.openai.com/docs/api-reference/chat. Beyond it: `evidence` and `
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -20,6 +21,7 @@ from medinterp.api.schema import (
     WordModel,
 )
 from medinterp.api.schema_packed import PackedMapsModel
+from medinterp.types import Conversation, Turn
 
 MAX_TOP_LOGPROBS = 5
 """The likeliest tokens that are kept of each place."""
@@ -58,21 +60,6 @@ class ImagePart(Asked):
 Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
 
 
-class Message(Asked):
-    """One turn: an instruction (`system`, `developer`), or the question with its film."""
-
-    role: Literal["system", "developer", "user"]
-    content: str | tuple[Part, ...]
-
-    @field_validator("role", mode="before")
-    @classmethod
-    def no_earlier_answer(cls, role: object) -> object:
-        """Say why, in place of a list of roles."""
-        if role in ("assistant", "tool", "function"):
-            raise ValueError(f"a turn of the role {role} cannot be passed on: one question is asked a request")
-        return role
-
-
 def only(told: str, *neutral: Any) -> AfterValidator:
     """Takes None and values that change nothing, and says of others why they are refused."""
 
@@ -86,6 +73,40 @@ def only(told: str, *neutral: Any) -> AfterValidator:
 
 def _unsupported(what: str) -> AfterValidator:
     return only(f"{what} are not supported; leave it out")
+
+
+class Message(Asked):
+    """One turn: an instruction (`system`, `developer`), a question with films between its words, or an earlier answer.
+    """
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | tuple[Part, ...]
+    refusal: Annotated[str | None, _unsupported("refusals")] = None
+    tool_calls: Annotated[list[Any] | None, only("tools are not supported; leave it out", [])] = None
+
+    @field_validator("role", mode="before")
+    @classmethod
+    def no_tools(cls, role: object) -> object:
+        """Say why, in place of a list of roles."""
+        if role in ("tool", "function"):
+            raise ValueError(f"a turn of the role {role} cannot be passed on: tools are not supported")
+        return role
+
+    @property
+    def parts(self) -> tuple[str | ImagePart, ...]:
+        """Words and films in their order: words that follow each other as one, without empty ones."""
+        told = (TextPart(type="text", text=self.content),) if isinstance(self.content, str) else self.content
+        parts: list[str | ImagePart] = []
+        for part in told:
+            if isinstance(part, ImagePart):
+                parts.append(part)
+            elif part.text.strip():
+                before = parts[-1] if parts else None
+                if isinstance(before, str):
+                    parts[-1] = f"{before}\n{part.text}"
+                else:
+                    parts.append(part.text)
+        return tuple(parts)
 
 
 class StreamOptions(Asked):
@@ -124,10 +145,11 @@ class ChatAskedModel(Asked):
     model: str = Field(description="One that `GET /v1/models` tells, by its alias or its id.")
     messages: tuple[Message, ...] = Field(
         min_length=1,
-        description="At most one turn of the role system or developer, then one of the role user with one film, or "
-        "two: the current one, then a prior one. All its words stand on one side of the films; how words and films "
-        "follow one another in the prompt is the model's own order. An instruction stands before the question, in its "
-        "turn. Without words the service's own prompt is asked.",
+        description="At most one turn of the role system or developer (the service's instruction without one), then "
+        "turns of user and assistant by turns, the last one the user's. In those of the user stand one film, or two: "
+        "the first is kept as the film, the second as the prior one. Words and films follow one another as sent; in a "
+        "single question whose words all stand on one side of the films, in the model's own order. A single question "
+        "without words is the service's own prompt.",
     )
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -172,19 +194,20 @@ class ChatAskedModel(Asked):
 
     @field_validator("messages")
     @classmethod
-    def one_question(cls, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    def one_conversation(cls, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         """Refuse what the prompt has no place for."""
-        question = messages[-1]
-        if question.role != "user" or [one.role for one in messages[:-1]] not in ([], ["system"], ["developer"]):
-            raise ValueError("messages are one of the role user, and at most one of the role system before it")
-        if any(isinstance(part, ImagePart) for one in messages[:-1] for part in one.content):
-            raise ValueError("a film stands in the message of the role user")
-        films = [isinstance(part, ImagePart) for part in question.content]
-        if not 1 <= sum(films) <= 2:
-            raise ValueError(f"{sum(films)} films: a question is about one, or two: the current one, then a prior one")
-        first, last = films.index(True), len(films) - 1 - films[::-1].index(True)
-        if not all(films[first : last + 1]) or (first > 0 and last < len(films) - 1):
-            raise ValueError("words on both sides of a film cannot be passed on: all before the films, or all behind")
+        turns = messages[1:] if messages[0].role in ("system", "developer") else messages
+        if len(turns) % 2 == 0 or any(turn.role != ("user", "assistant")[k % 2] for k, turn in enumerate(turns)):
+            raise ValueError(
+                "messages are at most one of the role system, then user and assistant by turns, the last one the user's"
+            )
+        if any(isinstance(part, ImagePart) for one in messages if one.role != "user" for part in one.parts):
+            raise ValueError("a film stands in a message of the role user")
+        films = sum(isinstance(part, ImagePart) for turn in turns for part in turn.parts)
+        if not 1 <= films <= 2:
+            raise ValueError(f"{films} films: a conversation is about one, or two: the current one, and a prior one")
+        if len(turns) > 1 and not all(turn.parts for turn in turns):
+            raise ValueError("a message is empty")
         return messages
 
     @model_validator(mode="after")
@@ -200,20 +223,31 @@ class ChatAskedModel(Asked):
         return self
 
     @property
-    def prompt(self) -> str | None:
-        """Instruction and question, one after the other with an empty line between; None without words."""
-        turns = (
-            "\n".join(part.text for part in one.content if isinstance(part, TextPart))
-            if not isinstance(one.content, str)
-            else one.content
+    def system(self) -> str | None:
+        """The instruction; None without one."""
+        first = self.messages[0]
+        return "".join(map(str, first.parts)) or None if first.role in ("system", "developer") else None
+
+    @property
+    def prompt(self) -> str | Conversation | None:
+        """The words of a single question that stand on one side of its films, None for none; else all turns."""
+        films = count()
+        turns = [
+            Turn(one.role, tuple(part if isinstance(part, str) else next(films) for part in one.parts))
             for one in self.messages
-        )
-        return "\n\n".join(turn for turn in turns if turn.strip()) or None
+            if one.role == "user" or one.role == "assistant"
+        ]
+        parts = turns[0].parts
+        words = [part for part in parts if isinstance(part, str)]
+        if len(turns) > 1 or len(words) > 1 or (words and isinstance(parts[0], int) and isinstance(parts[-1], int)):
+            return Conversation(tuple(turns))
+        return words[0] if words else None
 
     @property
     def urls(self) -> tuple[str, ...]:
         """Of the film, and of the prior one."""
-        return tuple(part.image_url.url for part in self.messages[-1].content if isinstance(part, ImagePart))
+        parts = (part for one in self.messages for part in one.parts)
+        return tuple(part.image_url.url for part in parts if isinstance(part, ImagePart))
 
 
 class TopLogprobModel(Model):

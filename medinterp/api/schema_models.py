@@ -25,6 +25,7 @@ class LoadedModelModel(Model):
     device: str | None = None
     notice: str | None = Field(description="A sentence to show beside every report.")
     default_prompt: str
+    reads_indication: bool = Field(default=True, description="Whether `indication` may be sent.")
     writer: str | None = Field(
         default=None, description="Who writes reports: this model in slots of its own, or an engine by its name."
     )

@@ -66,7 +66,7 @@ def _calibrate(options: argparse.Namespace) -> int:
                     bar.update(started + 100 * done // of - bar.n)
 
                 measured_cells = generator.measure(
-                    [film], generation.report, generation.trace.provenance.prompt, ["occlusion"], progress=told
+                    [film], generation.report, generation.trace.provenance.asked, ["occlusion"], progress=told
                 )
                 one = calibration_film(generation.trace, measured_cells["occlusion"].values)
                 with path.with_suffix(".part").open("wb") as file:

@@ -215,7 +215,7 @@ def _grounding(options: argparse.Namespace) -> Result:
     def measured(film: Film, generation: Generation) -> Generation:
         if not on_model:
             return generation
-        prompt = generation.trace.provenance.prompt
+        prompt = generation.trace.provenance.asked
         found = generator.measure([film], generation.report, prompt, on_model)
         return Generation(generation.report, generation.trace, found)
 

@@ -23,6 +23,8 @@ def add(commands: Commands) -> None:
     explain.add_argument("--model", default="phantom", help="phantom, a directory or a hub id (default: phantom)")
     explain.add_argument("--calibration", default="auto", metavar="FILE", help="what `medinterp calibrate` wrote")
     explain.add_argument("--prompt", default=None)
+    explain.add_argument("--system", metavar="TEXT", help="the instruction before the prompt; empty for none")
+    explain.add_argument("--indication", metavar="TEXT", help="why the film was taken, told to the model")
     explain.add_argument("--method", action="append", dest="methods", help='may be given again; "all" for all')
     explain.add_argument(
         "--option", action="append", dest="method_options", type=method_option, default=[], metavar="METHOD.NAME=VALUE",
@@ -81,6 +83,8 @@ def _explain(options: argparse.Namespace) -> int:
                 prior=options.prior,
                 force=options.force,
                 prompt=options.prompt,
+                system=options.system,
+                indication=options.indication,
                 methods=methods,
                 options=by_method(options.method_options),
                 report=report,
@@ -95,6 +99,9 @@ def _explain(options: argparse.Namespace) -> int:
             failed.append((film.path, str(error)))
             continue
         tell(film.path, explanation.film)
+        unfinished = explanation.report.unfinished
+        if unfinished is not None:
+            print(f"medinterp: {film.path}: {unfinished} --max-new-tokens allows more.", file=sys.stderr)
         if explanation.prior is not None:
             tell(options.prior, explanation.prior)
         if report is not None:

@@ -287,6 +287,7 @@ class Model:
     loaded: bool
     notice: str | None
     default_prompt: str
+    reads_indication: bool = True
     problem: str | None = None
     revision: str | None = None
     dtype: str | None = None

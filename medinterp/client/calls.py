@@ -35,6 +35,8 @@ class Asking(TypedDict, total=False):
 
     prior: FilmSource | None
     prompt: str | None
+    system: str | None
+    indication: str | None
     methods: Sequence[str] | None
     report: str | None
     max_new_tokens: int | None

@@ -75,10 +75,10 @@ class Client:
         """Have a film read, and its report explained.
 
         film, prior: a path, a file's bytes, or pixels (uint8 or uint16 [height, width]); file names are not sent.
-        prompt, methods, max_new_tokens: the service's own by default. report: a text that somebody else wrote, which
-        is explained as it stands. window, prior_window: of a DICOM. force: though a warning withholds the report.
-        model: one of `models()`, by its alias.
-        idempotency_key: made here for all attempts of this call; give one to ask for the same report from elsewhere.
+        prompt, system, methods, max_new_tokens: the service's own by default; indication: why the film was taken.
+        report: a text that somebody else wrote, which is explained as it stands. window, prior_window: of a DICOM.
+        force: though a warning withholds the report. model: one of `models()`, by its alias. idempotency_key: made here
+        for all attempts of this call; give one to ask for the same report from elsewhere.
         Raises FilmError and its kinds, PromptError, ReportTextError, RequestTooLargeError, UnknownMethodError,
         UnknownModelError, ModelBrokenError, StoreFullError, ServiceError; what the service said is a ProblemError too.
         """

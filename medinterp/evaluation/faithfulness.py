@@ -23,7 +23,7 @@ from medinterp.model.loading import LoadedModel
 from medinterp.model.memory import storage_bytes
 from medinterp.model.pieces import Pieces
 from medinterp.model.replay import MEMORY_BYTES
-from medinterp.types import Faithfulness, Film, Float32Array, Interval, OrderScores, Report
+from medinterp.types import Asked, Faithfulness, Film, Float32Array, Interval, OrderScores, Report
 
 RELIANCE_NATS = float(np.log(2.0))
 """A selection depends on the picture when another film can make it half as likely.
@@ -67,7 +67,7 @@ class Judge:
         self,
         loaded: LoadedModel,
         films: Sequence[Film],
-        prompt: str,
+        prompt: Asked,
         token_ids: Sequence[int],
         selection: Sequence[int],
         *,
@@ -212,7 +212,7 @@ def judge_map(
     loaded: LoadedModel,
     films: Sequence[Film],
     report: Report,
-    prompt: str,
+    prompt: Asked,
     selection: Sequence[int],
     method: str,
     values: Float32Array,

@@ -13,10 +13,10 @@ from medinterp.evaluation.fills import fill_films, resized
 from medinterp.model.entering import encode_images
 from medinterp.model.loading import LoadedModel
 from medinterp.model.pieces import Pieces
-from medinterp.model.prompt import build_prompt
+from medinterp.model.prompt import PICTURE, build_prompt
 from medinterp.model.replay import MEMORY_BYTES, Replay
 from medinterp.model.selection import token_ids_of
-from medinterp.types import Film, ImageSpan, Reliance, Report
+from medinterp.types import Asked, Film, ImageSpan, Reliance, Report
 
 Nats = npt.NDArray[np.float64]
 
@@ -31,7 +31,7 @@ class FilmSwaps:
         self,
         loaded: LoadedModel,
         films: Sequence[Film],
-        prompt: str,
+        prompt: Asked,
         token_ids: Sequence[int],
         pieces: Pieces,
         *,
@@ -40,16 +40,16 @@ class FilmSwaps:
         """films, prompt, token_ids: as the report was written, up to the last token that is asked for; image: which of
         the films gives way."""
         self.replay = Replay(loaded, build_prompt(loaded, films, prompt), token_ids)
-        self._loaded, self._prompt, self._pieces, self._image = loaded, prompt, pieces, image
+        self._loaded, self._pieces, self._image = loaded, pieces, image
         self._shape = films[image].height, films[image].width
 
     def cells(self, film: Film) -> torch.Tensor:
         """The features of another film on this one's grid, [cells, width]. Raises GenerationCancelled."""
         self._pieces.give_way()
-        other = build_prompt(self._loaded, [film], self._prompt)
+        other = build_prompt(self._loaded, [film], PICTURE)
         own = self.replay.prompt.films[self._image]
         if _cut(other.films[0]) != _cut(own):  # the grid, and the crops, are by the film's shape
-            other = build_prompt(self._loaded, [resized(film, self._shape)], self._prompt)
+            other = build_prompt(self._loaded, [resized(film, self._shape)], PICTURE)
         return encode_images(self._loaded, [other])
 
     def logprobs(self, cells: torch.Tensor | None = None) -> Nats:
@@ -83,7 +83,7 @@ def word_reliance(
     loaded: LoadedModel,
     films: Sequence[Film],
     report: Report,
-    prompt: str,
+    prompt: Asked,
     *,
     swaps: Sequence[Film] | None = None,
     progress: Callable[[int, int], None] | None = None,

@@ -63,7 +63,7 @@ def evaluate_shortcut(
         ids = [token.token_id for token in generation.report.tokens]
         if ids:
             with loaded.lock:
-                losses = losses_on(loaded, three, ids, generation.trace.provenance.prompt)
+                losses = losses_on(loaded, three, ids, generation.trace.provenance.asked)
             collapsed, holds = losses >= COLLAPSE_NATS, losses < STEADY_NATS
             end = next((s.start for s in generation.report.sections if is_impression(s.name)), None)
             told = [t.index for t in generation.report.tokens if end is None or t.start < end]

@@ -53,7 +53,7 @@ def evaluate_verdicts(
     for synthetic, width, height in unseen_films(films, first_seed):
         film, _ = film_of(synthetic, width, height)
         generation = generator.generate([film])
-        report, prompt = generation.report, generation.trace.provenance.prompt
+        report, prompt = generation.report, generation.trace.provenance.asked
         ids = [token.token_id for token in report.tokens]
         with loaded.lock:
             certificates = certify(loaded, synthetic, width, height, ids, prompt)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from medinterp.model.loading import LoadedModel
-from medinterp.model.prompt import DEFAULT_PROMPT, PromptInputs, build_prompt
+from medinterp.model.prompt import PromptInputs, ask, build_prompt
 from medinterp.types import Film
 
 
 def default_prompts(loaded: LoadedModel, films: Sequence[Film]) -> list[PromptInputs]:
     """The model's default prompt for each film."""
-    return [build_prompt(loaded, [film], loaded.default_prompt or DEFAULT_PROMPT) for film in films]
+    return [build_prompt(loaded, [film], ask(loaded)) for film in films]
 
 
 def plain_tokens(loaded: LoadedModel, prompts: Sequence[PromptInputs], **options: Any) -> list[list[int]]:

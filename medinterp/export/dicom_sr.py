@@ -82,7 +82,7 @@ def _document(
         sop_instance_uid=uid(key, "structured report"),
         instance_number=1,
         manufacturer=MANUFACTURER,
-        is_complete=True,
+        is_complete=explanation.report.complete,
         contributing_equipment=[equipment(facts, made)],
         specific_character_set=UTF_8,
     )

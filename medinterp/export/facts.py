@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,6 +17,8 @@ AS_COMPUTED = "none: values as the method gave them"
 UNCALIBRATED = "uncalibrated"
 MAX_SELECTION = 120
 """Characters of the selected words that are quoted."""
+CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
+"""What a model may write and no file of text may hold (XML 1.0, 2.2; PNG's tEXt)."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class ExportFacts:
     """The record that stands in every file, as document, lines or one text.
 
     film_sha256: of the bytes that were read, the prior film's last; scale: of the colours, or the threshold of a
-    region; selection: the words that a picture is of.
+    region; selection: the words that a picture is of; unfinished: that the report was cut off.
     """
 
     disclaimer: str
@@ -43,6 +46,7 @@ class ExportFacts:
     scale: str
     maps: tuple[MapFacts, ...]
     selection: str | None = None
+    unfinished: str | None = None
 
     def document(self) -> dict[str, Any]:
         """For JSON: plain dicts, lists and text."""
@@ -61,7 +65,8 @@ class ExportFacts:
             "layers": "; ".join(dict.fromkeys(one.layers for one in self.maps)),
             "calibration": "; ".join(dict.fromkeys(one.calibration for one in self.maps)),
         }
-        return lines if self.selection is None else lines | {"selection": self.selection}
+        told = {"selection": self.selection, "unfinished": self.unfinished}
+        return lines | {name: value for name, value in told.items() if value is not None}
 
     def text(self) -> str:
         """All lines as one text, a line each."""
@@ -74,7 +79,7 @@ def export_facts(
     """The record of a file that shows or holds these methods' maps; all of the report's when none are named."""
     provenance = explanation.provenance
     films = (explanation.film, *(() if explanation.prior is None else (explanation.prior,)))
-    short = None if selection is None else " ".join(selection.split())
+    short = None if selection is None else CONTROLS.sub("\ufffd", " ".join(selection.split()))
     if short is not None and len(short) > MAX_SELECTION:
         short = short[: MAX_SELECTION - 1] + "…"
     return ExportFacts(
@@ -86,6 +91,7 @@ def export_facts(
         scale=scale,
         maps=tuple(map(_map_facts, packs or explanation.packs.values())),
         selection=short,
+        unfinished=explanation.report.unfinished,
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from medinterp.export.facts import ExportFacts, unit_of
+from medinterp.export.facts import CONTROLS, ExportFacts, unit_of
 from medinterp.export.png_text import with_text
 from medinterp.export.view import Chosen, MapView
 from medinterp.relevancy import METHODS
@@ -60,6 +60,7 @@ def figure(report: Report, chosen: Chosen, view: MapView, facts: ExportFacts, fo
         told = facts.text()
         if form == "svg":
             drawn.savefig(buffer, format="svg", metadata={"Date": None, "Title": chosen.label, "Description": told})
+            return CONTROLS.sub("\ufffd", buffer.getvalue().decode()).encode()
         elif form == "pdf":
             metadata = {"CreationDate": None, "Title": chosen.label, "Subject": told, "Creator": facts.software}
             drawn.savefig(buffer, format="pdf", metadata=metadata)

@@ -90,8 +90,8 @@ def _plain(explanation: Explanation) -> str:
     lines = [_title(provenance), *([provenance.notice] if provenance.notice else [])]
     lines += [f"Warning: {one.text}" for one in _warnings(explanation)]
     lines += ["", _spoken(report).strip()]
-    if not report.complete:
-        lines += ["", f"Cut off after {len(report.tokens)} tokens."]
+    if report.unfinished is not None:
+        lines += ["", report.unfinished]
     return "\n".join(lines)
 
 

@@ -27,7 +27,8 @@ from medinterp.errors import (
 )
 from medinterp.imaging import rgb8
 from medinterp.model.offsets import decode_offsets
-from medinterp.types import Film, Generation
+from medinterp.model.prompt import messages, one_turn
+from medinterp.types import Asked, Conversation, Film, Generation
 
 CONNECT_S = 5.0
 WATCH_S = 0.1
@@ -76,7 +77,7 @@ class Engine:
     def write(
         self,
         films: Sequence[Film],
-        prompt: str,
+        asked: Asked,
         *,
         max_new_tokens: int,
         temperature: float = 0.0,
@@ -92,10 +93,10 @@ class Engine:
         ServiceInterruptedError (not reached, failed, or broken off), DeadlineExceededError, GenerationCancelled.
         """
         pictures = [{"type": "image_url", "image_url": {"url": _data_url(film)}} for film in films]
-        words = [{"type": "text", "text": prompt}]
+        turns = asked if isinstance(asked, Conversation) else one_turn(asked, len(films), image_first=self.image_first)
         request = {
             "model": self.model,
-            "messages": [{"role": "user", "content": [*pictures, *words] if self.image_first else [*words, *pictures]}],
+            "messages": messages(turns, pictures),
             "max_tokens": max_new_tokens,
             "temperature": temperature,
             **({} if seed is None else {"seed": seed}),

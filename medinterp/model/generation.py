@@ -20,7 +20,7 @@ from medinterp.model.loading import LoadedModel
 from medinterp.model.measuring import Progress, measure
 from medinterp.model.memory import free_bytes
 from medinterp.model.offsets import IncrementalDecoder
-from medinterp.model.prompt import DEFAULT_PROMPT, PromptInputs, build_prompt
+from medinterp.model.prompt import PromptInputs, ask, build_prompt
 from medinterp.model.replay import MEMORY_BYTES
 from medinterp.model.room import Room
 from medinterp.model.scheduler import Scheduler
@@ -29,6 +29,7 @@ from medinterp.report import build_report
 from medinterp.stages import stage, tell
 from medinterp.types import (
     Alternative,
+    Asked,
     AttentionTrace,
     Film,
     Generation,
@@ -81,7 +82,7 @@ class Generator:
     def generate(
         self,
         films: Sequence[Film],
-        prompt: str | None = None,
+        prompt: Asked | None = None,
         *,
         max_new_tokens: int = 512,
         seed: int | None = None,
@@ -101,7 +102,7 @@ class Generator:
             raise ValueError(f"temperature is {temperature}; it is 0 (greedy) or a number above")
         if seed is not None and not 0 <= seed < 2**64:
             raise ValueError(f"seed is {seed}; it is a whole number from 0 to 2**64 - 1")
-        asked = self.loaded.default_prompt or DEFAULT_PROMPT if prompt is None else prompt
+        asked = ask(self.loaded, films=len(films)) if prompt is None else prompt
         inputs = self.check(films, asked, max_new_tokens=max_new_tokens, layer_attention=layer_attention)
         if temperature > 0 and seed is None:
             seed = secrets.randbits(63)
@@ -114,7 +115,7 @@ class Generator:
         self,
         films: Sequence[Film],
         text: str | Sequence[int],
-        prompt: str | None = None,
+        prompt: Asked | None = None,
         *,
         layer_attention: bool = True,
         cancelled: Callable[[], bool] | None = None,
@@ -128,7 +129,7 @@ class Generator:
         ids = given_tokens(tokenizer, text) if isinstance(text, str) else tuple(text)
         if not ids:
             raise ReportTextError("the given report is empty")
-        asked = self.loaded.default_prompt or DEFAULT_PROMPT if prompt is None else prompt
+        asked = ask(self.loaded, films=len(films)) if prompt is None else prompt
         inputs = self.check(films, asked, max_new_tokens=len(ids), layer_attention=layer_attention)
         asked_at = time.perf_counter()
         with self.loaded.lock.once(cancelled):
@@ -146,7 +147,7 @@ class Generator:
     def _write(
         self,
         films: Sequence[Film],
-        prompt: str,
+        prompt: Asked,
         inputs: PromptInputs,
         options: DecodeOptions,
         seed: int | None,
@@ -175,7 +176,7 @@ class Generator:
         self,
         films: Sequence[Film],
         report: Report,
-        prompt: str,
+        prompt: Asked,
         names: Sequence[str],
         options: Mapping[str, Mapping[str, Any]] | None = None,
         *,
@@ -184,7 +185,7 @@ class Generator:
     ) -> dict[str, MeasuredCells]:
         """Ask the model again about a report that it wrote: occlusion and gradients, by their names in the registry.
 
-        films, prompt: those that the report was written of (the prompt stands in its provenance); options as in
+        films, prompt: those that the report was written of (the prompt is its provenance's `asked`); options as in
         `medinterp.model.measuring.measure`. Raises UnknownMethodError, MethodError, GenerationCancelled.
         """
         inputs = build_prompt(self.loaded, films, prompt)
@@ -233,7 +234,7 @@ class Generator:
         return share if self.loaded.device.type == "cuda" else min(share, MEMORY_BYTES)
 
     def check(
-        self, films: Sequence[Film], prompt: str, *, max_new_tokens: int, layer_attention: bool = True
+        self, films: Sequence[Film], prompt: Asked, *, max_new_tokens: int, layer_attention: bool = True
     ) -> PromptInputs:
         """The prompt as the model reads it, for a report that can be written and explained.
 
@@ -273,7 +274,7 @@ class Generator:
     def _assemble(
         self,
         films: Sequence[Film],
-        prompt: str,
+        prompt: Asked,
         inputs: PromptInputs,
         decoded: Decoded,
         text: IncrementalDecoder,
@@ -301,7 +302,7 @@ class Generator:
                 library_versions=self._versions,
                 film_sha256=tuple(film.sha256 for film in films),
                 prompt_sha256=hashlib.sha256(inputs.text.encode()).hexdigest(),
-                prompt=prompt,
+                prompt=prompt if isinstance(prompt, str) else prompt.text,
                 seed=seed,
                 max_new_tokens=options.max_new_tokens,
                 layer_types=loaded.facts.layer_types,
@@ -311,6 +312,7 @@ class Generator:
                 prompt_tokens=inputs.length,
                 adapter=loaded.adapter,
                 quantization=loaded.quantization,
+                conversation=None if isinstance(prompt, str) else prompt,
             ),
             layer_weights=loaded.layer_weights,
         )

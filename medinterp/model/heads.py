@@ -12,14 +12,14 @@ from medinterp.imaging.geometry import film_grid, film_maps
 from medinterp.model.loading import LoadedModel
 from medinterp.model.prompt import build_prompt
 from medinterp.model.selection import SelectionPass, token_ids_of
-from medinterp.types import Film, HeadMaps, Report
+from medinterp.types import Asked, Film, HeadMaps, Report
 
 
 def head_maps(
     loaded: LoadedModel,
     films: Sequence[Film],
     report: Report,
-    prompt: str,
+    prompt: Asked,
     tokens: Sequence[int],
     *,
     image: int = 0,

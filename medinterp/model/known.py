@@ -6,28 +6,35 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medinterp.errors import ModelNotFoundError
-from medinterp.model.loading import BUNDLED, _sidecar
+from medinterp.model.checkpoint import BUNDLED, choose
+from medinterp.model.loading import read_sidecar
 
 
 @dataclass(frozen=True)
 class KnownModel:
-    """model_id: as its reports will name it; notice, default_prompt: of its sidecar, None where it has none."""
+    """model_id: as its reports will name it; the rest is its sidecar's, None where that does not say."""
 
     model_id: str
     notice: str | None
     default_prompt: str | None
+    reads_indication: bool
 
 
-def known_of(name: str) -> KnownModel:
-    """Of a bundled model, a directory or a hub id, of which nothing is known but the id.
+def known_of(name: str, adapter: str | None = None) -> KnownModel:
+    """Of a bundled model, a directory, or what the hub's cache holds, with its adapter; else nothing but the id.
 
-    Raises ModelNotFoundError for a directory that is not there, ModelError for a sidecar that cannot be read.
+    Raises ModelNotFoundError for a directory that is not there, ModelError for one that is no model, or for a sidecar
+    that cannot be read.
     """
-    directory = BUNDLED[name]() if name in BUNDLED else Path(name).expanduser()
-    if directory.is_dir():
-        sidecar = _sidecar(directory)
-        model_id = name if name in BUNDLED else str(directory.resolve())
-        return KnownModel(model_id, sidecar.get("notice"), sidecar.get("default_prompt"))
-    if directory.is_absolute() or name.startswith((".", "~")):
-        raise ModelNotFoundError(f"{directory} is not there")
-    return KnownModel(name, None, None)
+    local = name in BUNDLED or Path(name).expanduser().is_dir() or name.startswith((".", "~", "/"))
+    try:
+        chosen = choose(name, adapter=adapter, allow_download=False)
+    except ModelNotFoundError:
+        if local and adapter is None:
+            raise
+        return KnownModel(name, None, None, True)
+    sidecar = {**read_sidecar(chosen.base.directory)}
+    if chosen.adapter is not None:
+        sidecar |= read_sidecar(chosen.adapter.directory)
+    told = sidecar.get("notice"), sidecar.get("default_prompt"), bool(sidecar.get("indication", True))
+    return KnownModel(chosen.name, *told)

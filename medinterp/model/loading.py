@@ -26,6 +26,7 @@ from medinterp.model.families import family_of
 from medinterp.model.families.family import Family
 from medinterp.model.likelihood import Head
 from medinterp.model.placement import devices_of
+from medinterp.model.prompt import known_system
 from medinterp.model.quantised import plain_products, quantised_as
 from medinterp.model.saved import check_config, check_parts, refuse_own_code
 from medinterp.model.turns import Turns
@@ -42,12 +43,13 @@ FILMS = "films.json"
 class LoadedModel:
     """A vision-language model that is ready to be generated from and captured.
 
-    notice: a sentence that the model's maker wants shown; default_prompt: the model's own prompt, or
-    None; image_first: whether the image stands before the text in the chat turn; adapter: the LoRA that was named
-    beside the model, as a directory or hub id, whose revision stands behind a "+" in `revision`; quantization: "8bit"
-    or "4bit" where it was loaded so; layer_weights: float32 [L], learned by `medinterp calibrate` for this very
-    revision, or None; film_domain: the films that the model was made for, or None where nobody has described them;
-    lock: held by whoever runs the model.
+    notice: a sentence that the model's maker wants shown; default_prompt: the model's own prompt, or None; image_first:
+    whether the image stands before the text in the chat turn; adapter: the LoRA that was named beside the model, as a
+    directory or hub id, whose revision stands behind a "+" in `revision`; quantization: "8bit" or "4bit" where it was
+    loaded so; layer_weights: float32 [L], learned by `medinterp calibrate` for this very revision, or None;
+    film_domain: the films that the model was made for, or None where nobody has described them; reads_indication:
+    whether a prompt may tell why the film was taken; system: the instruction before a prompt that comes with none, ""
+    for none; lock: held by whoever runs the model.
     """
 
     model: Any
@@ -63,6 +65,8 @@ class LoadedModel:
     quantization: str | None = None
     layer_weights: Float32Array | None = None
     film_domain: FilmDomain | None = None
+    reads_indication: bool = True
+    system: str = ""
     lock: Turns = field(default_factory=Turns, repr=False)
 
     @property
@@ -140,6 +144,8 @@ def load_model(
     image_first: bool = True,
     calibration: str | Path | None = "auto",
     film_domain: str | Path | None = "auto",
+    prompt: str | None = None,
+    system: str | None = None,
 ) -> LoadedModel:
     """Load a bundled model ("phantom"), a directory or a hub id, with a LoRA adapter where one is named.
 
@@ -151,6 +157,8 @@ def load_model(
     directory where it lies there, None takes none. film_domain likewise is a file that `medinterp domain` wrote, or
     films.json in the model's directory. With an adapter both are looked for in the adapter's directory alone: those of
     the model that it changes do not hold for it; notice and prompt (medinterp.json) do where the adapter has none.
+    prompt, system: what is asked, and the instruction before it, where a report names none; None for those of
+    medinterp.json beside the model, or of medinterp.model.prompt; system "" for none.
     Raises ModelNotFoundError when there is nothing to load, ModelError when it is not a complete
     vision-language model of a known family, CalibrationError when the calibration is another model's.
     """
@@ -183,11 +191,11 @@ def load_model(
         plain_products(model)  # after peft, which knows bitsandbytes' modules alone
     model.eval().requires_grad_(False)
     model.set_attn_implementation({"text_config": ATTENTION})
-    sidecar = _sidecar(chosen.base.directory)
+    sidecar = read_sidecar(chosen.base.directory)
     if chosen.adapter is not None:
-        sidecar = {**sidecar, **_sidecar(chosen.adapter.directory)}
+        sidecar = {**sidecar, **read_sidecar(chosen.adapter.directory)}
     facts = family.read_facts(model, processor)
-    return LoadedModel(
+    loaded = LoadedModel(
         model=model,
         processor=processor,
         model_id=chosen.name,
@@ -195,13 +203,17 @@ def load_model(
         quantization=quantization,
         adapter=chosen.adapter.name if chosen.adapter is not None and chosen.name != chosen.adapter.name else None,
         notice=sidecar.get("notice"),
-        default_prompt=sidecar.get("default_prompt"),
+        default_prompt=prompt or sidecar.get("default_prompt"),
         image_first=image_first,
         facts=facts,
         family=family,
         layer_weights=_layer_weights(chosen.directory, calibration, chosen.revision, facts.layers),
         film_domain=_film_domain(chosen.directory, film_domain),
+        reads_indication=bool(sidecar.get("indication", True)),
     )
+    own = sidecar.get("system", "" if "default_prompt" in sidecar else None)
+    loaded.system = known_system(loaded, own if system is None else system)
+    return loaded
 
 
 def _layer_weights(
@@ -229,15 +241,19 @@ def _film_domain(directory: Path, film_domain: str | Path | None) -> FilmDomain 
     return read_domain(Path(film_domain).expanduser())
 
 
-def _sidecar(directory: Path) -> Mapping[str, str]:
-    """What medinterp.json in the model's directory says: notice and default_prompt."""
+def read_sidecar(directory: Path) -> Mapping[str, Any]:
+    """What medinterp.json in the model's directory says: texts, and whether it reads an indication."""
     if not (directory / SIDECAR).is_file():
         return {}
     try:
         entries = json.loads((directory / SIDECAR).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"{directory / SIDECAR} is not JSON: {error}") from error
-    unknown = sorted(set(entries) - {"notice", "default_prompt"})
-    if unknown or not all(isinstance(entry, str) for entry in entries.values()):
-        raise ModelError(f"{directory / SIDECAR}: notice and default_prompt are texts; unknown: {unknown}")
-    return {key: str(entry) for key, entry in entries.items()}
+    kinds = {"notice": str, "default_prompt": str, "system": str, "indication": bool}
+    unknown = sorted(set(entries) - set(kinds))
+    if unknown or not all(isinstance(entry, kinds[key]) for key, entry in entries.items()):
+        raise ModelError(
+            f"{directory / SIDECAR}: notice, default_prompt and system are texts, indication is true or false; "
+            f"unknown: {unknown}"
+        )
+    return dict(entries)

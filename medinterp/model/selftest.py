@@ -16,7 +16,7 @@ from medinterp.model.entering import encode_images
 from medinterp.model.facts import ModelFacts
 from medinterp.model.forcing import attention_by, teacher_forced
 from medinterp.model.loading import LoadedModel
-from medinterp.model.prompt import DEFAULT_PROMPT, PromptInputs, build_prompt
+from medinterp.model.prompt import PromptInputs, ask, build_prompt
 from medinterp.model.replay import Replay
 from medinterp.model.writer import Decoded, DecodeOptions, decode
 from medinterp.types import Film, Float16Array, Float32Array
@@ -98,7 +98,8 @@ def _tested(loaded: LoadedModel) -> SelfTestReport:
         (unlike,) = decode(loaded, [other], DecodeOptions(1, min_new_tokens=1, layer_attention=False))
         _check_prompt(checks, loaded, prompt)
         _check_picture(checks, written, unlike)
-        _check_grid(checks, loaded)
+        replay = Replay(loaded, prompt, written.token_ids)
+        _check_grid(checks, loaded, replay)
         _check_image_block(checks, loaded, prompt, written)
         mass = written.rows.attention_mass.sum(-1)
         checks.at_most("row sum error", _largest(mass - 1), _MASS_TOLERANCE, "softmax rows must sum to one")
@@ -110,7 +111,6 @@ def _tested(loaded: LoadedModel) -> SelfTestReport:
             _LOGPROB_TOLERANCE[loaded.dtype],
             "a second forward over the report is another computation (token_type_ids dropped? cache cut?)",
         )
-        replay = Replay(loaded, prompt, written.token_ids)
         checks.at_most(
             "log-probability difference of a pass from the first cell on",
             _largest(replay.logprobs(replay.features[None])[0].cpu().numpy() - written.logprobs),
@@ -137,7 +137,7 @@ def _planted_prompt(
         left, right = (round(share * pixels.shape[1]) for share in place[2:])
         pixels[top:bottom, left:right] = 255
     film = Film(pixels, "image/png", hashlib.sha256(pixels.tobytes()).hexdigest())
-    return build_prompt(loaded, [film], loaded.default_prompt or DEFAULT_PROMPT)
+    return build_prompt(loaded, [film], ask(loaded))
 
 
 def _check_prompt(checks: _Checks, loaded: LoadedModel, prompt: PromptInputs) -> None:
@@ -161,11 +161,10 @@ def _check_picture(checks: _Checks, written: Decoded, unlike: Decoded) -> None:
     )
 
 
-def _check_grid(checks: _Checks, loaded: LoadedModel) -> None:
+def _check_grid(checks: _Checks, loaded: LoadedModel, replay: Replay) -> None:
     """A white square on the part of the film that a cell stands for changes that cell most: mean rank, 1 at best."""
-    plain = _planted_prompt(loaded, 1)
-    (span,) = plain.image_spans
-    before, ranks = encode_images(loaded, [plain]).float(), []
+    (span,) = replay.prompt.image_spans
+    before, ranks = replay.features.float(), []
     for down, across in _PLANTS:
         row, column = int(down * span.rows), int(across * span.columns)
         place = row / span.rows, (row + 1) / span.rows, column / span.columns, (column + 1) / span.columns

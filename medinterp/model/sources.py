@@ -15,7 +15,7 @@ from medinterp.model.loading import LoadedModel
 from medinterp.model.prompt import PromptInputs, build_prompt
 from medinterp.model.prompt_words import PromptWords, outside, prompt_words
 from medinterp.model.selection import SelectionPass, token_ids_of
-from medinterp.types import Film, Float32Array, Report, TextSources
+from medinterp.types import Asked, Film, Float32Array, Report, TextSources
 
 _TOLERANCE = 1e-3
 """How far the parts of an attention row may be from 1."""
@@ -35,7 +35,7 @@ def text_sources(
     loaded: LoadedModel,
     films: Sequence[Film],
     report: Report,
-    prompt: str,
+    prompt: Asked,
     tokens: Sequence[int],
     *,
     cancelled: Callable[[], bool] | None = None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from medinterp.types.answers import Faithfulness, HeadMaps, Interval, OrderScores, Reliance, TextSources
 from medinterp.types.arrays import BoolArray, Float16Array, Float32Array, Quantity, float32_of
+from medinterp.types.conversation import Asked, Conversation, Turn
 from medinterp.types.explanation import Explanation
 from medinterp.types.film import (
     DicomSource,
@@ -38,8 +39,10 @@ from medinterp.types.trace import AttentionTrace, Generation, MeasuredCells, Pro
 
 __all__ = [
     "Alternative",
+    "Asked",
     "AttentionTrace",
     "BoolArray",
+    "Conversation",
     "DicomSource",
     "Explanation",
     "Faithfulness",
@@ -71,6 +74,7 @@ __all__ = [
     "SentenceReading",
     "TextSources",
     "Thinking",
+    "Turn",
     "WindowChoice",
     "Word",
     "float32_of",

@@ -161,3 +161,15 @@ class Report:
     mentions: tuple[Mention, ...] = ()
     sentences: tuple[Sentence, ...] = ()
     thinking: tuple[Thinking, ...] = ()
+
+    @property
+    def unfinished(self) -> str | None:
+        """That the token limit cut it off, in a sentence, and whether an answer had begun; None for a whole one."""
+        if self.complete:
+            return None
+        told = f"Cut off after {len(self.tokens)} token{'' if len(self.tokens) == 1 else 's'}"
+        thought = self.thinking[-1] if self.thinking else None
+        rest = self.text if thought is None else self.text[: self.thinking[0].start] + self.text[thought.end :]
+        if thought is not None and thought.end == len(self.text) and not rest.strip():
+            return f"{told}, before the report began: this is thought alone."
+        return f"{told}."

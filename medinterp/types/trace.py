@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from medinterp.types.arrays import Float16Array, Float32Array, float32_of
+from medinterp.types.conversation import Asked, Conversation
 from medinterp.types.film import FilmWarning, ImageSpan
 from medinterp.types.report import Report
 
@@ -49,6 +50,13 @@ class Provenance:
     model_revision. None also where model_id is that of an adapter, which names its own model."""
     quantization: str | None = None
     """"8bit" or "4bit" where the weights were quantised as they were loaded; None: they are computed with as saved."""
+    conversation: Conversation | None = None
+    """What was asked where it was more than one turn of words behind (or before) the films; `prompt` is its words."""
+
+    @property
+    def asked(self) -> Asked:
+        """What builds the very same prompt again."""
+        return self.prompt if self.conversation is None else self.conversation
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { folded, isThought, outside, parted, spoken, unmarked, withinMarks } from "../../medinterp/view/static/thinking.js";
+import { cutOff, folded, isThought, outside, parted, spoken, unmarked, withinMarks } from "../../medinterp/view/static/thinking.js";
 import { text } from "./stub.js";
 
 const MEDGEMMA = "<unused94>thought\nIs it there?<unused95>\nLUNGS: Clear.";
@@ -64,4 +64,12 @@ test("thoughts are folded under a count of their words, or there is nothing", ()
   const [fold] = folded(report, run);
   assert.equal(fold.textContent, "What the model thought before it answered, 2 wordsIs it?");
   assert.deepEqual(folded({ ...report, words: report.words.slice(2) }, run), []);
+});
+
+test("a report that was cut off says whether there is one", () => {
+  const report = (text, ...thinking) => ({ text, tokens: [{}, {}], thinking: thinking.map(([start, end]) => ({ start, end, token_indices: [] })) });
+  assert.equal(cutOff(report("No nod")), "Cut off after 2 tokens.");
+  assert.equal(cutOff(report("<unused94>thought 👍 a", [0, 20])), "Cut off after 2 tokens.");
+  assert.match(cutOff(report("<unused94>thought 👍 a", [0, 21])), /tokens, before the report began/);
+  assert.equal(cutOff(report("No.<unused94>b", [3, 14])), "Cut off after 2 tokens.");
 });

@@ -15,7 +15,7 @@ from medinterp.model.loading import LoadedModel
 from medinterp.model.prompt import build_prompt
 from medinterp.model.replay import Replay
 from medinterp.phantom.films import SyntheticFilm
-from medinterp.types import Film
+from medinterp.types import Asked, Film
 
 COLLAPSE_NATS = float(np.log(10.0))
 """Taking the finding away makes a certified token at least ten times less likely ..."""
@@ -55,7 +55,7 @@ def certify(
     width: int,
     height: int,
     token_ids: Sequence[int],
-    prompt: str,
+    prompt: Asked,
 ) -> Certificates:
     """Ask the model how likely its report's tokens are on the counterfactual films; the caller holds loaded.lock."""
     count = len(synthetic.findings)
@@ -67,7 +67,7 @@ def certify(
 
 @torch.no_grad()
 def losses_on(
-    loaded: LoadedModel, films: Sequence[Film], token_ids: Sequence[int], prompt: str
+    loaded: LoadedModel, films: Sequence[Film], token_ids: Sequence[int], prompt: Asked
 ) -> npt.NDArray[np.float64]:
     """What the tokens, written of the first film, lose on each of the others: nats, float64 [films - 1, T]."""
     inputs = build_prompt(loaded, films[:1], prompt)

@@ -22,7 +22,7 @@ from medinterp.model import Generator
 from medinterp.model.loading import LoadedModel
 from medinterp.phantom.films import SyntheticFilm, cells_of, draw_film, size_in_cells
 from medinterp.report import is_impression
-from medinterp.types import BoolArray, Film, Float32Array, Generation, Report
+from medinterp.types import Asked, BoolArray, Film, Float32Array, Generation, Report
 
 PRIORS = ("random", "centre", "mean mask", "Sobel", "ceiling")
 """What stands beside the methods: nothing known, the film's middle, the kind's usual place, edges of the film, and
@@ -68,7 +68,7 @@ def score_film(generator: Generator, synthetic: SyntheticFilm, width: int, heigh
     loaded = generator.loaded
     film, _ = film_of(synthetic, width, height)
     generation = generator.generate([film])
-    prompt = generation.trace.provenance.prompt
+    prompt = generation.trace.provenance.asked
     ids = [token.token_id for token in generation.report.tokens]
     scores = FilmScores(synthetic.seed, words=len(ids))
     if not ids:
@@ -155,7 +155,7 @@ def _against_mask(values: Float32Array, mask: BoolArray) -> dict[str, Any]:
 def _judge(
     loaded: LoadedModel,
     film: Film,
-    prompt: str,
+    prompt: Asked,
     ids: Sequence[int],
     token: int,
     maps: Mapping[str, Float32Array],
@@ -195,7 +195,7 @@ def _control(
     """Maps of a model that cannot know, made to write the same report: rank correlation with the maps that are
     judged, and how well they point all the same."""
     ids = [token.token_id for token in generation.report.tokens]
-    forced = Generator(other).force([film], ids, generation.trace.provenance.prompt)
+    forced = Generator(other).force([film], ids, generation.trace.provenance.asked)
     theirs = token_maps(other, film, forced, tokens, thorough=EXACT in maps, coarse=False).maps
     for place, (entry, mask) in enumerate(zip(scores.tokens, masks, strict=True)):
         touched = cells_of(mask, *next(iter(theirs.values())).shape[1:]) >= TOUCHED

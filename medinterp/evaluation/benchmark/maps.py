@@ -78,7 +78,7 @@ def token_maps(
     and JOINED.
     """
     trace, report = generation.trace, generation.report
-    inputs = build_prompt(loaded, [film], trace.provenance.prompt)
+    inputs = build_prompt(loaded, [film], trace.provenance.asked)
     ids = [token.token_id for token in report.tokens]
     chosen, last = list(tokens), max(tokens) + 1
     count, cells = len(ids), inputs.cells

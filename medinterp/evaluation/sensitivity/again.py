@@ -70,7 +70,7 @@ def compare_again(
     return compare_reports(
         generator,
         explanation.film,
-        prompt=explanation.provenance.prompt,
+        prompt=explanation.provenance.asked,
         methods=chosen,
         perturbations=changes,
         seed=seed,

@@ -12,7 +12,7 @@ from medinterp.evaluation.metrics import jensen_shannon_bits
 from medinterp.evaluation.sensitivity.results import MapShift
 from medinterp.imaging.perturb import Perturbation
 from medinterp.relevancy import compute_maps, get_method, select_map
-from medinterp.types import Film, Float32Array, Generation, MapPack
+from medinterp.types import Asked, Film, Float32Array, Generation, MapPack
 
 if TYPE_CHECKING:
     from medinterp.model import Generator
@@ -28,7 +28,7 @@ def needs_layers(methods: Sequence[str]) -> bool:
 def packs_of(
     generator: Generator,
     film: Film,
-    prompt: str,
+    prompt: Asked,
     generation: Generation,
     methods: Sequence[str],
     cancelled: Callable[[], bool] | None = None,

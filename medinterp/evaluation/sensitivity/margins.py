@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from medinterp.evaluation.sensitivity.results import Margin
 from medinterp.model.prompt import PromptInputs, build_prompt
-from medinterp.types import Film, Float32Array
+from medinterp.types import Asked, Film, Float32Array
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +19,7 @@ _VOCABULARY_PART = 32_768
 
 
 def forced_margins(
-    loaded: LoadedModel, film: Film, question: str, token_ids: Sequence[int], *, end: bool
+    loaded: LoadedModel, film: Film, question: Asked, token_ids: Sequence[int], *, end: bool
 ) -> tuple[Margin, ...]:
     """For each token of an answer log p(token) - log p(likeliest other token), given the question and what precedes.
 
@@ -72,7 +72,7 @@ def decisive(margins: Sequence[Margin]) -> Margin:
     return next((one for one in margins if one.nats < 0.0), None) or min(margins, key=lambda one: one.nats)
 
 
-def forced_logprobs(loaded: LoadedModel, film: Film, prompt: str, token_ids: Sequence[int]) -> Float32Array:
+def forced_logprobs(loaded: LoadedModel, film: Film, prompt: Asked, token_ids: Sequence[int]) -> Float32Array:
     """log p of every token of a report given another film, nats, float32 [T]. Raises PromptError."""
     import torch
 

@@ -21,7 +21,7 @@ from medinterp.evaluation.sensitivity.results import (
 )
 from medinterp.imaging.perturb import PERTURBATIONS, Perturbation
 from medinterp.report import is_impression
-from medinterp.types import Film, Finding, Float32Array, MapPack, Report
+from medinterp.types import Asked, Film, Finding, Float32Array, MapPack, Report
 
 if TYPE_CHECKING:
     from medinterp.model import Generator
@@ -33,7 +33,7 @@ _Place = tuple[str | None, frozenset[str]]
 
 @dataclass(frozen=True, eq=False)
 class _Reading:
-    prompt: str
+    asked: Asked
     report: Report
     packs: Mapping[str, MapPack]
 
@@ -63,7 +63,7 @@ def compare_reports(
     generator: Generator,
     film: Film,
     *,
-    prompt: str | None = None,
+    prompt: Asked | None = None,
     methods: Sequence[str] = (),
     perturbations: Sequence[Perturbation] = tuple(PERTURBATIONS.values()),
     seed: int = 0,
@@ -83,11 +83,11 @@ def compare_reports(
     layers = needs_layers(methods)
     side = generator.loaded.facts.image_size
 
-    def read(picture: Film, asked: str | None) -> _Reading:
+    def read(picture: Film, asked: Asked | None) -> _Reading:
         generation = generator.generate(
             [picture], asked, max_new_tokens=max_new_tokens, layer_attention=layers, cancelled=cancelled
         )
-        rendered = generation.trace.provenance.prompt
+        rendered = generation.trace.provenance.asked
         packs = packs_of(generator, picture, rendered, generation, methods, cancelled)
         if progress is not None:
             progress(1)
@@ -97,14 +97,15 @@ def compare_reports(
     if not first.report.tokens:
         raise PromptError("the model wrote no report of this film; ask with another prompt")
     ids = [token.token_id for token in first.report.tokens]
-    unchanged = forced_logprobs(generator.loaded, film, first.prompt, ids)
+    turned = mirrored(first.asked) if isinstance(first.asked, str) else first.asked.reworded(mirrored)
+    unchanged = forced_logprobs(generator.loaded, film, first.asked, ids)
     variants = []
     for change in perturbations:
         picture = change.apply(film, seed=seed, side=side)
-        reading = read(picture, mirrored(first.prompt) if change.mirrors else first.prompt)
+        reading = read(picture, turned if change.mirrors else first.asked)
         gained = None
         if not change.mirrors:
-            gained = forced_logprobs(generator.loaded, picture, first.prompt, ids) - unchanged
+            gained = forced_logprobs(generator.loaded, picture, first.asked, ids) - unchanged
         findings = _changes(first, reading, change, gained, methods)
         changed = any(one.change != "same" for one in findings)
         variants.append(ReportVariant(change.name, reading.report.text, changed, findings))
@@ -116,7 +117,7 @@ def compare_reports(
         max_new_tokens=max_new_tokens,
         methods=tuple(methods),
         perturbations=tuple(change.name for change in perturbations),
-        prompt=first.prompt,
+        prompt=first.asked if isinstance(first.asked, str) else first.asked.text,
         report=first.report.text,
         variants=tuple(variants),
     )

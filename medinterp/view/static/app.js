@@ -3,7 +3,7 @@
 // Ids that stay (tests and other tools hold on to them):
 //   #medinterp-banner    the banner           #medinterp-file, -prior    input type=file
 //   #medinterp-status    what is going on     #medinterp-example-0 .. -7  the example films
-//   #medinterp-error     a problem, if any    #medinterp-prompt    the prompt
+//   #medinterp-error     a problem, if any    #medinterp-prompt    the prompt; #medinterp-indication  why the film was taken
 //   #medinterp-ask       film and prompt, which fold away once a report is there; #medinterp-ask-toggle
 //   #medinterp-given     details: the box for a report that somebody else wrote; -text, -count, -clear in it
 //   #medinterp-given-note  that the report was given, or an engine wrote it; #medinterp-unlikely  what a wavy line means, where there is one
@@ -66,6 +66,7 @@ import { ModelChoice } from "./models.js";
 import { ModelView } from "./modelview.js";
 import { Packs } from "./packs.js";
 import { clearProblem, showProblem } from "./problem.js";
+import { Prompting } from "./prompting.js";
 import { Region } from "./region.js";
 import { ReportView, selectedWords } from "./report.js";
 import { Ruler } from "./ruler.js";
@@ -76,7 +77,7 @@ import { Source } from "./source.js";
 import { TextSources } from "./sources.js";
 import { Tabs } from "./tabs.js";
 import { startTheme } from "./theme.js";
-import { unmarked } from "./thinking.js";
+import { cutOff, unmarked } from "./thinking.js";
 import { Tint } from "./tint.js";
 import { Tools } from "./tools.js";
 import { summary } from "./unlikely.js";
@@ -107,6 +108,7 @@ class Page {
     /** @type {Limits | null} */
     this.limits = null;
     this.ready = false; // the model and the methods are known
+    this.prompting = new Prompting();
     /** @type {AbortController | null} */
     this.reading = null; // of the report being written
 
@@ -115,7 +117,7 @@ class Page {
     this.address = new Address(() => this.state, (state) => this.restore(state));
 
     const problem = (/** @type {unknown} */ error) => showProblem(error);
-    this.models = new ModelChoice();
+    this.models = new ModelChoice(this.prompting);
     this.given = new Given(problem);
     this.source = new Source((film) => this.choose(film), (file) => this.given.take(file), problem);
     this.viewer = new Viewer(() => this.lookChanged());
@@ -366,7 +368,8 @@ class Page {
     this.setState("chosen");
     this.openAsk(true);
     const left = this.given.leave();
-    const gone = [left ? "The report that was given" : "", other ? "The prior film" : ""].filter(Boolean);
+    const gone = [left ? "The report that was given" : "", other ? "The prior film" : "",
+      this.prompting.leave() ? "The indication" : ""].filter(Boolean);
     if (this.ready) this.status(gone.map((what) => `${what} went with its film.`).join(" "));
     this.tabs.show("map");
     this.tools.setWindow({ level: 0.5, width: 1, inverted: false });
@@ -421,7 +424,7 @@ class Page {
     const form = new FormData();
     form.append("image", film.blob, film.name);
     if (this.source.prior !== null) form.append("prior", this.source.prior, this.source.prior.name);
-    if (byId("prompt").value.trim()) form.append("prompt", byId("prompt").value);
+    this.prompting.fill(form);
     const { wanted, model } = this.models;
     if (wanted !== null) form.append("model", wanted);
     if (model?.loaded === false) this.status(`Loading the model ${model.alias}, then reading the film …`);
@@ -448,6 +451,7 @@ class Page {
       this.explanation = explanation;
       this.window = window;
       this.given.explained = given;
+      this.prompting.keep();
       this.showReport(true);
     } catch (error) {
       this.report.stopStream();
@@ -520,7 +524,7 @@ class Page {
     byId("kept").textContent = `Kept until ${until.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}.`;
     byId("cut").hidden = report.complete;
     byId("cut").textContent = report.complete ? ""
-      : `Cut off after ${report.tokens.length} tokens.${this.data === null ? " Allow a longer report and read again." : ""}`;
+      : `${cutOff(report)}${this.data === null ? " Allow a longer report and read again." : ""}`;
     showMade(explanation, this.data?.file);
     this.comparing.open(explanation);
     this.saving.check();
@@ -704,6 +708,7 @@ class Page {
       await this.showFilms(explanation, reading.signal);
       this.explanation = explanation;
       this.models.show(explanation.provenance, true);
+      this.prompting.restore(explanation.provenance);
       this.showReport(false);
     } catch (error) {
       if (reading.signal.aborted) return; // what ended it is on the page
@@ -762,6 +767,7 @@ class Page {
       if (this.explanation?.id !== id) return; // another report is open by now
       this.dropReport();
       this.given.clear();
+      this.prompting.clear();
       this.address.remember();
       this.address.keep(); // at once: its id is nothing any more
       if (this.film === null) this.viewer.forget();

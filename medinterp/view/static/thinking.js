@@ -110,3 +110,15 @@ export function folded(report, run) {
     make("summary", {}, `What the model thought before it answered, ${count} word${count === 1 ? "" : "s"}`),
     ...ranges.map(([start, end]) => make("p", {}, ...run(start, end))))];
 }
+
+/**
+ * That a report was cut off, and whether before there was one.
+ * @param {Report} report
+ */
+export function cutOff({ text, tokens, thinking }) {
+  const told = `Cut off after ${tokens.length} token${tokens.length === 1 ? "" : "s"}`;
+  const letters = Array.from(text);
+  const rest = thinking.length ? [...letters.slice(0, thinking[0].start), ...letters.slice(thinking.at(-1)?.end)] : letters;
+  const open = thinking.at(-1)?.end === letters.length && !rest.join("").trim();
+  return open ? `${told}, before the report began: this is thought alone.` : `${told}.`;
+}

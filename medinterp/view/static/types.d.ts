@@ -122,6 +122,7 @@ export interface Provenance {
   tokens_compared: boolean;
   retokenised_at: number | null;
   alias: string | null;
+  conversation?: { system: string | null; turns: { role: "user" | "assistant"; parts: (string | number)[] }[] } | null;
 }
 
 export interface Explanation {
@@ -192,7 +193,10 @@ export interface Limits {
 }
 
 export interface Models {
-  models: { alias: string; id: string; loaded: boolean; problem: string | null; notice: string | null; default_prompt: string }[];
+  models: {
+    alias: string; id: string; loaded: boolean; problem: string | null; notice: string | null; default_prompt: string;
+    reads_indication: boolean;
+  }[];
   limits: Limits;
 }
 
@@ -476,7 +480,7 @@ export interface FileData {
   file: Record<string, string>;
 }
 
-type Inputs = "compared-question" | "compared-report" | "contours" | "difference" | "file" | "invert" | "level"
+type Inputs = "compared-question" | "compared-report" | "contours" | "difference" | "file" | "indication" | "invert" | "level"
   | "max-tokens" | "opacity" | "prior" | "quantity-disagreement" | "quantity-relevancy" | "question" | "scale-map"
   | "scale-report" | "cell-grid" | "nearest" | "search" | "show" | "sinks" | "threshold" | "width";
 type Buttons = "ask-toggle" | "beside" | "compare-run" | "drawer-close" | "forget" | "given-clear" | "image-0" | "image-1"
