@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ray.serve.handle import DeploymentHandle
@@ -26,6 +27,7 @@ from medinterp import stages
 from medinterp.api.admission import Admission
 from medinterp.api.answers import pack_of
 from medinterp.api.backend import (
+    BoxesTask,
     ComparingTask,
     HeadsTask,
     JudgingTask,
@@ -53,7 +55,7 @@ from medinterp.imaging import withhold
 from medinterp.imaging.prior import about_prior
 from medinterp.relevancy import add_measured
 from medinterp.render import encode_png
-from medinterp.types import Faithfulness, Film, Generation, HeadMaps, MapPack, Reliance, TextSources
+from medinterp.types import BoxVerdict, Faithfulness, Film, Generation, HeadMaps, MapPack, Reliance, TextSources
 
 if TYPE_CHECKING:
     from medinterp.model.engine import Engine
@@ -76,6 +78,7 @@ class GenerationDeployment:
         Raises ModelError: a replica that fails the test, or has no room for one slot, never serves; EngineError for an
         engine whose key is missing; StoreError.
         """
+        from medinterp.evaluation.boxes import judge_boxes
         from medinterp.evaluation.faithfulness import judge_map
         from medinterp.evaluation.reliance import word_reliance
         from medinterp.model.given import given_tokens
@@ -99,7 +102,7 @@ class GenerationDeployment:
         loaded = self._generator.loaded
         self._errands = Errands(CALLER)
         self._given_tokens = given_tokens
-        self._judge_map = judge_map
+        self._judge_map, self._judge_boxes = judge_map, judge_boxes
         self._head_maps, self._text_sources, self._word_reliance = head_maps, text_sources, word_reliance
         self._model_view = model_view
         self._handoff = Handoff(relevancy, settings.traces_bytes)
@@ -232,22 +235,25 @@ class GenerationDeployment:
             yield item
 
     async def sources(
-        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask, caller: str = ""
-    ) -> AsyncGenerator[Progress | TextSources | HeadMaps | Reliance]:
-        """What drove some words of a stored report, or what each loses with another film.
+        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask | BoxesTask, caller: str = ""
+    ) -> AsyncGenerator[Progress | TextSources | HeadMaps | Reliance | tuple[BoxVerdict, ...]]:
+        """What drove some words of a stored report, what each loses with another film, or verdicts on its boxes.
 
         Raises ReportNotFoundError, SelectionError, MethodError.
         """
         explanation = await asyncio.to_thread(self._report, report_id)
         asked = (explanation.films, explanation.report, explanation.provenance.prompt)
 
-        def work(tell: Tell, gone: threading.Event) -> TextSources | HeadMaps | Reliance:
+        def work(tell: Tell, gone: threading.Event) -> TextSources | HeadMaps | Reliance | tuple[BoxVerdict, ...]:
             loaded = self._generator.loaded
-            if isinstance(task, RelianceTask):
-                return self._word_reliance(
+            if isinstance(task, RelianceTask | BoxesTask):
+                boxes = isinstance(task, BoxesTask)
+                question = partial(self._judge_boxes, packs=explanation.packs) if boxes else self._word_reliance
+                what = "boxes" if boxes else "reliance"
+                return question(
                     loaded,
                     *asked,
-                    progress=lambda done, of: tell(Progress("reliance", done, of)),
+                    progress=lambda done, of: tell(Progress(what, done, of)),
                     cancelled=gone.is_set,
                 )
             tokens = explanation.tokens_of(selected(explanation.report, task.selection))

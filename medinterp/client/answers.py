@@ -58,6 +58,7 @@ class Explained:
     columns: int
     provenance: Provenance
     prior: FilmFacts | None = None
+    box_verdicts: tuple[types.BoxVerdict, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,6 +192,14 @@ class Reliance:
     id: str
     films: int
     words: tuple[RelianceWord, ...]
+
+
+@dataclass(frozen=True)
+class BoxVerdicts:
+    """Whether each box of the report lies where the model looked."""
+
+    id: str
+    boxes: tuple[types.BoxVerdict, ...]
 
 
 @dataclass(frozen=True)
