@@ -25,7 +25,9 @@ class ModelSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(default="phantom", min_length=1, description="A bundled name, a directory or a hub id.")
-    revision: str | None = None
+    revision: str | None = Field(default=None, description="Of a hub id: a branch, a tag or a commit.")
+    adapter: str | None = Field(default=None, min_length=1, description="A LoRA of it: a directory or a hub id.")
+    adapter_revision: str | None = Field(default=None, description="Of the adapter's hub id.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: str = Field(default="auto", min_length=1)
     allow_download: bool = True

@@ -22,6 +22,8 @@ def make_generator(
     loaded = load_model(
         settings.name,
         revision=settings.revision,
+        adapter=settings.adapter,
+        adapter_revision=settings.adapter_revision,
         dtype=settings.dtype,
         device=settings.device,
         allow_download=settings.allow_download,

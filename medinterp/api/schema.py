@@ -197,6 +197,8 @@ class ProvenanceModel(Model):
         default=None, description="The character from which on the engine's tokens were cut otherwise; none: nowhere."
     )
     prompt_tokens: int | None = Field(default=None, description="Of the prompt, those of the films among them.")
+    adapter: str | None = Field(default=None, description="A LoRA of the model: a directory or a hub id.")
+    quantization: str | None = Field(default=None, description="How the weights were quantised: 8bit or 4bit.")
 
 
 class MapPackModel(Model):

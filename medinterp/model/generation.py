@@ -305,6 +305,7 @@ class Generator:
                 notice=loaded.notice,
                 given=given,
                 prompt_tokens=inputs.length,
+                adapter=loaded.adapter,
             ),
             layer_weights=loaded.layer_weights,
         )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +16,11 @@ from transformers import AutoConfig
 from medinterp.errors import ModelError, ModelNotFoundError
 from medinterp.imaging import withhold
 from medinterp.imaging.domain import FilmDomain, read_domain
+from medinterp.model.adapters import apply_adapter
 from medinterp.model.calibration import read_layer_weights
 from medinterp.model.capture import ATTENTION
+from medinterp.model.checkpoint import BUNDLED as BUNDLED
+from medinterp.model.checkpoint import choose
 from medinterp.model.facts import ModelFacts
 from medinterp.model.families import family_of
 from medinterp.model.families.family import Family
@@ -30,17 +32,6 @@ from medinterp.types import Film, FilmWarning, Float32Array
 SIDECAR = "medinterp.json"
 CALIBRATION = "calibration.json"
 FILMS = "films.json"
-_SAMPLE_BYTES = 2**20
-
-
-def _phantom_directory() -> Path:
-    from medinterp.phantom import weights_directory
-
-    return Path(weights_directory())
-
-
-BUNDLED: Mapping[str, Callable[[], Path]] = {"phantom": _phantom_directory}
-"""Models that the package carries: name -> its directory."""
 
 
 @dataclass(eq=False)
@@ -48,7 +39,8 @@ class LoadedModel:
     """A vision-language model that is ready to be generated from and captured.
 
     notice: a sentence that the model's maker wants shown; default_prompt: the model's own prompt, or
-    None; image_first: whether the image stands before the text in the chat turn; layer_weights:
+    None; image_first: whether the image stands before the text in the chat turn; adapter: the LoRA that was named
+    beside the model, as a directory or hub id, whose revision stands behind a "+" in `revision`; layer_weights:
     float32 [L], learned by `medinterp calibrate` for this very revision, or None; film_domain: the films that the
     model was made for, or None where nobody has described them; lock: held by whoever runs the model.
     """
@@ -62,6 +54,7 @@ class LoadedModel:
     image_first: bool
     facts: ModelFacts
     family: Family
+    adapter: str | None = None
     layer_weights: Float32Array | None = None
     film_domain: FilmDomain | None = None
     lock: Turns = field(default_factory=Turns, repr=False)
@@ -116,6 +109,8 @@ def load_model(
     name: str,
     *,
     revision: str | None = None,
+    adapter: str | None = None,
+    adapter_revision: str | None = None,
     dtype: str | torch.dtype = "auto",
     device: str | torch.device = "auto",
     allow_download: bool = True,
@@ -123,94 +118,88 @@ def load_model(
     calibration: str | Path | None = "auto",
     film_domain: str | Path | None = "auto",
 ) -> LoadedModel:
-    """Load a bundled model ("phantom"), a directory or a hub id.
+    """Load a bundled model ("phantom"), a directory or a hub id, with a LoRA adapter where one is named.
 
-    dtype "auto" is float32 on a CPU and bfloat16 on a GPU; device "auto" is the GPU when there is one.
+    revision: of a hub id; adapter: a directory or hub id of a LoRA (adapters.py); a name that is an adapter itself
+    brings the model that it names. dtype "auto" is float32 on a CPU and bfloat16 on a GPU; device "auto" is the GPU
+    when there is one.
     calibration is a file that `medinterp calibrate` wrote; "auto" takes calibration.json in the model's
     directory where it lies there, None takes none. film_domain likewise is a file that `medinterp domain` wrote, or
-    films.json in the model's directory.
+    films.json in the model's directory. With an adapter both are looked for in the adapter's directory alone: those of
+    the model that it changes do not hold for it; notice and prompt (medinterp.json) do where the adapter has none.
     Raises ModelNotFoundError when there is nothing to load, ModelError when it is not a complete
     vision-language model of a known family, CalibrationError when the calibration is another model's.
     """
     target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    directory = _local_directory(name)
-    source = str(directory) if directory else name
-    options: dict[str, Any] = {"local_files_only": directory is not None or not allow_download}
-    if revision is not None and directory is None:
-        options["revision"] = revision
+    chosen = choose(
+        name, revision=revision, adapter=adapter, adapter_revision=adapter_revision, allow_download=allow_download
+    )
+    directory = chosen.base.directory
+    options: dict[str, Any] = {"local_files_only": True}
     try:
-        config = AutoConfig.from_pretrained(source, **options)
+        config = AutoConfig.from_pretrained(str(directory), **options)
         family = family_of(config, name)
-        processor = family.load_processor(source, options)
+        processor = family.load_processor(str(directory), options)
         model_class: Any = getattr(transformers, family.model_class)
         model, loading = model_class.from_pretrained(
-            source,
+            str(directory),
             config=config,
             dtype=_dtype(dtype, target),
             attn_implementation="sdpa",
             output_loading_info=True,
+            use_safetensors=True,
             **options,
         )
     except OSError as error:
-        raise ModelNotFoundError(_what_to_do(name, directory, allow_download, error)) from error
+        raise ModelNotFoundError(f"{directory} is not a complete saved model: {error}") from error
     _require_complete(name, model, processor, loading)
+    if chosen.adapter is not None:
+        apply_adapter(model, chosen.adapter.directory)
     model.to(target).eval().requires_grad_(False)
     model.set_attn_implementation({"text_config": ATTENTION})
-    sidecar = _sidecar(directory)
+    sidecar = _sidecar(chosen.base.directory)
+    if chosen.adapter is not None:
+        sidecar = {**sidecar, **_sidecar(chosen.adapter.directory)}
     facts = family.read_facts(model, processor)
-    model_revision = _commit(name, revision) if directory is None else _fingerprint(directory)
     return LoadedModel(
         model=model,
         processor=processor,
-        model_id=name if directory is None or name in BUNDLED else str(directory.resolve()),
-        revision=model_revision,
+        model_id=chosen.name,
+        revision=chosen.revision,
+        adapter=chosen.adapter.name if chosen.adapter is not None and chosen.name != chosen.adapter.name else None,
         notice=sidecar.get("notice"),
         default_prompt=sidecar.get("default_prompt"),
         image_first=image_first,
         facts=facts,
         family=family,
-        layer_weights=_layer_weights(directory, calibration, model_revision, facts.layers),
-        film_domain=_film_domain(directory, film_domain),
+        layer_weights=_layer_weights(chosen.directory, calibration, chosen.revision, facts.layers),
+        film_domain=_film_domain(chosen.directory, film_domain),
     )
 
 
 def _layer_weights(
-    directory: Path | None, calibration: str | Path | None, model_revision: str, layers: int
+    directory: Path, calibration: str | Path | None, model_revision: str, layers: int
 ) -> Float32Array | None:
     """The learned weights from the file that is named, or from the model's own directory."""
     if calibration is None:
         return None
     if calibration == "auto":
-        if directory is None or not (directory / CALIBRATION).is_file():
+        if not (directory / CALIBRATION).is_file():
             return None
         calibration = directory / CALIBRATION
     path = Path(calibration).expanduser()
     return read_layer_weights(path, model_revision=model_revision, layers=layers)
 
 
-def _film_domain(directory: Path | None, film_domain: str | Path | None) -> FilmDomain | None:
+def _film_domain(directory: Path, film_domain: str | Path | None) -> FilmDomain | None:
     """The films that the model was made for, from the file that is named or from its own directory."""
     if film_domain is None:
         return None
     if film_domain == "auto":
-        if directory is None or not (directory / FILMS).is_file():
+        if not (directory / FILMS).is_file():
             return None
         film_domain = directory / FILMS
     return read_domain(Path(film_domain).expanduser())
-
-
-def _local_directory(name: str) -> Path | None:
-    """The directory that the name stands for, or None for a hub id."""
-    directory = BUNDLED[name]() if name in BUNDLED else Path(name).expanduser()
-    if directory.is_dir():
-        if not (directory / "config.json").is_file():
-            raise ModelNotFoundError(f"{directory} holds no config.json: is it a saved model?")
-        return directory
-    if name in BUNDLED or directory.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
-        raise ModelNotFoundError(
-            f"{name!r} is neither a bundled model ({', '.join(BUNDLED)}), a directory nor a hub id (owner/name)"
-        )
-    return None
 
 
 def _dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
@@ -222,17 +211,6 @@ def _dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     if dtype not in named:
         raise ModelError(f"dtype {dtype!r} is not one of auto, {', '.join(named)}")
     return named[dtype]
-
-
-def _what_to_do(name: str, directory: Path | None, allow_download: bool, error: Exception) -> str:
-    if directory is not None:
-        return f"{directory} is not a complete saved model: {error}"
-    download = "" if allow_download else " Downloads are switched off here (allow_download=False)."
-    return (
-        f"{name} could not be loaded from the hub or its cache.{download} For a gated model accept its "
-        f"licence on https://huggingface.co/{name} and set HF_TOKEN; without a network, fetch it beforehand "
-        f"(HF_HUB_OFFLINE=1 then uses the cache) or name its directory. The hub said: {error}"
-    )
 
 
 def _require_complete(name: str, model: Any, processor: Any, loading: Mapping[str, Any]) -> None:
@@ -247,9 +225,9 @@ def _require_complete(name: str, model: Any, processor: Any, loading: Mapping[st
 _FAULTS = ("missing_keys", "mismatched_keys", "error_msgs")
 
 
-def _sidecar(directory: Path | None) -> Mapping[str, str]:
+def _sidecar(directory: Path) -> Mapping[str, str]:
     """What medinterp.json in the model's directory says: notice and default_prompt."""
-    if directory is None or not (directory / SIDECAR).is_file():
+    if not (directory / SIDECAR).is_file():
         return {}
     try:
         entries = json.loads((directory / SIDECAR).read_text(encoding="utf-8"))
@@ -259,29 +237,3 @@ def _sidecar(directory: Path | None) -> Mapping[str, str]:
     if unknown or not all(isinstance(entry, str) for entry in entries.values()):
         raise ModelError(f"{directory / SIDECAR}: notice and default_prompt are texts; unknown: {unknown}")
     return {key: str(entry) for key, entry in entries.items()}
-
-
-def _commit(name: str, revision: str | None) -> str:
-    """The hub's commit that was loaded: its snapshot in the cache, for a config tells it no more (transformers 5)."""
-    from huggingface_hub import try_to_load_from_cache
-
-    path = try_to_load_from_cache(name, "config.json", revision=revision)
-    if not isinstance(path, str):
-        raise ModelNotFoundError(f"{name} was loaded, but its commit is not in the hub's cache")
-    return Path(path).parent.name
-
-
-def _fingerprint(directory: Path) -> str:
-    """A fingerprint of a directory's config and weights.
-
-    Of each file the size and the first and last MiB are hashed, so that a large model costs nothing.
-    """
-    digest = hashlib.sha256()
-    for path in sorted([directory / "config.json", *directory.glob("*.safetensors")]):
-        size = path.stat().st_size
-        digest.update(f"{path.name} {size}\n".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(_SAMPLE_BYTES))
-            file.seek(max(size - _SAMPLE_BYTES, 0))
-            digest.update(file.read(_SAMPLE_BYTES))
-    return f"fingerprint:{digest.hexdigest()[:32]}"

@@ -42,6 +42,11 @@ class Provenance:
     """The character from which on the engine's tokens were cut otherwise, None when all were equal."""
     prompt_tokens: int | None = None
     """Of the prompt, those of the films among them; None in what was kept before they were counted."""
+    adapter: str | None = None
+    """The LoRA that was named beside the model, a directory or a hub id; its revision stands behind the "+" in
+    model_revision. None also where model_id is that of an adapter, which names its own model."""
+    quantization: str | None = None
+    """"8bit" or "4bit" where the weights were quantised as they were loaded; None: they are computed with as saved."""
 
 
 @dataclass(frozen=True, eq=False)
