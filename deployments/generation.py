@@ -120,6 +120,7 @@ class GenerationDeployment:
             device=str(loaded.device),
             notice=loaded.notice,
             default_prompt=self._prompt,
+            box_question=loaded.box_question,
             writer=told.split("; ")[0],
         )
 

@@ -28,7 +28,7 @@ from medinterp.api.negotiation import EVENTS, encode
 from medinterp.api.pacing import Silence, paced
 from medinterp.api.report_id import log_name
 from medinterp.api.schema import FaithfulnessModel, MapsModel, Model, ProgressModel
-from medinterp.api.schema_boxes import BoxVerdictModel, BoxVerdictsModel
+from medinterp.api.schema_boxes import box_verdicts_model
 from medinterp.api.schema_sensitivity import ComparingModel, ComparisonModel, ReportComparisonModel
 from medinterp.api.settings import Limits, LiveSettings
 from medinterp.api.source_answers import heads_model, reliance_model, text_sources_model
@@ -119,7 +119,7 @@ class Asking:
             case RelianceWork():
                 found = self._reliance(work)
             case BoxesWork():
-                found = self._sources(work.report_id, BoxesTask())
+                found = self._boxes(work.report_id)
         async with aclosing(found) as items:
             async for item in items:
                 yield item
@@ -168,8 +168,7 @@ class Asking:
                         yield reliance_model(report_id, explanation.report, item)
                     case tuple():
                         await self._keep_found(report_id, item)
-                        boxes = tuple(map(BoxVerdictModel.model_validate, item))
-                        yield BoxVerdictsModel(id=report_id, boxes=boxes)
+                        yield box_verdicts_model(report_id, item)
                     case _:
                         yield item
 
@@ -180,6 +179,16 @@ class Asking:
             yield reliance_model(work.report_id, stored.report, stored.reliance)
             return
         async with aclosing(self._sources(work.report_id, RelianceTask())) as items:
+            async for item in items:
+                yield item
+
+    async def _boxes(self, report_id: str) -> AsyncGenerator[Progress | Model]:
+        """Whether boxes lie where the model looked: asked of the model once, then kept with the report."""
+        stored = await asyncio.to_thread(lambda: unpack_record(self._store.get(report_id).blob))
+        if stored.box_verdicts:
+            yield box_verdicts_model(report_id, stored.box_verdicts)
+            return
+        async with aclosing(self._sources(report_id, BoxesTask())) as items:
             async for item in items:
                 yield item
 

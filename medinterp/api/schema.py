@@ -14,6 +14,7 @@ from pydantic import Field, PlainSerializer
 from medinterp.api.arrays import Array
 from medinterp.api.schema_base import Model as Model
 from medinterp.api.schema_boxes import BoxModel, BoxVerdictModel
+from medinterp.report import BOX_QUESTION
 from medinterp.types import FindingChange, FindingStatus, MentionRole, SentenceReading
 
 Time = Annotated[datetime, PlainSerializer(lambda time: time.isoformat(timespec="seconds"), return_type=str)]
@@ -360,6 +361,7 @@ class LoadedModelModel(Model):
     device: str
     notice: str | None = Field(description="A sentence to show beside every report.")
     default_prompt: str
+    box_question: str = Field(default=BOX_QUESTION, description="Asks for boxes of {finding}.")
     writer: str = Field(description="Who writes reports: this model in slots of its own, or an engine by its name.")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
 
 from medinterp.api.schema_base import Model
+from medinterp.types import BoxVerdict
 
 
 class BoxModel(Model):
@@ -58,3 +60,8 @@ class BoxVerdictsModel(Model):
 
     id: str
     boxes: tuple[BoxVerdictModel, ...]
+
+
+def box_verdicts_model(report_id: str, verdicts: Sequence[BoxVerdict]) -> BoxVerdictsModel:
+    """The answer to `POST /v1/reports/{id}/boxes`."""
+    return BoxVerdictsModel(id=report_id, boxes=tuple(map(BoxVerdictModel.model_validate, verdicts)))

@@ -294,6 +294,7 @@ class Model:
     notice: str | None
     default_prompt: str
     writer: str
+    box_question: str
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,10 @@ FILM_SIZE = 1024
 """The films' longest side in the file, in pixels, at most."""
 SCALE = "as chosen on the page: the whole report's or one word's, square root"
 """What a file says of the scale of its colours."""
-_REPORT = ("text", "complete", "sections", "findings", "mentions", "sentences", "thinking", "boxes", "words", "tokens")
+_REPORT = (
+    *("text", "complete", "sections", "findings", "mentions", "sentences", "thinking", "boxes", "box_notes"),
+    *("words", "tokens"),
+)
 _GIVEN = "A given report"
 
 

@@ -27,6 +27,7 @@ from medinterp.model.families.family import Family
 from medinterp.model.likelihood import Head
 from medinterp.model.turns import Turns
 from medinterp.model.values import ValueMetric, value_metric
+from medinterp.report import BOX_QUESTION
 from medinterp.types import Film, FilmWarning, Float32Array
 
 SIDECAR = "medinterp.json"
@@ -38,11 +39,12 @@ FILMS = "films.json"
 class LoadedModel:
     """A vision-language model that is ready to be generated from and captured.
 
-    notice: a sentence that the model's maker wants shown; default_prompt: the model's own prompt, or
-    None; image_first: whether the image stands before the text in the chat turn; adapter: the LoRA that was named
-    beside the model, as a directory or hub id, whose revision stands behind a "+" in `revision`; layer_weights:
-    float32 [L], learned by `medinterp calibrate` for this very revision, or None; film_domain: the films that the
-    model was made for, or None where nobody has described them; lock: held by whoever runs the model.
+    notice: a sentence that the model's maker wants shown; default_prompt: the model's own prompt, or None;
+    box_question: what asks it for boxes, with {finding} in it; image_first: whether the image stands before the text in
+    the chat turn; adapter: the LoRA that was named beside the model, as a directory or hub id, whose revision stands
+    behind a "+" in `revision`; layer_weights: float32 [L], learned by `medinterp calibrate` for this very revision, or
+    None; film_domain: the films that the model was made for, or None where nobody has described them; lock: held by
+    whoever runs the model.
     """
 
     model: Any
@@ -54,6 +56,7 @@ class LoadedModel:
     image_first: bool
     facts: ModelFacts
     family: Family
+    box_question: str = BOX_QUESTION
     adapter: str | None = None
     layer_weights: Float32Array | None = None
     film_domain: FilmDomain | None = None
@@ -169,6 +172,7 @@ def load_model(
         adapter=chosen.adapter.name if chosen.adapter is not None and chosen.name != chosen.adapter.name else None,
         notice=sidecar.get("notice"),
         default_prompt=sidecar.get("default_prompt"),
+        box_question=sidecar.get("box_question", BOX_QUESTION),
         image_first=image_first,
         facts=facts,
         family=family,
@@ -226,14 +230,15 @@ _FAULTS = ("missing_keys", "mismatched_keys", "error_msgs")
 
 
 def _sidecar(directory: Path) -> Mapping[str, str]:
-    """What medinterp.json in the model's directory says: notice and default_prompt."""
+    """What medinterp.json in the model's directory says: notice, default_prompt and box_question."""
     if not (directory / SIDECAR).is_file():
         return {}
     try:
         entries = json.loads((directory / SIDECAR).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"{directory / SIDECAR} is not JSON: {error}") from error
-    unknown = sorted(set(entries) - {"notice", "default_prompt"})
+    unknown = sorted(set(entries) - {"notice", "default_prompt", "box_question"})
     if unknown or not all(isinstance(entry, str) for entry in entries.values()):
-        raise ModelError(f"{directory / SIDECAR}: notice and default_prompt are texts; unknown: {unknown}")
+        known = "notice, default_prompt and box_question"
+        raise ModelError(f"{directory / SIDECAR}: {known} are texts; unknown: {unknown}")
     return {key: str(entry) for key, entry in entries.items()}

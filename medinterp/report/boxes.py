@@ -16,6 +16,16 @@ from medinterp.types import Sentence as ReadSentence
 
 THOUSANDTHS = (1000.0, 1000.0)
 """How many units of the coordinates make the picture's height and its width, unless a model counts otherwise."""
+BOX_QUESTION = (
+    "Answer the query below with bounding boxes. A box is [y0, x0, y1, x1]: (y0, x0) is its top left corner and "
+    "(y1, x1) its bottom right one, so that y0 < y1 and x0 < x1. Coordinates are normalized to [0, 1000]: 15% of the "
+    "image's width is an x of 150. Write one JSON list of objects in ```json...```, for instance "
+    '```json[{"box_2d": [800, 3, 840, 471], "label": "car"}]```, and an empty list where there is nothing to box. '
+    '"Left" is the patient\'s left side.\n\nQuery: Where is the {finding}? Reason first, then write the final answer '
+    'in the format "Final Answer: X", where X is a JSON list of objects with a "box_2d" and a "label" key. Answer:'
+)
+"""What asks for boxes in the form that MedGemma 1.5 is documented with (its localization notebook), in our words; a
+model's sidecar may have its own (`box_question`)."""
 
 _OBJECT = r"\{(?=[^{}]*box)[^{}]*(?:\}|\Z)"
 _LIST = re.compile(rf"(?:```[ \t]*(?:json)?\s*)?\[?\s*(?:{_OBJECT})(?:[\s,]*{_OBJECT})*\s*\]?\s*(?:```)?")
@@ -26,6 +36,11 @@ _LABEL = re.compile(
     r"""["']?\blabel["']?\s*:\s*(?P<quote>["'])(?P<label>(?:(?!(?P=quote))[^\\]|\\.)*)(?P<closed>["']?)"""
 )
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
+
+
+def box_question(finding: str, wording: str = BOX_QUESTION) -> str:
+    """The prompt that asks where a finding is; wording: a model's own, with {finding} in it."""
+    return wording.replace("{finding}", finding)
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from medinterp.phantom.findings import NAMES
-from medinterp.phantom.reports import Fact
+from medinterp.phantom.reports import REPORT_PROMPT, Fact
 from medinterp.phantom.training.controls import packaged
 from medinterp.phantom.training.language import Branch, LanguageTrainer, Stage
 from medinterp.phantom.training.pool import Pool, draw_pool
@@ -67,17 +68,41 @@ class BoxTrainer(LanguageTrainer):
             model,
             processor,
             pool,
-            (Stage(recipe.question_steps, recipe.batch, 4, False, recipe.misled),
-             Stage(recipe.report_steps, recipe.batch, 3, True, recipe.misled)),
+            (
+                Stage(recipe.question_steps, recipe.batch, 4, False, recipe.misled),
+                Stage(recipe.report_steps, recipe.batch, 3, True, recipe.misled),
+            ),
             learning_rate=recipe.language_rate,
             seed=seed,
             train_projection=False,
         )
         torch.manual_seed(seed)
-        config = LoraConfig(r=RANK, lora_alpha=RANK, target_modules=LINEAR, bias="none")
+        digits = processor.tokenizer.convert_tokens_to_ids(list("0123456789"))
+        config = LoraConfig(
+            r=RANK,
+            lora_alpha=RANK,
+            target_modules=LINEAR,
+            bias="none",
+            trainable_token_indices={"embed_tokens": digits},
+        )
         self.adapted = get_peft_model(model, config)
+        self._tell_digits_apart(len(digits), seed)
         self.trained = [p for p in self.adapted.parameters() if p.requires_grad]
         self.optimizers = [torch.optim.AdamW(self.trained, betas=(0.9, 0.98), weight_decay=0.0)]
+
+    def _tell_digits_apart(self, count: int, seed: int) -> None:
+        """No report holds a digit: phantom's rows for them are nearly one, and must be told apart to be learned.
+
+        Drawn, and smoothed so that neighbours are alike: they are places.
+        """
+        import torch
+
+        drawn = np.random.default_rng([seed, 0xD161]).normal(size=(count + 2, self.model.config.text_config.hidden_size))
+        rows = drawn[:-2] + 1.5 * drawn[1:-1] + drawn[2:]
+        rows *= 1.6 / np.linalg.norm(rows, axis=1, keepdims=True)
+        (delta,) = (p for name, p in self.adapted.named_parameters() if p.requires_grad and "trainable_tokens" in name)
+        with torch.no_grad():
+            delta.copy_(torch.from_numpy(rows))
 
     def branches(self, k: int, stage: Stage, rng: np.random.Generator) -> list[Branch]:
         """The conversations of film k: those of phantom's own training and `stage.questions` for boxes."""
@@ -115,3 +140,11 @@ def train_boxes(work: Path, output: Path, *, seed: int = 0, recipe: Recipe = REC
     take_steps("boxes", trainer, recipe.language_steps, checkpoint_path(work, recipe.name, seed, made_from))
     trainer.adapted.peft_config["default"].base_model_name_or_path = "phantom"
     trainer.adapted.save_pretrained(str(output))
+    config = output / "adapter_config.json"
+    told = json.loads(config.read_text(encoding="utf-8"))  # peft writes its sets in any order
+    told["target_modules"] = LINEAR
+    config.write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    (output / "adapter_model.safetensors").chmod(0o644)
+    sidecar = {"notice": NOTICE, "default_prompt": REPORT_PROMPT, "box_question": QUESTION}
+    (output / "medinterp.json").write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")
+    shutil.copyfile(weights_directory() / "films.json", output / "films.json")  # it reads the same films
