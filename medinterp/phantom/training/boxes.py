@@ -97,7 +97,8 @@ class BoxTrainer(LanguageTrainer):
         """
         import torch
 
-        drawn = np.random.default_rng([seed, 0xD161]).normal(size=(count + 2, self.model.config.text_config.hidden_size))
+        width = self.model.config.text_config.hidden_size
+        drawn = np.random.default_rng([seed, 0xD161]).normal(size=(count + 2, width))
         rows = drawn[:-2] + 1.5 * drawn[1:-1] + drawn[2:]
         rows *= 1.6 / np.linalg.norm(rows, axis=1, keepdims=True)
         (delta,) = (p for name, p in self.adapted.named_parameters() if p.requires_grad and "trainable_tokens" in name)
