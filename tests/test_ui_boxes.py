@@ -61,7 +61,7 @@ def test_a_box_is_judged_at_a_click(read: Page, api: FakeApi) -> None:
     read.element("judge-boxes").click()
     read.wait("return document.querySelector('.mi-box-verdict')")
     said = read.element("box-list").text
-    assert "says here, looked there" in said and "IoU 0.25" in said and "13 %" in said
+    assert "Says here, looked there" in said and "IoU 0.25" in said and "13 %" in said
     assert [what for what, _ in api.questions.asked] == ["boxes"]
     assert read.run(f"return {BOX}[0].dataset.verdict") == "elsewhere"
     assert not read.run("return document.getElementById('medinterp-judge-boxes').checkVisibility()")

@@ -51,10 +51,11 @@ def box_of(box: Any) -> list[int]:
     return [10 * side for side in (top, left, bottom, right)]
 
 
-def answer(boxes: list[tuple[list[int], str]]) -> str:
-    """The answer in MedGemma 1.5's form."""
+def answer(name: str, boxes: list[tuple[list[int], str]]) -> str:
+    """The answer in MedGemma 1.5's form: first in words, then the list."""
     said = [{"box_2d": box, "label": label} for box, label in boxes]
-    return f"Final Answer: ```json\n{json.dumps(said)}\n```"
+    words = " ".join(f"{label[0].upper()}{label[1:]}." for _, label in boxes) or f"No {name}."
+    return f"{words}\nFinal Answer: ```json\n{json.dumps(said)}\n```"
 
 
 class BoxTrainer(LanguageTrainer):
@@ -113,7 +114,7 @@ class BoxTrainer(LanguageTrainer):
             present = facts and rng.random() < 0.75
             name = facts[int(rng.integers(len(facts)))].name if present else str(rng.choice(NAMES))
             found = [(box_of(boxes[i]), label_of(fact)) for i, fact in enumerate(facts) if fact.name == name]
-            drawn.append((*self.conversations.branch(QUESTION.format(finding=name), answer(found)), 2.0))
+            drawn.append((*self.conversations.branch(QUESTION.format(finding=name), answer(name, found)), 2.0))
         return drawn
 
     def state_dict(self) -> dict[str, Any]:

@@ -9,10 +9,6 @@ import { byId, make, percent } from "./dom.js";
 import { Question } from "./question.js";
 import { likelihood } from "./verdict.js";
 
-/** @type {Record<BoxVerdict["verdict"], string>} */
-const TITLES = {
-  agrees: "agrees", elsewhere: "says here, looked there", text: "not because of the picture", unclear: "cannot tell",
-};
 const FINDINGS = ["nodule", "consolidation", "atelectasis", "pleural effusion", "pneumothorax", "cardiomegaly", "rib fracture",
   "tube", "pacemaker"];
 
@@ -148,6 +144,5 @@ function told(verdict) {
   const { own, finding, verdict: kind, sentence } = verdict;
   const numbers = [`IoU ${own.iou.toFixed(2)} of box and map, ${percent(own.share)} of the map in and just round the box; with another film ${likelihood(own.reliance)}.`];
   if (finding) numbers.push(`The finding's other words: IoU ${finding.iou.toFixed(2)}, ${percent(finding.share)}.`);
-  return [make("strong", { class: "mi-box-verdict", "data-verdict": kind }, TITLES[kind]), make("p", {}, sentence),
-    make("p", { class: "mi-quiet" }, numbers.join(" "))];
+  return [make("p", { class: "mi-box-verdict", "data-verdict": kind }, sentence), make("p", { class: "mi-quiet" }, numbers.join(" "))];
 }
