@@ -42,7 +42,8 @@ INSIDE_SHARE = 0.5
 OUTSIDE_SHARE = 0.25
 """Of a map's positive part in the box, a cell round it included: agreement from the first on, none below the second.
 
-Chosen on phantom-boxes' training films, so that planted boxes are told from right ones (`medinterp evaluate --boxes`).
+Set by hand and not yet measured: `medinterp evaluate --boxes` says how often right boxes are accused and planted ones
+caught, of a model that draws boxes well enough.
 """
 SENTENCES: Mapping[BoxVerdictName, str] = {
     "agrees": "Agrees: what the model looked at for this box lies in it.",
