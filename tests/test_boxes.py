@@ -13,6 +13,8 @@ from models import noise_film, save_small_model
 
 from medinterp import Explainer, Explanation
 from medinterp.api.backend import BoxesTask
+from medinterp.api.store import unpack_record
+from medinterp.api.store.record import pack_record
 from medinterp.errors import GenerationCancelled, SelectionError
 from medinterp.evaluation.box_reading import _moved, _text, iou
 from medinterp.evaluation.boxes import judge_boxes, lie_of, verdict_of
@@ -20,6 +22,8 @@ from medinterp.evaluation.faithfulness import Judge
 from medinterp.model import load_model
 from medinterp.report import read_report
 from medinterp.types import Box
+from tests.api_samples import sample_explanation
+from tests.sources_samples import sample_box_verdicts
 from tests.test_api_asking import events_of, service
 
 LISTED = '{"box_2d": [100, 100, 400, 300], "label": "nodule in the left upper zone"}'
@@ -124,3 +128,10 @@ def test_the_model_is_asked_once_over_http(tmp_path: Path) -> None:
 
     asyncio.run(run())
 
+
+def test_boxes_and_verdicts_come_back_from_the_store() -> None:
+    report = read_report(TEXT)
+    kept = replace(sample_explanation(), report=report, box_verdicts=sample_box_verdicts())
+    found = unpack_record(pack_record(kept))
+    assert (found.report.boxes, found.report.box_notes) == (report.boxes, report.box_notes) and report.boxes
+    assert found.box_verdicts == kept.box_verdicts
