@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,10 @@ class BoxTrainer(LanguageTrainer):
             bias="none",
             trainable_token_indices={"embed_tokens": digits},
         )
-        self.adapted = get_peft_model(model, config)
+        with warnings.catch_warnings():
+            # peft 0.21 asks transformers 5 by an older name.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            self.adapted = get_peft_model(model, config)
         self._tell_digits_apart(len(digits), seed)
         self.trained = [p for p in self.adapted.parameters() if p.requires_grad]
         self.optimizers = [torch.optim.AdamW(self.trained, betas=(0.9, 0.98), weight_decay=0.0)]
