@@ -50,7 +50,7 @@ def test_a_step_moves_the_adapter_and_nothing_of_the_base() -> None:
     coverage = np.zeros((4, CROWDED_SLOTS, 16, 16), np.uint8)
     pool = Pool(np.stack([drawing.uint8()] * 4), coverage, boxes, (tuple(facts_of(film, drawing)),) * 4)
     model, processor = packaged(weights_directory())
-    recipe = replace(RECIPE, batch=1, misled=1, question_steps=1, report_steps=0)
+    recipe = replace(RECIPE, batch=2, misled=1, question_steps=1, report_steps=0)
     trainer = BoxTrainer(model, processor, pool, recipe, seed=0)
     before = {name: weight.detach().clone() for name, weight in trainer.adapted.named_parameters()}
     assert trainer.step(1.0) > 0.0
