@@ -53,5 +53,6 @@ phantom: install
 	$(BIN)/medinterp phantom train --out medinterp/phantom/weights
 	$(BIN)/medinterp calibrate phantom --synthetic 40 --out medinterp/phantom/weights/calibration.json
 	$(BIN)/medinterp domain --synthetic 1000 --out medinterp/phantom/weights/films.json
+	$(BIN)/medinterp phantom train-boxes --out medinterp/phantom/boxes
 	$(BIN)/medinterp evaluate --report --films 1000
 	$(BIN)/medinterp evaluate --localisation --films 500

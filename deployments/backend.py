@@ -14,6 +14,7 @@ from deployments.faults import translated
 from deployments.metrics import collected_by
 from deployments.relevancy import Explained
 from medinterp.api.backend import (
+    BoxesTask,
     ComparingTask,
     ExportTask,
     FilmDepth,
@@ -35,6 +36,7 @@ from medinterp.api.store import ReportStore, alias_of
 from medinterp.errors import ServiceBusyError, ServiceInterruptedError
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
 from medinterp.types import (
+    BoxVerdict,
     Explanation,
     Faithfulness,
     Film,
@@ -147,9 +149,9 @@ class ServeBackend:
                 yield item
 
     async def sources(
-        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask
-    ) -> AsyncGenerator[Progress | TextSources | HeadMaps | Reliance]:
-        """What drove some words, or what each loses with another film."""
+        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask | BoxesTask
+    ) -> AsyncGenerator[Progress | TextSources | HeadMaps | Reliance | tuple[BoxVerdict, ...]]:
+        """What drove some words, what each loses with another film, or whether boxes lie where the model looked."""
         generation = await self._of(report_id, self._aloud)
         async with aclosing(_streamed(generation.sources.remote(report_id, task, CALLER.get()))) as items:
             async for item in items:

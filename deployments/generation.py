@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ray.serve.handle import DeploymentHandle
@@ -33,6 +34,7 @@ from medinterp import stages
 from medinterp.api.admission import Admission
 from medinterp.api.answers import pack_of
 from medinterp.api.backend import (
+    BoxesTask,
     ComparingTask,
     HeadsTask,
     JudgingTask,
@@ -52,7 +54,7 @@ from medinterp.evaluation.sensitivity.results import Comparison, ReportCompariso
 from medinterp.explanation import Explanation
 from medinterp.relevancy import add_measured
 from medinterp.render import encode_png
-from medinterp.types import Faithfulness, Film, Generation, HeadMaps, MapPack, Reliance, TextSources
+from medinterp.types import BoxVerdict, Faithfulness, Film, Generation, HeadMaps, MapPack, Reliance, TextSources
 
 if TYPE_CHECKING:
     from medinterp.model import Generator
@@ -80,6 +82,7 @@ class GenerationDeployment:
         Raises ModelError: a replica that fails the test, or has no room for one slot, never serves; EngineError for an
         engine whose key is missing; StoreError.
         """
+        from medinterp.evaluation.boxes import judge_boxes
         from medinterp.evaluation.faithfulness import judge_map
         from medinterp.evaluation.reliance import word_reliance
         from medinterp.model.beside import loading_beside
@@ -111,7 +114,7 @@ class GenerationDeployment:
             return ServedModel(other.chosen_by, generator, told)
 
         self._models = Models(default, others, max_loaded, load, self._errands)
-        self._judge_map = judge_map
+        self._judge_map, self._judge_boxes = judge_map, judge_boxes
         self._head_maps, self._text_sources, self._word_reliance = head_maps, text_sources, word_reliance
         self._model_view = model_view
         self._handoff = Handoff(relevancy, settings.traces_bytes)
@@ -233,22 +236,27 @@ class GenerationDeployment:
             yield item
 
     async def sources(
-        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask, caller: str = ""
-    ) -> AsyncGenerator[Progress | TextSources | HeadMaps | Reliance]:
-        """What drove some words of a stored report, or what each loses with another film.
+        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask | BoxesTask, caller: str = ""
+    ) -> AsyncGenerator[Progress | TextSources | HeadMaps | Reliance | tuple[BoxVerdict, ...]]:
+        """What drove some words of a stored report, what each loses with another film, or verdicts on its boxes.
 
         Raises ReportNotFoundError, SelectionError, MethodError.
         """
         explanation = await asyncio.to_thread(self._report, report_id)
         asked = (explanation.films, explanation.report, explanation.provenance.asked)
 
-        def work(generator: Generator, tell: Tell, gone: threading.Event) -> TextSources | HeadMaps | Reliance:
+        def work(
+            generator: Generator, tell: Tell, gone: threading.Event
+        ) -> TextSources | HeadMaps | Reliance | tuple[BoxVerdict, ...]:
             loaded = generator.loaded
-            if isinstance(task, RelianceTask):
-                return self._word_reliance(
+            if isinstance(task, RelianceTask | BoxesTask):
+                boxes = isinstance(task, BoxesTask)
+                question = partial(self._judge_boxes, packs=explanation.packs) if boxes else self._word_reliance
+                what = "boxes" if boxes else "reliance"
+                return question(
                     loaded,
                     *asked,
-                    progress=lambda done, of: tell(Progress("reliance", done, of)),
+                    progress=lambda done, of: tell(Progress(what, done, of)),
                     cancelled=gone.is_set,
                 )
             tokens = explanation.tokens_of(selected(explanation.report, task.selection))

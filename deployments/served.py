@@ -50,6 +50,7 @@ class ServedModel:
             notice=loaded.notice,
             default_prompt=default_prompt(loaded),
             reads_indication=loaded.reads_indication,
+            box_question=loaded.box_question,
             writer=told.split("; ")[0],
         )
 

@@ -11,6 +11,7 @@ from medinterp.imaging import open_film
 from medinterp.imaging.prior import about_prior
 from medinterp.types import (
     Asked,
+    BoxVerdict,
     Faithfulness,
     Film,
     Finding,
@@ -200,6 +201,34 @@ class Explainer:
 
         asked = (self.loaded, explanation.films, explanation.report, explanation.provenance.asked)
         return word_reliance(*asked, swaps=swaps, progress=progress, cancelled=cancelled)
+
+    def judge_boxes(
+        self,
+        explanation: Explanation,
+        *,
+        swaps: Sequence[Film] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> tuple[BoxVerdict, ...]:
+        """Says here, looked there: does each box of the answer lie where the model looked?
+
+        Exact occlusion is taken from the explanation where it has it; swaps as in `faithfulness`.
+        `explanation.keeping(verdicts)` has them in its exports. Raises SelectionError for a report without boxes,
+        GenerationCancelled.
+        """
+        from medinterp.evaluation.boxes import judge_boxes
+
+        return judge_boxes(
+            self.loaded,
+            explanation.films,
+            explanation.report,
+            explanation.provenance.asked,
+            packs=explanation.packs,
+            swaps=swaps,
+            memory_bytes=self._generator.memory_bytes(),
+            progress=progress,
+            cancelled=cancelled,
+        )
 
     def text_sources(
         self,

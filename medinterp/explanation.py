@@ -11,8 +11,19 @@ import numpy.typing as npt
 
 from medinterp.errors import SelectionError
 from medinterp.render import Picture, RenderOptions, canvas, overlay, report_range
+from medinterp.types import (
+    BoxVerdict,
+    Film,
+    Finding,
+    MapPack,
+    Quantity,
+    RelevancyMap,
+    Reliance,
+    Section,
+    TextSources,
+    Word,
+)
 from medinterp.types import Explanation as ExplanationData
-from medinterp.types import Film, Finding, MapPack, Quantity, RelevancyMap, Reliance, Section, TextSources, Word
 
 if TYPE_CHECKING:
     from medinterp.relevancy import Region
@@ -79,13 +90,15 @@ class Explanation(ExplanationData):
         """What the model read, in the prompt's order: the film, and the prior one where there is one."""
         return (self.film,) if self.prior is None else (self.film, self.prior)
 
-    def keeping(self, found: TextSources | Reliance) -> Explanation:
-        """The same with these text sources, or the words' reliance, kept as exports show them.
+    def keeping(self, found: TextSources | Reliance | tuple[BoxVerdict, ...]) -> Explanation:
+        """The same with these text sources, the words' reliance, or verdicts on its boxes, kept as exports show them.
 
         Text sources: one of each selection, the last asked for; the newest KEPT_TEXT_SOURCES.
         """
         if isinstance(found, Reliance):
             return replace(self, reliance=found)
+        if isinstance(found, tuple):
+            return replace(self, box_verdicts=found)
         others = [kept for kept in self.text_sources if kept.token_indices != found.token_indices]
         return replace(self, text_sources=(*others, found)[-KEPT_TEXT_SOURCES:])
 

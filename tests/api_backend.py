@@ -15,6 +15,7 @@ import numpy as np
 from medinterp.api import pictures
 from medinterp.api.access.settings import AccessSettings
 from medinterp.api.backend import (
+    BoxesTask,
     ComparingTask,
     ExportTask,
     FilmDepth,
@@ -37,6 +38,7 @@ from medinterp.evaluation.sensitivity.results import Comparison, ReportCompariso
 from medinterp.explanation import Explanation as StoredExplanation
 from medinterp.phantom.films import draw_film, sample_film
 from medinterp.types import (
+    BoxVerdict,
     Explanation,
     Faithfulness,
     Film,
@@ -49,7 +51,7 @@ from medinterp.types import (
 )
 from tests.api_samples import SPANS, TEXT, given_explanation, sample_explanation
 from tests.sensitivity_samples import sample_comparison, sample_report_comparison
-from tests.sources_samples import sample_heads, sample_reliance, sample_text_sources
+from tests.sources_samples import sample_box_verdicts, sample_heads, sample_reliance, sample_text_sources
 
 MODEL_SIZE = 24
 """The longer side of what the sample's model gets."""
@@ -64,9 +66,9 @@ class FakeBackend:
     early: Exception | None = None
     late: Exception | None = None
     tasks: list[ReadingTask] = field(default_factory=list)
-    asked: list[MeasuringTask | JudgingTask | ComparingTask | SourcesTask | HeadsTask | RelianceTask] = field(
-        default_factory=list
-    )
+    asked: list[
+        MeasuringTask | JudgingTask | ComparingTask | SourcesTask | HeadsTask | RelianceTask | BoxesTask
+    ] = field(default_factory=list)
     stopped: int = 0
 
     aliases: tuple[str, ...] = ("sample",)
@@ -163,8 +165,8 @@ class FakeBackend:
             raise
 
     async def sources(
-        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask
-    ) -> AsyncGenerator[Progress | TextSources | HeadMaps | Reliance]:
+        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask | BoxesTask
+    ) -> AsyncGenerator[Progress | TextSources | HeadMaps | Reliance | tuple[BoxVerdict, ...]]:
         self.asked.append(task)
         try:
             if self.early:
@@ -177,6 +179,9 @@ class FakeBackend:
                 raise self.late
             if isinstance(task, RelianceTask):
                 yield sample_reliance()
+                return
+            if isinstance(task, BoxesTask):
+                yield sample_box_verdicts()
                 return
             tokens = explanation.tokens_of(selected(explanation.report, task.selection))
             yield sample_heads(tokens, task.image) if isinstance(task, HeadsTask) else sample_text_sources(tokens)

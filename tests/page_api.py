@@ -31,6 +31,7 @@ from medinterp.api.schema import (
     ReportModel,
     TextDelta,
 )
+from medinterp.api.schema_boxes import box_verdicts_model
 from medinterp.api.schema_models import LimitsModel, ListedModelModel, LoadedModelModel, ModelsModel
 from medinterp.api.schema_packed import PackedMapsModel
 from medinterp.api.schema_sensitivity import (
@@ -49,6 +50,7 @@ from tests.page_asking import Questions, heads, judgement, methods, reliances, t
 from tests.page_maps import GRID, Options, fake_pack
 from tests.page_reports import fake_report, written
 from tests.sensitivity_samples import sample_comparison, sample_report_comparison
+from tests.sources_samples import sample_box_verdicts
 
 MODEL_SIDE = 24
 """Pixels of a side of what the stand-in's model sees."""
@@ -129,6 +131,7 @@ class FakeApi:
         app.post("/reports/{report_id}/text", response_model=None)(self.text)
         app.post("/reports/{report_id}/heads", response_model=None)(self.heads)
         app.post("/reports/{report_id}/reliance", response_model=None)(self.reliance)
+        app.post("/reports/{report_id}/boxes", response_model=None)(self.boxes)
         return app
 
     async def models(self) -> ModelsModel:
@@ -359,6 +362,10 @@ class FakeApi:
             return refusal(self.questions.refuse)
         answer = reliances(report_id, self.report_of(report_id))
         return Response(answer.model_dump_json(), media_type="application/json")
+
+    async def boxes(self, report_id: str) -> Response:
+        answer = box_verdicts_model(report_id, sample_box_verdicts())
+        return self.questions.answer("boxes", "boxes", 261, {}, answer)
 
     async def judge(self, report_id: str, asked: JudgingModel) -> Response:
         body = asked.model_dump(exclude_unset=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from medinterp.types import HeadMaps, Reliance, TextSources
+from medinterp.types import BoxMap, BoxVerdict, HeadMaps, Reliance, TextSources
 
 
 def sample_text_sources(tokens: tuple[int, ...] = (2, 3)) -> TextSources:
@@ -38,3 +38,9 @@ def sample_reliance() -> Reliance:
     drops = np.array([[0.0, 2.5, 0.25], [0.5, 3.0, -0.125], [-0.25, 4.5, 0.0]], np.float32)
     logprob = np.array([-0.25, -1.25, -1.5], np.float32)
     return Reliance(("blank", "one", "other"), logprob, drops[0], drops[1:], drops[1:].max(axis=0))
+
+
+def sample_box_verdicts() -> tuple[BoxVerdict, ...]:
+    """Of one box: numbers that JSON holds exactly."""
+    own = BoxMap((2, 3), 4.5, 0.25, 0.125, (0.75, 0.5), False)
+    return (BoxVerdict(0, own, None, "elsewhere", "Says here, looked there."),)

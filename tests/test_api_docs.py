@@ -20,14 +20,14 @@ from fastapi import FastAPI
 from selenium.webdriver.common.by import By
 
 from medinterp.api.app import create_api
-from medinterp.api.backend import HeadsTask, MeasuringTask, Progress, ReadingTask, RelianceTask, SourcesTask
+from medinterp.api.backend import BoxesTask, HeadsTask, MeasuringTask, Progress, ReadingTask, RelianceTask, SourcesTask
 from medinterp.api.examples import EXAMPLES, PROBLEM
 from medinterp.api.jobs.settings import JobSettings
 from medinterp.api.problems import Problem
 from medinterp.api.routes_docs import FILES
 from medinterp.api.schema_jobs import BatchModel, JobModel
 from medinterp.api.store import open_store
-from medinterp.types import Explanation, Film, HeadMaps, MapPack, Reliance, TextSources
+from medinterp.types import BoxVerdict, Explanation, Film, HeadMaps, MapPack, Reliance, TextSources
 from tests.api_backend import FakeBackend, api_settings, png
 from tests.api_service import Here, Service, service  # noqa: F401 - pytest finds fixtures by name
 from tests.browser import Page, browser, chromium, foreign_requests, serve  # noqa: F401 - pytest finds fixtures by name
@@ -64,8 +64,8 @@ class Longer(FakeBackend):
                 yield item
 
     async def sources(
-        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask
-    ) -> AsyncGenerator[Progress | TextSources | HeadMaps | Reliance]:
+        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask | BoxesTask
+    ) -> AsyncGenerator[Progress | TextSources | HeadMaps | Reliance | tuple[BoxVerdict, ...]]:
         report = self.stored(report_id).report
         async for item in super().sources(report_id, task):
             if isinstance(item, Reliance):

@@ -53,12 +53,14 @@ def test_shuffled_films_have_the_facts_of_others() -> None:
     facts = tuple((Fact("nodule", "left", "upper", str(k)),) for k in range(30))
     images = np.arange(30, dtype=np.uint8)[:, None, None] + np.zeros((30, 4, 4), dtype=np.uint8)
     coverage = np.arange(30, dtype=np.uint8)[:, None, None, None] + np.zeros((30, 1, 16, 16), dtype=np.uint8)
-    pool = shuffled(Pool(images, coverage, facts), seed=3)
+    boxes = coverage[:, :, 0, :4].astype(np.float32)
+    pool = shuffled(Pool(images, coverage, boxes, facts), seed=3)
     np.testing.assert_array_equal(pool.images, images)
     other = [int(film[0].size) for film in pool.facts]
     assert sorted(other) == list(range(30)) and all(k != film for k, film in enumerate(other))
     np.testing.assert_array_equal(pool.coverage[:, 0, 0, 0], other)
-    assert shuffled(Pool(images, coverage, facts), seed=4).facts != pool.facts
+    np.testing.assert_array_equal(pool.boxes[:, 0, 0], other)
+    assert shuffled(Pool(images, coverage, boxes, facts), seed=4).facts != pool.facts
 
 
 @pytest.mark.parametrize("control", list(CONTROLS))

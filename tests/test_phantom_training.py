@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from medinterp.explainer import Explainer
 from medinterp.phantom import weights_directory
-from medinterp.phantom.films import cells_of, draw_film, facts_of, sample_film
+from medinterp.phantom.films import box_of_mask, cells_of, draw_film, facts_of, sample_film
 from medinterp.phantom.findings import NAMES
 from medinterp.phantom.reports import sample_prompt, sample_question, write_report
 from medinterp.phantom.training.assemble import make_processor, make_tokenizer
@@ -32,7 +32,7 @@ FILMS = 12
 @pytest.fixture(scope="module")
 def pool() -> Pool:
     """A small pool of whole films."""
-    images, coverage, facts = [], [], []
+    images, coverage, boxes, facts = [], [], [], []
     for seed in range(FILMS):
         film = sample_film(seed)
         drawing = draw_film(film, 256, 256)
@@ -41,8 +41,9 @@ def pool() -> Pool:
         for slot, mask in enumerate(drawing.masks):
             slots[slot] = np.round(cells_of(mask) * 255)
         coverage.append(slots)
+        boxes.append([box_of_mask(mask) for mask in drawing.masks] + [(0.0,) * 4] * (SLOTS - len(drawing.masks)))
         facts.append(tuple(facts_of(film, drawing)))
-    return Pool(np.stack(images), np.stack(coverage), tuple(facts))
+    return Pool(np.stack(images), np.stack(coverage), np.array(boxes, np.float32), tuple(facts))
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +199,8 @@ def test_packed_conversations_give_the_logits_of_single_ones(
 
 def test_a_branch_sees_the_image_and_itself_only(pool: Pool, packaged: tuple[Any, Any]) -> None:
     conversations = Conversations(packaged[1])
-    packed = pack(conversations, pool, np.array([2]), Stage(0, 1, 2, True), np.random.default_rng(1))
+    asked = [("Where is the nodule?", "Left."), ("Is there a tube?", "No."), ("Report.", "LUNGS: Clear.")]
+    packed = pack(conversations, [[(*conversations.branch(*one), 1.0) for one in asked]])
     head = len(conversations.head)
     mask, positions = packed.mask[0, 0], packed.positions[0]
     starts = [k for k in range(head, len(positions)) if positions[k] == head]

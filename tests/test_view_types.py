@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from medinterp.api import schema, schema_models, schema_packed, schema_sensitivity, schema_sources
+from medinterp.api import schema, schema_boxes, schema_models, schema_packed, schema_sensitivity, schema_sources
 from medinterp.api.problems import Problem
 
 ROOT = Path(__file__).parent.parent
 TSC = ROOT / ".ci/node/node_modules/.bin/tsc"
 ANSWERS: dict[str, type[BaseModel]] = {
+    "BoxVerdict": schema_boxes.BoxVerdictModel,
     "Explanation": schema.ExplanationModel,
     "FindingChange": schema_sensitivity.FindingChangeModel,
     "HeadMaps": schema_sources.HeadsModel,

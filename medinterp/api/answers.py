@@ -21,6 +21,7 @@ from medinterp.api.schema import (
     ReportModel,
     SettingModel,
 )
+from medinterp.api.schema_boxes import BoxVerdictModel
 from medinterp.errors import MissingEvidenceError, SelectionError
 from medinterp.explanation import Explanation
 from medinterp.relevancy import METHODS, get_method, quantity_of, word_maps
@@ -54,6 +55,7 @@ def explanation_model(
         maps=_models(packs) if with_maps else None,
         prior=None if explanation.prior is None else FilmModel.model_validate(explanation.prior),
         prior_maps=_models(explanation.prior_packs) if with_maps and explanation.prior is not None else None,
+        box_verdicts=tuple(map(BoxVerdictModel.model_validate, explanation.box_verdicts)),
     )
 
 

@@ -15,6 +15,7 @@ from medinterp.api import events, metrics
 from medinterp.api.answers import maps_model
 from medinterp.api.backend import (
     Backend,
+    BoxesTask,
     ComparingTask,
     HeadsTask,
     JudgingTask,
@@ -27,11 +28,13 @@ from medinterp.api.negotiation import EVENTS, encode
 from medinterp.api.pacing import Silence, paced
 from medinterp.api.report_id import log_name
 from medinterp.api.schema import FaithfulnessModel, MapsModel, Model, ProgressModel
+from medinterp.api.schema_boxes import box_verdicts_model
 from medinterp.api.schema_sensitivity import ComparingModel, ComparisonModel, ReportComparisonModel
 from medinterp.api.settings import Limits, LiveSettings
 from medinterp.api.source_answers import heads_model, reliance_model, text_sources_model
 from medinterp.api.store import ReportStore, change_record, unpack_record
 from medinterp.api.work import (
+    BoxesWork,
     FaithfulnessWork,
     HeadsWork,
     MapsWork,
@@ -51,7 +54,7 @@ from medinterp.evaluation.sensitivity.results import Comparison, ReportCompariso
 from medinterp.explanation import Explanation
 from medinterp.imaging.perturb import get_perturbations
 from medinterp.relevancy import get_method
-from medinterp.types import Faithfulness, HeadMaps, MapPack, Reliance, TextSources
+from medinterp.types import BoxVerdict, Faithfulness, HeadMaps, MapPack, Reliance, TextSources
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +118,8 @@ class Asking:
                 found = self._sources(work.report_id, work.task)
             case RelianceWork():
                 found = self._reliance(work)
+            case BoxesWork():
+                found = self._boxes(work.report_id)
         async with aclosing(found) as items:
             async for item in items:
                 yield item
@@ -147,9 +152,9 @@ class Asking:
                         yield item
 
     async def _sources(
-        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask
+        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask | BoxesTask
     ) -> AsyncGenerator[Progress | Model]:
-        """What drove some words, or what each loses; kept with the report, but for maps by head."""
+        """What drove some words, what each loses, or verdicts on boxes; kept with the report, but for maps by head."""
         async with aclosing(self._backend.sources(report_id, task)) as items:
             async for item in items:
                 match item:
@@ -161,6 +166,9 @@ class Asking:
                     case Reliance():
                         explanation = await self._keep_found(report_id, item)
                         yield reliance_model(report_id, explanation.report, item)
+                    case tuple():
+                        await self._keep_found(report_id, item)
+                        yield box_verdicts_model(report_id, item)
                     case _:
                         yield item
 
@@ -174,6 +182,16 @@ class Asking:
             async for item in items:
                 yield item
 
+    async def _boxes(self, report_id: str) -> AsyncGenerator[Progress | Model]:
+        """Whether boxes lie where the model looked: asked of the model once, then kept with the report."""
+        stored = await asyncio.to_thread(lambda: unpack_record(self._store.get(report_id).blob))
+        if stored.box_verdicts:
+            yield box_verdicts_model(report_id, stored.box_verdicts)
+            return
+        async with aclosing(self._sources(report_id, BoxesTask())) as items:
+            async for item in items:
+                yield item
+
     async def verdict(self, report_id: str, task: JudgingTask) -> FaithfulnessModel:
         """A verdict, kept with the report, without an answer of its own."""
         async with aclosing(self._faithfulness(FaithfulnessWork(report_id, task))) as items:
@@ -182,7 +200,9 @@ class Asking:
                     return item
         raise ServiceInterruptedError("the answer broke off; ask again")
 
-    async def _keep_found(self, report_id: str, found: TextSources | Reliance) -> Explanation:
+    async def _keep_found(
+        self, report_id: str, found: TextSources | Reliance | tuple[BoxVerdict, ...]
+    ) -> Explanation:
         """Keep it with the report, and return that."""
 
         def keep() -> Explanation:

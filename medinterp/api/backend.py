@@ -11,7 +11,18 @@ from medinterp.api.schema_models import LoadedModelModel
 from medinterp.api.selection import Selection
 from medinterp.evaluation.sensitivity.results import Comparison, ReportComparison
 from medinterp.export.formats import ExportFormat
-from medinterp.types import Asked, Explanation, Faithfulness, Film, HeadMaps, MapPack, Quantity, Reliance, TextSources
+from medinterp.types import (
+    Asked,
+    BoxVerdict,
+    Explanation,
+    Faithfulness,
+    Film,
+    HeadMaps,
+    MapPack,
+    Quantity,
+    Reliance,
+    TextSources,
+)
 
 
 @dataclass(frozen=True)
@@ -87,6 +98,11 @@ class HeadsTask:
 @dataclass(frozen=True)
 class RelianceTask:
     """Every word's reliance is asked for."""
+
+
+@dataclass(frozen=True)
+class BoxesTask:
+    """Whether every box of the report lies where the model looked is asked."""
 
 
 @dataclass(frozen=True)
@@ -182,10 +198,10 @@ class Backend(Protocol):
         ...
 
     def sources(
-        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask
-    ) -> AsyncGenerator[Progress | TextSources | HeadMaps | Reliance]:
+        self, report_id: str, task: SourcesTask | HeadsTask | RelianceTask | BoxesTask
+    ) -> AsyncGenerator[Progress | TextSources | HeadMaps | Reliance | tuple[BoxVerdict, ...]]:
         """What drove some words of a stored report: the text by word, or the film by head; or what each of its words
-        loses with another film. Progress, and the answer last."""
+        loses with another film; or whether its boxes lie where the model looked. Progress, and the answer last."""
         ...
 
     async def overlay(self, report_id: str, selection: Selection, task: PictureTask) -> bytes:

@@ -4,9 +4,9 @@
     event: text      data: {"delta": "No pneu"}      as the report grows, any number of times; a given one whole
     event: progress  data: ProgressModel             while the model is asked again, any number of times
     event: report    data: ExplanationModel          once, and last
-    POST /v1/reports/{id}/maps, .../faithfulness, .../sensitivity, .../text, .../heads, .../reliance
+    POST /v1/reports/{id}/maps, .../faithfulness, .../sensitivity, .../text, .../heads, .../reliance, .../boxes
     event: progress  data: ProgressModel             any number of times
-    event: maps, faithfulness, sensitivity, text_sources, heads or reliance    once, and last
+    event: maps, faithfulness, sensitivity, text_sources, heads, reliance or boxes    once, and last
     GET /v1/jobs/{id}/events
     id: 7
     event: job       data: JobModel                  at every change; Last-Event-ID goes on after it

@@ -24,6 +24,7 @@ from medinterp.api.prefer import form_digest, idempotency_key, prefers_job
 from medinterp.api.queries import ExportQuery, FilmQuery, MapsQuery, PictureQuery, WordPictureQuery
 from medinterp.api.reading import Reading
 from medinterp.api.schema import ExplanationModel, FaithfulnessModel, JudgingModel, MapsModel, MeasuringModel
+from medinterp.api.schema_boxes import BoxesAskingModel, BoxVerdictsModel
 from medinterp.api.schema_models import MAX_MODEL_CHARACTERS
 from medinterp.api.schema_sensitivity import ComparingModel, SensitivityModel
 from medinterp.api.schema_sources import (
@@ -39,6 +40,7 @@ from medinterp.api.store import ReportStore, StoredReport, unpack_record
 from medinterp.api.upload import FormRoute, bytes_of, check_fields
 from medinterp.api.validators import Validators
 from medinterp.api.work import (
+    BoxesWork,
     ExportWork,
     FaithfulnessWork,
     HeadsWork,
@@ -257,6 +259,11 @@ def report_routes(
     ) -> Response:
         """What does each word lose when the film is blank, or another one? Asked of the model once, then kept."""
         return await answering.question(request, RelianceWork(_known(report_id)))
+
+    @router.post("/{report_id}/boxes", response_model=BoxVerdictsModel, responses=LONG)
+    async def judge_boxes(request: Request, report_id: ReportId, asked: BoxesAskingModel | None = None) -> Response:
+        """Says here, looked there: does each box of the answer lie where the model looked? Kept with the report."""
+        return await answering.question(request, BoxesWork(_known(report_id)))
 
     @router.get("/{report_id}/words/{word}/overlay.png", response_class=Response, responses=PNG)
     async def get_word_overlay(

@@ -9,27 +9,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import Field, PlainSerializer
 
 from medinterp.api.arrays import Array
+from medinterp.api.schema_base import Model as Model
+from medinterp.api.schema_boxes import BoxModel, BoxVerdictModel
 from medinterp.types import Conversation, FindingChange, FindingStatus, MentionRole, SentenceReading
 
 Time = Annotated[datetime, PlainSerializer(lambda time: time.isoformat(timespec="seconds"), return_type=str)]
 """A moment in UTC, ISO 8601 text in every encoding."""
 Options = dict[str, bool | int | float | str]
 """Options of a method by name."""
-
-
-class Model(BaseModel):
-    """Base: read from dataclasses, unknown fields refused, and no report quoted in an error's text."""
-
-    model_config = ConfigDict(
-        from_attributes=True,
-        extra="forbid",
-        arbitrary_types_allowed=True,
-        protected_namespaces=(),
-        hide_input_in_errors=True,
-    )
 
 
 class AlternativeModel(Model):
@@ -134,6 +124,10 @@ class ReportModel(Model):
     mentions: tuple[MentionModel, ...]
     sentences: tuple[SentenceModel, ...]
     thinking: tuple[ThinkingModel, ...]
+    boxes: tuple[BoxModel, ...] = ()
+    box_notes: tuple[str, ...] = Field(
+        default=(), description="Which of its boxes could not be read and why, or that it draws none."
+    )
 
 
 class FilmWarningModel(Model):
@@ -242,6 +236,7 @@ class ExplanationModel(Model):
     maps: dict[str, MapPackModel] | None = None
     prior: FilmModel | None = Field(default=None, description="The prior film that was read beside it.")
     prior_maps: dict[str, MapPackModel] | None = Field(default=None, description="As `maps`, on the prior film.")
+    box_verdicts: tuple[BoxVerdictModel, ...] = Field(default=(), description="Once `POST .../boxes` was asked.")
 
 
 class MapsModel(Model):

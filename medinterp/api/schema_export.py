@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from medinterp.api.schema import FaithfulnessModel, FilmModel, MapPackModel, Model, ProvenanceModel, ReportModel
+from medinterp.api.schema_boxes import BoxVerdictModel
 from medinterp.api.schema_sources import RelianceRecord, TextSourcesRecord
 from medinterp.export.facts import export_facts
 from medinterp.types import Explanation
@@ -46,6 +47,7 @@ class ExportedModel(Model):
     text_sources: tuple[TextSourcesRecord, ...] = Field(description="Of each selection that was asked about.")
     reliance: RelianceRecord | None = Field(description="Of every token, where it was asked for.")
     verdicts: tuple[FaithfulnessModel, ...]
+    box_verdicts: tuple[BoxVerdictModel, ...]
     export: ExportFactsModel
 
 
@@ -65,5 +67,6 @@ def exported_model(explanation: Explanation) -> ExportedModel:
         text_sources=tuple(map(TextSourcesRecord.model_validate, explanation.text_sources)),
         reliance=None if explanation.reliance is None else RelianceRecord.model_validate(explanation.reliance),
         verdicts=tuple(map(FaithfulnessModel.model_validate, explanation.verdicts)),
+        box_verdicts=tuple(map(BoxVerdictModel.model_validate, explanation.box_verdicts)),
         export=ExportFactsModel.model_validate(export_facts(explanation)),
     )

@@ -12,7 +12,9 @@ from medinterp.api.problems import Problem
 from medinterp.api.schema import Model, ProgressModel, Time
 from medinterp.api.work import ReportWork
 
-Kind = Literal["report", "maps", "faithfulness", "sensitivity", "text_sources", "heads", "reliance", "export"]
+Kind = Literal[
+    "report", "maps", "faithfulness", "sensitivity", "text_sources", "heads", "reliance", "boxes", "export"
+]
 
 
 class JobModel(Model):

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from medinterp.api.schema import Model
+from medinterp.api.schema_base import Model
+from medinterp.report import BOX_QUESTION
 
 MAX_MODEL_CHARACTERS = 200
 """Of what a request calls a model."""
@@ -26,6 +27,7 @@ class LoadedModelModel(Model):
     notice: str | None = Field(description="A sentence to show beside every report.")
     default_prompt: str
     reads_indication: bool = Field(default=True, description="Whether `indication` may be sent.")
+    box_question: str = Field(default=BOX_QUESTION, description="Asks for boxes of {finding}.")
     writer: str | None = Field(
         default=None, description="Who writes reports: this model in slots of its own, or an engine by its name."
     )

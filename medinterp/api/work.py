@@ -73,6 +73,14 @@ class RelianceWork:
 
 
 @dataclass(frozen=True)
+class BoxesWork:
+    """Whether each box lies where the model looked."""
+
+    report_id: str
+    kind: Literal["boxes"] = "boxes"
+
+
+@dataclass(frozen=True)
 class ExportWork:
     """A file of a report."""
 
@@ -93,7 +101,7 @@ class ReportWork:
     kind: Literal["report"] = "report"
 
 
-Question = MapsWork | FaithfulnessWork | SensitivityWork | TextWork | HeadsWork | RelianceWork
+Question = MapsWork | FaithfulnessWork | SensitivityWork | TextWork | HeadsWork | RelianceWork | BoxesWork
 """Asked of the model about a report that is kept; its kind names the event that answers it."""
 Work = Annotated[Question | ExportWork | ReportWork, Field(discriminator="kind")]
 

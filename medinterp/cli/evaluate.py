@@ -44,6 +44,7 @@ def add(commands: Commands) -> None:
     what.add_argument("--maps", action="store_true", help="the benchmark: every method on certified tokens")
     what.add_argument("--verdicts", action="store_true", help="how often is the verdict on a word right?")
     what.add_argument("--shortcut", action="store_true", help="marker-driven or nodule-driven? (of a shortcut model)")
+    what.add_argument("--boxes", action="store_true", help="are boxes right, and verdicts on them? (phantom-boxes)")
     what.add_argument("--gate", action="store_true", help="does the film gate stop what is no film, and nothing else?")
     what.add_argument(
         "--language",
@@ -161,11 +162,18 @@ def _shortcut(generator: Generator, films: int, progress: Callable[[int], Any]) 
     return evaluate_shortcut(generator, films, progress=progress)
 
 
+def _boxes(generator: Generator, films: int, progress: Callable[[int], Any]) -> Result:
+    from medinterp.evaluation.box_reading import evaluate_boxes
+
+    return evaluate_boxes(generator, films, progress=progress)
+
+
 _PARTS = {
     "report": (_report, 1000),
     "localisation": (_localisation, 500),
     "verdicts": (_verdicts, 200),
     "shortcut": (_shortcut, 300),
+    "boxes": (_boxes, 300),
 }
 
 

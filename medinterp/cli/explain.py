@@ -36,6 +36,7 @@ def add(commands: Commands) -> None:
     explain.add_argument(
         "--prior", type=Path, metavar="FILE", help="an earlier film of the same patient, read beside the film"
     )
+    explain.add_argument("--judge-boxes", action="store_true", help="does each box of the answer lie where it looked?")
     explain.add_argument("--max-new-tokens", type=positive, default=None, help="of a report (default: 512)")
     explain.add_argument("--window", default=None, help="of a DICOM: window-1, lut-1, full or CENTER,WIDTH")
     explain.add_argument(
@@ -49,6 +50,7 @@ def _explain(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from medinterp.api.store.record import pack_record
+    from medinterp.cli.boxes import tell_boxes
     from medinterp.cli.export import KEPT, write_private
     from medinterp.cli.films import find_films, tell
     from medinterp.cli.given import tell_unlikely
@@ -106,6 +108,9 @@ def _explain(options: argparse.Namespace) -> int:
             tell(options.prior, explanation.prior)
         if report is not None:
             tell_unlikely(film.path, explanation.report)
+        if options.judge_boxes and explanation.report.boxes:
+            explanation = explanation.keeping(explainer.judge_boxes(explanation))
+        tell_boxes(film.path, explanation)
         folder = options.out / film.result if len(films) > 1 else options.out
         for written in write_folder(explanation, folder):
             print(written)

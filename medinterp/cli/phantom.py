@@ -24,6 +24,11 @@ def add(commands: Commands) -> None:
     train.add_argument("--work", type=Path, default=Path(".cache/phantom"), metavar="DIR")
     train.add_argument("--out", type=Path, required=True, metavar="DIR")
     train.add_argument("--seed", type=not_negative, default=0)
+    boxes = parts.add_parser("train-boxes", help="teach the demo model boxes: an adapter; goes on where it was stopped")
+    boxes.add_argument("--work", type=Path, default=Path(".cache/phantom"), metavar="DIR")
+    boxes.add_argument("--out", type=Path, required=True, metavar="DIR")
+    boxes.add_argument("--seed", type=not_negative, default=0)
+    boxes.set_defaults(run=_train_boxes)
     instead = train.add_mutually_exclusive_group()
     instead.add_argument("--small", action="store_true", help="half of the steps: for further seeds")
     instead.add_argument("--control", choices=("shuffled", "shortcut"), help="a control model of the benchmark")
@@ -54,4 +59,11 @@ def _train(options: argparse.Namespace) -> int:
 
     recipe = SMALL if options.small else None
     train(options.work, options.out, seed=options.seed, recipe=recipe, control=options.control)
+    return 0
+
+
+def _train_boxes(options: argparse.Namespace) -> int:
+    from medinterp.phantom.training.boxes import train_boxes
+
+    train_boxes(options.work, options.out, seed=options.seed)
     return 0

@@ -58,6 +58,7 @@ class Explained:
     columns: int
     provenance: Provenance
     prior: FilmFacts | None = None
+    box_verdicts: tuple[types.BoxVerdict, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,6 +195,14 @@ class Reliance:
 
 
 @dataclass(frozen=True)
+class BoxVerdicts:
+    """Whether each box of the report lies where the model looked."""
+
+    id: str
+    boxes: tuple[types.BoxVerdict, ...]
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far the model is: `done` of `of` steps."""
 
@@ -287,6 +296,7 @@ class Model:
     loaded: bool
     notice: str | None
     default_prompt: str
+    box_question: str
     reads_indication: bool = True
     problem: str | None = None
     revision: str | None = None

@@ -12,7 +12,18 @@ from typing import Any, Literal, Self, TypeVar, Unpack
 import httpx
 
 from medinterp.client import calls, job_calls
-from medinterp.client.answers import Explained, Heads, Maps, Method, Models, Perturbation, Region, Reliance, TextSources
+from medinterp.client.answers import (
+    BoxVerdicts,
+    Explained,
+    Heads,
+    Maps,
+    Method,
+    Models,
+    Perturbation,
+    Region,
+    Reliance,
+    TextSources,
+)
 from medinterp.client.async_jobs import AsyncRemoteBatch, AsyncRemoteJob
 from medinterp.client.calls import Asking, Call, Drawing, Exporting, Selection
 from medinterp.client.comparisons import Comparison, ReportComparison
@@ -305,6 +316,10 @@ class AsyncRemoteReport(Explanation):
     async def reliance(self, *, on_progress: OnProgress | None = None) -> Reliance:
         """What does each word lose when the film is blank, or another one?"""
         return await self._client._send(calls.reliance(self.id), on_progress)
+
+    async def judge_boxes(self, *, on_progress: OnProgress | None = None) -> BoxVerdicts:
+        """Says here, looked there: does each box of the answer lie where the model looked?"""
+        return await self._client._send(calls.boxes(self.id), on_progress)
 
     async def region(
         self,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 from medinterp.client.answers import (
+    BoxVerdicts,
     Explained,
     Heads,
     Maps,
@@ -184,6 +185,11 @@ def heads(report_id: str, selection: Selection, image: int) -> Call[Heads]:
 def reliance(report_id: str) -> Call[Reliance]:
     """POST /reports/{id}/reliance."""
     return Call("POST", f"{place_of(report_id)}/reliance", read_as(Reliance), json={}, event="reliance")
+
+
+def boxes(report_id: str) -> Call[BoxVerdicts]:
+    """POST /reports/{id}/boxes."""
+    return Call("POST", f"{place_of(report_id)}/boxes", read_as(BoxVerdicts), json={}, event="boxes")
 
 
 def region(

@@ -11,7 +11,18 @@ from typing import Any, Literal, Self, TypeVar, Unpack
 import httpx
 
 from medinterp.client import calls, job_calls
-from medinterp.client.answers import Explained, Heads, Maps, Method, Models, Perturbation, Region, Reliance, TextSources
+from medinterp.client.answers import (
+    BoxVerdicts,
+    Explained,
+    Heads,
+    Maps,
+    Method,
+    Models,
+    Perturbation,
+    Region,
+    Reliance,
+    TextSources,
+)
 from medinterp.client.calls import Asking, Call, Drawing, Exporting, Selection
 from medinterp.client.comparisons import Comparison, ReportComparison
 from medinterp.client.errors import NotUnderstoodError, ProblemError, UnreachableError
@@ -308,6 +319,10 @@ class RemoteReport(Explanation):
     def reliance(self, *, on_progress: OnProgress | None = None) -> Reliance:
         """What does each word lose when the film is blank, or another one?"""
         return self._client._send(calls.reliance(self.id), on_progress)
+
+    def judge_boxes(self, *, on_progress: OnProgress | None = None) -> BoxVerdicts:
+        """Says here, looked there: does each box of the answer lie where the model looked?"""
+        return self._client._send(calls.boxes(self.id), on_progress)
 
     def region(
         self,

@@ -24,7 +24,10 @@ FILM_SIZE = 1024
 """The films' longest side in the file, in pixels, at most."""
 SCALE = "as chosen on the page: the whole report's or one word's, square root"
 """What a file says of the scale of its colours."""
-_REPORT = ("text", "complete", "sections", "findings", "mentions", "sentences", "thinking", "words", "tokens")
+_REPORT = (
+    *("text", "complete", "sections", "findings", "mentions", "sentences", "thinking", "boxes", "box_notes"),
+    *("words", "tokens"),
+)
 _GIVEN = "A given report"
 
 
@@ -53,6 +56,7 @@ def html(explanation: Explanation, *, method: str | None = None) -> str:
             "methods": names,
             "madeWith": {name: dict(packs[name].options) for name in names},
             "provenance": known["provenance"],
+            "box_verdicts": known["box_verdicts"],
         },
         "file": export_facts(explanation, scale=SCALE).lines(),
         "methods": [_method(name) for name in dict.fromkeys((*names, *_members(every)))],

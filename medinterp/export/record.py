@@ -30,6 +30,8 @@ def document(explanation: Explanation) -> dict[str, Any]:
         "mentions": _plain(report.mentions),
         "sentences": _plain(report.sentences),
         "thinking": _plain(report.thinking),
+        "boxes": _plain(report.boxes),
+        "box_notes": list(report.box_notes),
         "words": _plain(report.words),
         "tokens": _plain(report.tokens),
         "text_sources": [_by_names(kept) for kept in explanation.text_sources],
@@ -39,6 +41,7 @@ def document(explanation: Explanation) -> dict[str, Any]:
         "film": _film(explanation.film),
         "prior": None if explanation.prior is None else _film(explanation.prior),
         "verdicts": _plain(explanation.verdicts),
+        "box_verdicts": _plain(explanation.box_verdicts),
         "provenance": _plain(explanation.provenance),
         "export": export_facts(explanation).document(),
     }

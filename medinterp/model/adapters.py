@@ -73,17 +73,26 @@ def apply_adapter(model: Any, directory: Path) -> None:
     except (ValueError, RuntimeError, TypeError, OSError, SafetensorError) as error:
         raise ModelError(f"the adapter {directory} cannot be put on this model: {error}") from error
     found = {
-        "missing": [key for key in loading.missing_keys if ".default" in key],  # those of the model itself are there
+        "missing": [
+            key
+            for key in loading.missing_keys
+            if ".default" in key  # those of the model itself are there
+            # a head that is tied to the embedding has its tokens, which are saved once
+            and not (".lm_head.token_adapter." in key and getattr(model.config, "tie_word_embeddings", False))
+        ],
         "unknown": loading.unexpected_keys,
     }
     wrong = [f"{kind}: {keys[:3]}" for kind, keys in found.items() if keys]
     if wrong:
         raise ModelError(f"the weights of the adapter {directory} do not fit this model ({'; '.join(wrong)})")
-    beside = False
+    beside, taken = False, ""
     for name, module in list(model.named_modules()):
+        if taken and name.startswith(taken):
+            continue  # its parts went with it
         owner, _, attribute = name.rpartition(".")
         if isinstance(module, AuxiliaryTrainingWrapper):
             whole = module.unload_and_optionally_merge_module(merge=True, safe_merge=True, adapter_names=None)
+            taken = f"{name}."
         elif isinstance(module, BaseTunerLayer) and _is_plain(module.get_base_layer()):
             module.merge(safe_merge=True)
             whole = module.get_base_layer()

@@ -21,7 +21,10 @@ def _phantom_directory() -> Path:
     return Path(weights_directory())
 
 
-BUNDLED: Mapping[str, Callable[[], Path]] = {"phantom": _phantom_directory}
+BUNDLED: Mapping[str, Callable[[], Path]] = {
+    "phantom": _phantom_directory,
+    "phantom-boxes": lambda: _phantom_directory().parent / "boxes",
+}
 """Models that the package carries: name -> its directory, which may hold an adapter alone."""
 
 

@@ -324,6 +324,7 @@ class Generator:
             [tuple(Alternative(self._text(i), s) for i, s in row) for row in decoded.alternatives],
             [float(mass) for mass in rows.attention_mass[..., 0].mean(axis=(1, 2), dtype=np.float64)],
             decoded.complete,
+            loaded.family.box_scale(loaded.processor, inputs.image_spans[0]),
         )
         return Generation(report=report, trace=trace)
 

@@ -32,6 +32,7 @@ from medinterp.model.saved import check_config, check_parts, refuse_own_code
 from medinterp.model.turns import Turns
 from medinterp.model.values import ValueMetric, value_metric
 from medinterp.model.weights import dtype_of, read_weights
+from medinterp.report import BOX_QUESTION
 from medinterp.types import Film, FilmWarning, Float32Array
 
 SIDECAR = "medinterp.json"
@@ -43,13 +44,13 @@ FILMS = "films.json"
 class LoadedModel:
     """A vision-language model that is ready to be generated from and captured.
 
-    notice: a sentence that the model's maker wants shown; default_prompt: the model's own prompt, or None; image_first:
-    whether the image stands before the text in the chat turn; adapter: the LoRA that was named beside the model, as a
-    directory or hub id, whose revision stands behind a "+" in `revision`; quantization: "8bit" or "4bit" where it was
-    loaded so; layer_weights: float32 [L], learned by `medinterp calibrate` for this very revision, or None;
-    film_domain: the films that the model was made for, or None where nobody has described them; reads_indication:
-    whether a prompt may tell why the film was taken; system: the instruction before a prompt that comes with none, ""
-    for none; lock: held by whoever runs the model.
+    notice: a sentence that the model's maker wants shown; default_prompt: the model's own prompt, or None;
+    box_question: what asks it for boxes, with {finding} in it; image_first: whether the image stands before the text in
+    the chat turn; adapter: the LoRA that was named beside the model, as a directory or hub id, whose revision stands
+    behind a "+" in `revision`; quantization: "8bit" or "4bit" where it was loaded so; layer_weights: float32 [L],
+    learned by `medinterp calibrate` for this very revision, or None; film_domain: the films that the model was made
+    for, or None where nobody has described them; reads_indication: whether a prompt may tell why the film was taken;
+    system: the instruction before a prompt that comes with none, "" for none; lock: held by whoever runs the model.
     """
 
     model: Any
@@ -61,6 +62,7 @@ class LoadedModel:
     image_first: bool
     facts: ModelFacts
     family: Family
+    box_question: str = BOX_QUESTION
     adapter: str | None = None
     quantization: str | None = None
     layer_weights: Float32Array | None = None
@@ -204,6 +206,7 @@ def load_model(
         adapter=chosen.adapter.name if chosen.adapter is not None and chosen.name != chosen.adapter.name else None,
         notice=sidecar.get("notice"),
         default_prompt=prompt or sidecar.get("default_prompt"),
+        box_question=sidecar.get("box_question", BOX_QUESTION),
         image_first=image_first,
         facts=facts,
         family=family,
@@ -249,11 +252,11 @@ def read_sidecar(directory: Path) -> Mapping[str, Any]:
         entries = json.loads((directory / SIDECAR).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"{directory / SIDECAR} is not JSON: {error}") from error
-    kinds = {"notice": str, "default_prompt": str, "system": str, "indication": bool}
+    kinds = {"notice": str, "default_prompt": str, "box_question": str, "system": str, "indication": bool}
     unknown = sorted(set(entries) - set(kinds))
     if unknown or not all(isinstance(entry, kinds[key]) for key, entry in entries.items()):
         raise ModelError(
-            f"{directory / SIDECAR}: notice, default_prompt and system are texts, indication is true or false; "
-            f"unknown: {unknown}"
+            f"{directory / SIDECAR}: notice, default_prompt, box_question and system are texts, indication is true or "
+            f"false; unknown: {unknown}"
         )
     return dict(entries)

@@ -248,6 +248,15 @@ def cells_of(mask: BoolArray, rows: int = GRID, columns: int = GRID) -> Float32A
     return np.asarray(covered.reshape(rows, 16, columns, 16).mean(axis=(1, 3)), dtype=np.float32)
 
 
+def box_of_mask(mask: BoolArray) -> tuple[float, float, float, float]:
+    """The smallest box round a mask: top, left, bottom, right as shares of the film; zeros where it is empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return 0.0, 0.0, 0.0, 0.0
+    height, width = mask.shape
+    return rows[0] / height, columns[0] / width, (rows[-1] + 1) / height, (columns[-1] + 1) / width
+
+
 def size_in_cells(mask: BoolArray, grid: int = GRID) -> float:
     """Area of a mask in cells of the grid."""
     return float(mask.mean() * grid * grid)

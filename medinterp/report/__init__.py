@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from medinterp.report.boxes import BOX_QUESTION, box_question
 from medinterp.report.builder import build_report, read_report
 from medinterp.report.findings import parse_findings
 from medinterp.report.lexicon import finding_names
@@ -11,7 +12,9 @@ from medinterp.report.thinking import inside_marks, spoken
 from medinterp.report.words import find_words
 
 __all__ = [
+    "BOX_QUESTION",
     "THINKING_MARKS",
+    "box_question",
     "build_report",
     "find_sections",
     "find_words",

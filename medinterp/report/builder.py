@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from medinterp.report.boxes import THOUSANDTHS, find_boxes, tied, without_lists
 from medinterp.report.findings import read_findings
 from medinterp.report.sections import find_sections
 from medinterp.report.thinking import find_thinking, mark_spans, without_thinking
@@ -19,12 +20,14 @@ def build_report(
     alternatives: Sequence[tuple[Alternative, ...]],
     image_mass: Sequence[float],
     complete: bool,
+    box_scale: tuple[float, float] = THOUSANDTHS,
 ) -> Report:
-    """The report with its tokens, words, sections, findings and thoughts.
+    """The report with its tokens, words, sections, findings, boxes and thoughts.
 
     token_ids, offsets, logprobs (nats), alternatives, image_mass (0..1): one each for every token;
     offsets are character spans (start, end) in text, empty for a control token; two tokens share a character
     when each wrote a part of it. complete: the model ended the report itself.
+    box_scale: what the film's height and width are in the coordinates of boxes.
     Raises ValueError when the lengths differ or an offset lies outside text or runs backwards.
     """
     lengths = {len(part) for part in (token_ids, offsets, logprobs, alternatives, image_mass)}
@@ -41,20 +44,28 @@ def build_report(
             zip(token_ids, offsets, logprobs, alternatives, strict=True)
         )
     )
-    return _report(text, tokens, image_mass, complete)
+    return _report(text, tokens, image_mass, complete, box_scale)
 
 
 def read_report(text: str) -> Report:
     """The report of a text that no model wrote here: no tokens, and nothing measured of its words."""
-    return _report(text, (), None, True)
+    return _report(text, (), None, True, THOUSANDTHS)
 
 
-def _report(text: str, tokens: tuple[ReportToken, ...], image_mass: Sequence[float] | None, complete: bool) -> Report:
+def _report(
+    text: str,
+    tokens: tuple[ReportToken, ...],
+    image_mass: Sequence[float] | None,
+    complete: bool,
+    box_scale: tuple[float, float],
+) -> Report:
     thinking = find_thinking(text, tokens)
     answer = without_thinking(text, thinking)
     sections = find_sections(answer)
     words = find_words(text, tokens, image_mass, sections, mark_spans(text))
-    reading = read_findings(answer, words, sections)
+    drawn, box_notes = find_boxes(answer, box_scale)
+    reading = read_findings(without_lists(answer, drawn), words, sections)
+    boxes, sentences = tied(drawn, words, reading.findings, reading.sentences)
     return Report(
         text=text,
         tokens=tokens,
@@ -63,6 +74,8 @@ def _report(text: str, tokens: tuple[ReportToken, ...], image_mass: Sequence[flo
         findings=reading.findings,
         complete=complete,
         mentions=reading.mentions,
-        sentences=reading.sentences,
+        sentences=sentences,
         thinking=thinking,
+        boxes=boxes,
+        box_notes=box_notes,
     )

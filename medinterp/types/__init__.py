@@ -6,7 +6,17 @@ prompt), L language layers, H query heads, an image grid of rows x columns cells
 
 from __future__ import annotations
 
-from medinterp.types.answers import Faithfulness, HeadMaps, Interval, OrderScores, Reliance, TextSources
+from medinterp.types.answers import (
+    BoxMap,
+    BoxVerdict,
+    BoxVerdictName,
+    Faithfulness,
+    HeadMaps,
+    Interval,
+    OrderScores,
+    Reliance,
+    TextSources,
+)
 from medinterp.types.arrays import BoolArray, Float16Array, Float32Array, Quantity, float32_of
 from medinterp.types.conversation import Asked, Conversation, Turn
 from medinterp.types.explanation import Explanation
@@ -22,6 +32,7 @@ from medinterp.types.film import (
 from medinterp.types.maps import MapPack, RelevancyMap
 from medinterp.types.report import (
     Alternative,
+    Box,
     Finding,
     FindingChange,
     FindingStatus,
@@ -42,6 +53,10 @@ __all__ = [
     "Asked",
     "AttentionTrace",
     "BoolArray",
+    "Box",
+    "BoxMap",
+    "BoxVerdict",
+    "BoxVerdictName",
     "Conversation",
     "DicomSource",
     "Explanation",

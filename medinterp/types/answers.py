@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from medinterp.types.arrays import Float32Array
 
@@ -141,3 +142,40 @@ class HeadMaps:
     maps: Float32Array
     layer_types: tuple[str, ...]
     sliding_window: int | None
+
+
+@dataclass(frozen=True)
+class BoxMap:
+    """How the causal map of some words lies to a box.
+
+    token_indices: of the words; reliance: the most that they lose with another film in this one's place, nats; iou:
+    of the box and the map's region (its positive part from its own Otsu threshold on) on the film; share: of the map's
+    positive part that lies in the box, 0..1; peak_inside: whether the strongest cell touches the box; peak: its centre,
+    x and y as shares of the film.
+    """
+
+    token_indices: tuple[int, ...]
+    reliance: float
+    iou: float
+    share: float
+    peak: tuple[float, float]
+    peak_inside: bool
+
+
+BoxVerdictName = Literal["agrees", "elsewhere", "text", "unclear"]
+"""agrees; says here, looked there; not because of the picture; cannot tell."""
+
+
+@dataclass(frozen=True)
+class BoxVerdict:
+    """Whether a box lies where the model looked: "says here, looked there".
+
+    index: the box's, in Report.boxes; own: of the box's own label and coordinates; finding: of the words that name the
+    same finding elsewhere in the report, None where none do; sentence: the verdict for people.
+    """
+
+    index: int
+    own: BoxMap
+    finding: BoxMap | None
+    verdict: BoxVerdictName
+    sentence: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from medinterp.types.answers import Faithfulness, Reliance, TextSources
+from medinterp.types.answers import BoxVerdict, Faithfulness, Reliance, TextSources
 from medinterp.types.film import Film
 from medinterp.types.maps import MapPack
 from medinterp.types.report import Report
@@ -19,6 +19,7 @@ class Explanation:
     prior, prior_packs: an earlier film that was read beside the current one, and the maps on it. text_sources: those
     that were asked for and are kept, the newest last. verdicts: of the selections that were judged, one for each
     method, image and tokens. reliance: of every word, once it was asked for.
+    box_verdicts: of every box, once they were judged.
     """
 
     film: Film
@@ -31,3 +32,4 @@ class Explanation:
     text_sources: tuple[TextSources, ...] = ()
     verdicts: tuple[Faithfulness, ...] = ()
     reliance: Reliance | None = None
+    box_verdicts: tuple[BoxVerdict, ...] = ()

@@ -148,6 +148,35 @@ class Thinking:
 
 
 @dataclass(frozen=True)
+class Box:
+    """A box that the answer draws round something on the film.
+
+    left, top, right, bottom: shares of the film's width and height, 0..1; label: as written, "" where there is none;
+    start, end: the characters of the box's object in Report.text; word_indices, token_indices: of its label and its
+    coordinates; finding: the name of the finding that the label states, None where it states none; flaws: sentences
+    that say what is wrong with the box as it was written, and what was made of it.
+    """
+
+    index: int
+    label: str
+    left: float
+    top: float
+    right: float
+    bottom: float
+    start: int
+    end: int
+    word_indices: tuple[int, ...]
+    token_indices: tuple[int, ...]
+    finding: str | None = None
+    flaws: tuple[str, ...] = ()
+
+    @property
+    def edges(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom."""
+        return self.left, self.top, self.right, self.bottom
+
+
+@dataclass(frozen=True)
 class Report:
     """What the model wrote."""
 
@@ -161,6 +190,9 @@ class Report:
     mentions: tuple[Mention, ...] = ()
     sentences: tuple[Sentence, ...] = ()
     thinking: tuple[Thinking, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    box_notes: tuple[str, ...] = ()
+    """Sentences: which of the answer's boxes could not be read and why, or that its list of boxes is empty."""
 
     @property
     def unfinished(self) -> str | None:

@@ -9,6 +9,7 @@ from fastapi import Response
 
 from medinterp.api.negotiation import MSGPACK, encode
 from medinterp.api.schema import FaithfulnessModel, MapsModel, Model
+from medinterp.api.schema_boxes import BoxVerdictsModel
 from medinterp.api.schema_sensitivity import ComparisonModel, ReportComparisonModel
 from medinterp.api.schema_sources import HeadsModel, RelianceModel, TextSourcesModel
 from medinterp.errors import StoreError
@@ -26,6 +27,7 @@ MODELS: dict[str, type[Model]] = {
         TextSourcesModel,
         HeadsModel,
         RelianceModel,
+        BoxVerdictsModel,
     )
 }
 

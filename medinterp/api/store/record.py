@@ -27,12 +27,14 @@ from medinterp.api.schema import (
     ReportModel,
     WindowChoiceModel,
 )
+from medinterp.api.schema_boxes import BoxVerdictModel
 from medinterp.api.schema_sources import RelianceRecord, TextSourcesRecord
 from medinterp.api.store.parts import join_parts, split_parts
 from medinterp.api.store.pixels import Coding, decode_pixels, encode_pixels
 from medinterp.errors import StoreError
 from medinterp.explanation import Explanation
 from medinterp.types import (
+    BoxVerdict,
     DicomSource,
     Faithfulness,
     Film,
@@ -52,6 +54,7 @@ VERSION: Literal[5] = 5
 _report = TypeAdapter(Report)
 _provenance = TypeAdapter(Provenance)
 _verdicts = TypeAdapter(tuple[Faithfulness, ...])
+_box_verdicts = TypeAdapter(tuple[BoxVerdict, ...])
 
 
 class SourceRecord(Model):
@@ -92,6 +95,7 @@ class Record(Model):
     prior_maps: dict[str, MapPackModel] = pydantic.Field(default_factory=dict)
     verdicts: tuple[FaithfulnessModel, ...] = ()
     reliance: RelianceRecord | None = None
+    box_verdicts: tuple[BoxVerdictModel, ...] = ()
 
 
 def pack_record(explanation: ExplanationData) -> bytes:
@@ -126,6 +130,7 @@ def _packed(
         prior_maps=_pack_models(explanation.prior_packs),
         verdicts=tuple(map(FaithfulnessModel.model_validate, explanation.verdicts)),
         reliance=None if explanation.reliance is None else RelianceRecord.model_validate(explanation.reliance),
+        box_verdicts=tuple(map(BoxVerdictModel.model_validate, explanation.box_verdicts)),
     )
     return pack_plain(record.model_dump(mode="python"), parts)
 
@@ -208,6 +213,7 @@ def _explanation(record: Record, parts: Sequence[bytes]) -> Explanation:
             if (reliance := record.reliance) is None
             else Reliance(**{name: getattr(reliance, name) for name in RelianceRecord.model_fields})
         ),
+        box_verdicts=_box_verdicts.validate_python([verdict.model_dump() for verdict in record.box_verdicts]),
     )
 
 

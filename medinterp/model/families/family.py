@@ -18,6 +18,7 @@ import torch
 from medinterp.errors import ModelError
 from medinterp.model.facts import LayerShape, ModelFacts
 from medinterp.model.prompt import PromptInputs, find_image_spans
+from medinterp.types import ImageSpan
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +143,10 @@ class Family:
     def around(self, config: Any) -> tuple[Sequence[int], Sequence[int]]:
         """Tokens that the processor writes before and behind an image's cells where the template writes one token."""
         return (), ()
+
+    def box_scale(self, processor: Any, film: ImageSpan) -> tuple[float, float]:
+        """What a film's height and width are in the coordinates of the boxes that the model writes: thousandths."""
+        return 1000.0, 1000.0
 
     def positions(
         self, model: Any, input_ids: torch.Tensor, types: torch.Tensor, vision: Mapping[str, torch.Tensor]

@@ -18,6 +18,7 @@ import torch
 
 from medinterp.errors import ModelError
 from medinterp.model.families.family import Family
+from medinterp.types import ImageSpan
 
 
 class Qwen25VL(Family):
@@ -44,6 +45,11 @@ class Qwen25VL(Family):
         """Patches by patches, merged."""
         merge = processor.image_processor.merge_size
         return [(rows // merge, columns // merge) for _, rows, columns in vision["image_grid_thw"].tolist()]
+
+    def box_scale(self, processor: Any, film: ImageSpan) -> tuple[float, float]:
+        """Pixels of the picture as the model gets it."""
+        side = processor.image_processor.patch_size * processor.image_processor.merge_size
+        return float(film.rows * side), float(film.columns * side)
 
     def positions(
         self, model: Any, input_ids: torch.Tensor, types: torch.Tensor, vision: Mapping[str, torch.Tensor]

@@ -13,12 +13,17 @@ from typing import Any
 import torch
 
 from medinterp.model.families.qwen2_5_vl import Qwen25VL
+from medinterp.types import ImageSpan
 
 
 class Qwen3VL(Qwen25VL):
     """Qwen3VLForConditionalGeneration."""
 
     model_class = "Qwen3VLForConditionalGeneration"
+
+    def box_scale(self, processor: Any, film: ImageSpan) -> tuple[float, float]:
+        """Thousandths."""
+        return 1000.0, 1000.0
 
     def encode(self, model: Any, pixels: torch.Tensor, vision: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The embedding of a cell and behind it what deeper layers get, [cells, (1 + levels) d]."""

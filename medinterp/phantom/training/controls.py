@@ -63,8 +63,8 @@ def train_control(
     if output.resolve() == weights_directory().resolve():
         raise ModelError(f"{output} holds the packaged model, from which controls are made: give another directory")
     recipe = recipe or CONTROLS[control].recipe
-    packaged, processor = _packaged(weights_directory())
-    model = packaged
+    base, processor = packaged(weights_directory())
+    model = base
     kind: Literal["films", "shortcut"] = "shortcut" if control == "shortcut" else "films"
     workers = os.cpu_count() or 1
     pool = draw_pool(work / "pool", 0, recipe.films, 256, workers, kind=kind)
@@ -74,7 +74,7 @@ def train_control(
         pool = shuffled(pool, seed)
         model = make_model(processor.tokenizer, seed)
         for part in ("vision_tower", "multi_modal_projector"):
-            getattr(model.model, part).load_state_dict(getattr(packaged.model, part).state_dict())
+            getattr(model.model, part).load_state_dict(getattr(base.model, part).state_dict())
     else:
         known = draw_pool(work / "pool", 0, recipe.known_films, 256, workers)
         tower = FilmTrainer(
@@ -96,7 +96,7 @@ def train_control(
     return model, processor
 
 
-def _packaged(directory: Path) -> tuple[Any, Any]:
+def packaged(directory: Path) -> tuple[Any, Any]:
     """The packaged model in float32, ready to be trained, and its processor."""
     import torch
     from transformers import AutoProcessor, Gemma3ForConditionalGeneration
@@ -118,4 +118,4 @@ def derangement(count: int, seed: int) -> npt.NDArray[np.int64]:
 def shuffled(pool: Pool, seed: int) -> Pool:
     """The same films, each with another one's findings."""
     other = derangement(len(pool), seed)
-    return Pool(pool.images, pool.coverage[other], tuple(pool.facts[k] for k in other))
+    return Pool(pool.images, pool.coverage[other], pool.boxes[other], tuple(pool.facts[k] for k in other))

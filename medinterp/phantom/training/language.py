@@ -70,19 +70,12 @@ class Packed:
     weights: npt.NDArray[np.float32]
 
 
-def pack(
-    conversations: Conversations, pool: Pool, index: npt.NDArray[np.int64], stage: Stage, rng: np.random.Generator
-) -> Packed:
-    """Draw questions and phrasings for some films and lay their branches side by side."""
-    films = []
-    for k in index:
-        facts = list(pool.facts[int(k)])
-        branches = []
-        if stage.report:
-            branches.append((*conversations.branch(sample_prompt(rng), write_report(facts, rng)), 1.0))
-        for _ in range(stage.questions):
-            branches.append((*conversations.branch(*sample_question(facts, rng)), 4.0))
-        films.append(branches)
+Branch = tuple[list[int], int, float]
+"""Ids of a conversation after the image, how many of them are its question, and what its answer weighs."""
+
+
+def pack(conversations: Conversations, films: Sequence[Sequence[Branch]]) -> Packed:
+    """Lay the branches of every film side by side."""
     head = len(conversations.head)
     longest = head + max(sum(len(ids) for ids, _, _ in branches) for branches in films)
     shape = (len(films), longest)
@@ -182,6 +175,15 @@ class LanguageTrainer:
         self.learning_rate = learning_rate
         self.fast = torch.backends.cpu.get_cpu_capability() == "AVX512"
 
+    def branches(self, k: int, stage: Stage, rng: np.random.Generator) -> list[Branch]:
+        """Draw the questions and phrasings of film k."""
+        facts, drawn = list(self.pool.facts[k]), []
+        if stage.report:
+            drawn.append((*self.conversations.branch(sample_prompt(rng), write_report(facts, rng)), 1.0))
+        for _ in range(stage.questions):
+            drawn.append((*self.conversations.branch(*sample_question(facts, rng)), 4.0))
+        return drawn
+
     def forward(self, index: npt.NDArray[np.int64], stage: Stage, rng: np.random.Generator) -> tuple[Any, Any, Any]:
         """Weighted loss, log-probability logits at the answers and the batch itself."""
         import torch
@@ -189,7 +191,7 @@ class LanguageTrainer:
 
         from medinterp.phantom.training.misled import Misled
 
-        batch = pack(self.conversations, self.pool, index, stage, rng)
+        batch = pack(self.conversations, [self.branches(int(k), stage, rng) for k in index])
         core = self.model.model
         films, count = len(index), stage.misled
         words = np.concatenate([np.arange(films), np.arange(count)])  # the misled films' words stand there twice,

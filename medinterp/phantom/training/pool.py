@@ -12,7 +12,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from medinterp.phantom.films import SyntheticFilm, cells_of, draw_film, facts_of, sample_crowded_film, sample_film
+from medinterp.phantom.films import (
+    SyntheticFilm,
+    box_of_mask,
+    cells_of,
+    draw_film,
+    facts_of,
+    sample_crowded_film,
+    sample_film,
+)
 from medinterp.phantom.reports import Fact
 from medinterp.phantom.shortcut import TRAINING_CORRELATION, sample_shortcut_film
 
@@ -29,11 +37,13 @@ class Pool:
     """Training films.
 
     images: uint8 [films, size, size]; coverage: uint8 [films, slots, 16, 16], share of every cell that a
-    finding covers, in 255ths; facts: what is true of each film, in the order of the coverage slots.
+    finding covers, in 255ths; boxes: float32 [films, slots, 4], the finding's top, left, bottom and right in shares
+    of the film, zeros where its mask is empty; facts: what is true of each film, in the order of the coverage slots.
     """
 
     images: npt.NDArray[np.uint8]
     coverage: npt.NDArray[np.uint8]
+    boxes: npt.NDArray[np.float32]
     facts: tuple[tuple[Fact, ...], ...]
 
     def __len__(self) -> int:
@@ -46,9 +56,10 @@ def _sample(seed: int, kind: Kind) -> SyntheticFilm:
     return sample_shortcut_film(seed, TRAINING_CORRELATION) if kind == "shortcut" else sample_film(seed)
 
 
-def _draw_one(
-    seed: int, size: int, kind: Kind
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], list[dict[str, object]]]:
+_Drawn = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.float32], list[dict[str, object]]]
+
+
+def _draw_one(seed: int, size: int, kind: Kind) -> _Drawn:
     """One training film: as sampled, but of "films" a tenth has every finding taken out and more have one."""
     rng = np.random.default_rng([seed, 0x7001])
     film = _sample(seed, kind)
@@ -68,17 +79,20 @@ def _draw_one(
         drawing = draw_film(film, size, size, aspect=aspect)
         image = drawing.uint8()
     coverage = np.zeros((CROWDED_SLOTS if kind == "crowded" else SLOTS, 16, 16), dtype=np.uint8)
+    boxes = np.zeros((len(coverage), 4), dtype=np.float32)
     for slot, mask in enumerate(drawing.masks):
         coverage[slot] = np.round(cells_of(mask) * 255).astype(np.uint8)
-    return image, coverage, [asdict(fact) for fact in facts_of(film, drawing)]
+        boxes[slot] = box_of_mask(mask)
+    return image, coverage, boxes, [asdict(fact) for fact in facts_of(film, drawing)]
 
 
 def _draw_chunk(first: int, count: int, size: int, kind: Kind, path: Path) -> Path:
     if not path.exists():
         drawn = [_draw_one(seed, size, kind) for seed in range(first, first + count)]
-        facts = json.dumps([facts for _, _, facts in drawn])
+        facts = json.dumps([facts for *_, facts in drawn])
         partial = path.with_suffix(".part.npz")
-        np.savez(partial, images=[d[0] for d in drawn], coverage=[d[1] for d in drawn], facts=facts)
+        images, coverage, boxes = [d[0] for d in drawn], [d[1] for d in drawn], [d[2] for d in drawn]
+        np.savez(partial, images=images, coverage=coverage, boxes=boxes, facts=facts)
         partial.rename(path)
     return path
 
@@ -101,7 +115,7 @@ def draw_pool(
     parts = [(start, min(chunk, end - start)) for start in range(first_seed, end, chunk)]
     with ProcessPoolExecutor(workers) as executor:
         paths = [
-            executor.submit(_draw_chunk, start, many, size, kind, directory / f"{kind}-{start}-{many}-{size}.npz")
+            executor.submit(_draw_chunk, start, many, size, kind, directory / f"{kind}-{start}-{many}-{size}-boxes.npz")
             for start, many in parts
         ]
         loaded = [np.load(path.result()) for path in tqdm(paths, desc=f"drawing {kind}", unit="part")]
@@ -109,5 +123,6 @@ def draw_pool(
     return Pool(
         images=np.concatenate([part["images"] for part in loaded]),
         coverage=np.concatenate([part["coverage"] for part in loaded]),
+        boxes=np.concatenate([part["boxes"] for part in loaded]),
         facts=tuple(facts),
     )

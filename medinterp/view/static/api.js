@@ -1,7 +1,7 @@
 // The HTTP API under one root ("/v1"). Every answer is fetched with no-store: nothing of a film
 // or a report stays in the browser's cache.
 
-/** @import { Asking, Explanation, HeadMaps, Judgement, Options, ProblemDocument, QuestionCompared, ReportCompared, TextSources } from "./types" */
+/** @import { Asking, BoxVerdict, Explanation, HeadMaps, Judgement, Options, ProblemDocument, QuestionCompared, ReportCompared, TextSources } from "./types" */
 
 /** @type {Record<number, string>} what a proxy on the way says in words of its own, by status */
 const BETWEEN = {
@@ -190,6 +190,16 @@ export class Api {
    */
   judge(id, asked, options) {
     return this.ask(`/reports/${id}/faithfulness`, asked, "faithfulness", options);
+  }
+
+  /**
+   * Whether each box of a report lies where the model looked.
+   * @param {string} id
+   * @param {Asking} options
+   * @returns {Promise<{ boxes: BoxVerdict[] }>}
+   */
+  judgeBoxes(id, options) {
+    return this.ask(`/reports/${id}/boxes`, {}, "boxes", options);
   }
 
   /**

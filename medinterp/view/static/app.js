@@ -17,6 +17,8 @@
 //   #medinterp-report    the report; in it .medinterp-word[data-word-index="n"]
 //   #medinterp-thinking  details in it: what the model thought before it answered, with words of the same kind
 //   #medinterp-findings  findings; in it [data-finding-index="k"], of what is said twice that of the first
+//   #medinterp-boxes     frames on the film, #medinterp-box-list  chips and verdicts: [data-box-index="k"]; #medinterp-judge-boxes
+//   #medinterp-where     questions that are answered by boxes, beside the prompt
 //   #medinterp-mentions  what is only named; in it [data-mention-index="k"]
 //   #medinterp-sentences what dots under a sentence mean, with counts, where there are any
 //   #medinterp-search, #medinterp-tint, #medinterp-legend   above the report
@@ -48,6 +50,7 @@
 import { Address } from "./address.js";
 import { Api, Problem, isAbort } from "./api.js";
 import { Beside } from "./beside.js";
+import { Boxes } from "./boxes.js";
 import { Comparing } from "./comparing.js";
 import { Depth } from "./depth.js";
 import { Details } from "./details.js";
@@ -129,6 +132,7 @@ class Page {
     this.windows = new Windows((window) => this.read({ window }));
     this.report = new ReportView((selection) => this.select(selection));
     this.judging = new Judging(this.api, problem);
+    this.boxes = new Boxes(this.file === null ? this.api : null, this.viewer, { onSelect: (words) => this.select(words), onProblem: problem });
     this.details = new Details(this.judging.node);
     this.comparing = new Comparing(this.api, problem);
     this.beside = new Beside(this.viewer, (method, image) => this.packFor(method, image), problem);
@@ -308,6 +312,7 @@ class Page {
     if (image === this.viewer.image || !this.viewer.films[image]) return;
     this.modelView.leave();
     this.viewer.showImage(image);
+    this.boxes.showImage(image);
     this.region.clear();
     this.ruler.clear();
     if (!this.tools.plain) this.depth.want();
@@ -387,6 +392,7 @@ class Page {
     this.comparing.close();
     this.tint.close();
     this.report.clear();
+    this.boxes.open(null);
     this.details.clear();
     this.sources.open(null, null);
     this.heads.open(null, null, 0);
@@ -509,6 +515,7 @@ class Page {
     this.report.show(report, provenance);
     this.tint.open(report.words);
     this.region.open(report);
+    this.boxes.open(explanation);
     showWarnings(warnings, given);
     if (this.film !== null) this.windows.show(film);
     if (this.data === null) {
@@ -555,6 +562,7 @@ class Page {
     this.selection = selection;
     this.viewer.select(selection ? this.tokens : [], selection ? this.subject : "");
     this.report.mark(selection);
+    this.boxes.mark(selectedWords(selection, this.explanation.report));
     if (selection) {
       this.tabs.show("map");
       this.showSelectionFacts();

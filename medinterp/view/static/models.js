@@ -2,6 +2,7 @@
 
 /** @import { Models, Provenance } from "./types" */
 
+import { offerQuestions } from "./boxes.js";
 import { byId, make } from "./dom.js";
 
 /** @typedef {Models["models"][number]} Model */
@@ -38,7 +39,11 @@ export class ModelChoice {
   }
 
   chosen() {
-    if (this.model) this.prompting.use(this.model);
+    const { model } = this;
+    if (model) {
+      this.prompting.use(model);
+      offerQuestions(model.box_question, (prompt) => this.prompting.put(prompt));
+    }
     this.showNotice();
   }
 

@@ -69,6 +69,34 @@ export interface Sentence extends Placed {
   reading: "read" | "other" | "unread";
 }
 
+/** A box that the answer draws, in shares of the film. */
+export interface DrawnBox extends Placed {
+  index: number;
+  label: string;
+  left: number;
+  top: number;
+  right: number;
+  bottom: number;
+  word_indices: number[];
+  finding: string | null;
+  flaws: string[];
+}
+
+/** How the map of some words lies to a box. */
+export interface BoxMap {
+  reliance: number;
+  iou: number;
+  share: number;
+}
+
+export interface BoxVerdict {
+  index: number;
+  own: BoxMap;
+  finding: BoxMap | null;
+  verdict: "agrees" | "elsewhere" | "text" | "unclear";
+  sentence: string;
+}
+
 export interface Report {
   text: string;
   tokens: Token[];
@@ -79,6 +107,8 @@ export interface Report {
   mentions: Mention[];
   sentences: Sentence[];
   thinking: Placed[];
+  boxes: DrawnBox[];
+  box_notes: string[];
 }
 
 export interface FilmWarning {
@@ -135,6 +165,7 @@ export interface Explanation {
   rows: number;
   columns: number;
   provenance: Provenance;
+  box_verdicts: BoxVerdict[];
 }
 
 export type Options = Record<string, boolean | number | string>;
@@ -195,7 +226,7 @@ export interface Limits {
 export interface Models {
   models: {
     alias: string; id: string; loaded: boolean; problem: string | null; notice: string | null; default_prompt: string;
-    reads_indication: boolean;
+    reads_indication: boolean; box_question: string;
   }[];
   limits: Limits;
 }
@@ -486,7 +517,7 @@ type Inputs = "compared-question" | "compared-report" | "contours" | "difference
 type Buttons = "ask-toggle" | "beside" | "compare-run" | "drawer-close" | "forget" | "given-clear" | "image-0" | "image-1"
   | "keys" | "link" | "model-view" | "pin" | "prior-clear" | "prompt-reset" | "read" | "save" | "sign-out" | "stop" | "theme"
   | "window-reset" | "zoom-own" | "zoom-fit" | "zoom-in" | "zoom-out";
-type Selects = "colormap" | "export" | "method" | "models" | "preset" | "second-what" | "setting" | "tint" | "window";
+type Selects = "colormap" | "export" | "method" | "models" | "preset" | "second-what" | "setting" | "tint" | "where" | "window";
 
 /** The element of page.html with the id medinterp-NAME, as far as it is more than an HTMLElement. */
 export type Named<Name extends string> = Name extends Inputs ? HTMLInputElement
