@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from medinterp.errors import MethodError, ReportTextError, RequestTooLargeError
-from medinterp.model.evidence import trace_bytes
+from medinterp.model.footprint import trace_bytes
 from medinterp.model.given import given_tokens, read_given
 from medinterp.model.loading import LoadedModel
 from medinterp.model.measuring import Progress, measure
