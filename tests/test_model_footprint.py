@@ -58,8 +58,8 @@ def medgemma() -> Layout:
     return layout_of(model, family, prompt, itemsize=2)
 
 
-# What one H100 took, MedGemma-4B's layout with random weights in bfloat16, 2026-11-27, torch 2.11: single runs, GiB above
-# the weights. The build was that of 26 November (525986c): it differs from this one in what each test says.
+# What one H100 took, MedGemma-4B's layout with random weights in bfloat16, 2026-11-27, torch 2.11: single runs, GiB
+# above the weights. The build was that of 26 November (525986c): it differs from this one in what each test says.
 
 
 def test_weights() -> None:

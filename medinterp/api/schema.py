@@ -203,6 +203,11 @@ class ProvenanceModel(Model):
         default=None, description="The character from which on the engine's tokens were cut otherwise; none: nowhere."
     )
     prompt_tokens: int | None = Field(default=None, description="Of the prompt, those of the films among them.")
+    temperature: float = Field(default=0.0, description="0: the likeliest token was taken; above it was drawn.")
+    image_first: bool = Field(default=True, description="Whether the film stood before the prompt.")
+    layer_weights_sha256: str | None = Field(
+        default=None, description="Of the learned layer weights; none: the model was never calibrated."
+    )
 
 
 class MapPackModel(Model):

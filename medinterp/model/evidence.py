@@ -12,6 +12,7 @@ from medinterp.model.loading import LoadedModel
 from medinterp.model.prompt import PromptInputs
 from medinterp.types import Float16Array, Float32Array
 
+
 @dataclass(frozen=True, eq=False)
 class CapturedRows:
     """The arrays of one report's AttentionTrace that come from attention (medinterp.types.trace has their axes)."""

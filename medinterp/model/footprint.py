@@ -35,8 +35,8 @@ class Attention(Protocol):
 
 @dataclass(frozen=True)
 class Vision:
-    """A vision tower: layers of `hidden` and `intermediate` numbers a patch; patches, pixels: of one film (pixel values,
-    channels included)."""
+    """A vision tower: layers of `hidden` and `intermediate` numbers a patch; patches, pixels: of one film, channels
+    included."""
 
     hidden: int
     intermediate: int
@@ -175,21 +175,22 @@ def edge_gradient_bytes(layout: Layout, prompt_length: int, report_length: int) 
 def gradient_relevancy_bytes(layout: Layout, prompt_length: int, token: int, copies: int) -> int:
     """`copies` copies of the sequence up to the row of report token `token` (0-based), each with its graph."""
     rows = prompt_length + token
-    graph = sum(
-        copies * _kept_layer(layout, shape, rows)
-        + _open_attention(layout, shape, rows, rows, copies=copies, held=False)
-        for shape in layout.shapes
-    )
-    whole = replay_bytes(layout, rows) + graph + _way_back(layout, copies * rows)
-    return max(vision_bytes(layout, 1), whole)
+    kept = copies * sum(_kept_layer(layout, shape, rows) for shape in layout.shapes)
+    looks = sum(_open_attention(layout, shape, rows, rows, copies=copies, held=False) for shape in layout.shapes)
+    # At the end the gradients of all weights stand beside them, and a layer's product of the two and what is above 0.
+    slopes = 4 * copies * layout.heads * rows**2 * (layout.layers + 2)
+    after = max(kept + _way_back(layout, copies * rows), slopes)
+    return max(vision_bytes(layout, 1), replay_bytes(layout, rows) + looks + after)
 
 
 def integrated_bytes(layout: Layout, prompt_length: int, report_length: int, points: int, start: int = 0) -> int:
     """`points` points of the path side by side, from the first image cell (at `start`) on (integrated.py)."""
     positions = prompt_length + report_length - 1
     rows = positions - start
-    graph = sum(points * (_kept_layer(layout, shape, rows) + _fast_attention(layout, shape, rows, positions))
-                for shape in layout.shapes)  # fmt: skip
+    masks = layout.layers * rows * positions * layout.itemsize  # SDPA makes numbers of each layer's
+    graph = masks + points * sum(
+        _kept_layer(layout, shape, rows) + _fast_attention(layout, shape, rows, positions) for shape in layout.shapes
+    )
     after = max(head_bytes(layout, points * report_length), _way_back(layout, points * rows))
     pictures = points * (rows * layout.hidden + 2 * layout.cells * layout.hidden) * layout.itemsize
     return max(vision_bytes(layout, 1), replay_bytes(layout, positions) + graph + pictures + after)

@@ -305,6 +305,9 @@ class Generator:
                 notice=loaded.notice,
                 given=given,
                 prompt_tokens=inputs.length,
+                temperature=options.temperature,
+                image_first=loaded.image_first,
+                layer_weights_sha256=loaded.layer_weights_sha256,
             ),
             layer_weights=loaded.layer_weights,
         )

@@ -91,6 +91,12 @@ class LoadedModel:
         return told
 
     @cached_property
+    def layer_weights_sha256(self) -> str | None:
+        """Which learned layer weights these are, None for a model that nobody has calibrated."""
+        learned = self.layer_weights
+        return None if learned is None else hashlib.sha256(learned.tobytes()).hexdigest()
+
+    @cached_property
     def value_metric(self) -> ValueMetric:
         """The quadratic form that measures a value vector after W_O and the frozen norm (values.py)."""
         return value_metric(self.family, self.model, self.facts)

@@ -42,6 +42,12 @@ class Provenance:
     """The character from which on the engine's tokens were cut otherwise, None when all were equal."""
     prompt_tokens: int | None = None
     """Of the prompt, those of the films among them; None in what was kept before they were counted."""
+    temperature: float = 0.0
+    """0: the likeliest token was taken; above it was drawn, from `seed`."""
+    image_first: bool = True
+    """Whether the film stood before the prompt."""
+    layer_weights_sha256: str | None = None
+    """Of the learned layer weights (float32 [L]); None for a model that nobody has calibrated."""
 
 
 @dataclass(frozen=True, eq=False)
