@@ -19,13 +19,12 @@ from medinterp.cli import main
 from medinterp.errors import ModelError
 from medinterp.evaluation.repeating import MAP_TOLERANCE, Repeated
 from medinterp.explanation import Explanation
-from medinterp.model import load_model
 from medinterp.phantom.films import TEST_SEEDS_START, draw_film, sample_film
 from medinterp.relevancy import METHODS
 from medinterp.types import Film
 from tests.api_films import dicom
 
-TOKENS = 10
+TOKENS = 4
 OPTIONS = {"occlusion": {"block": 4}, "raw": {"layer": 1}}
 
 
@@ -46,8 +45,8 @@ def explainer() -> Explainer:
 
 @pytest.fixture(scope="module")
 def every(explainer: Explainer) -> Explanation:
-    """By every method of the registry, with a prior film, as the store keeps it."""
-    made = explainer.explain(png(1), prior=png(2), methods=list(METHODS), options=OPTIONS, max_new_tokens=TOKENS)
+    """By every method of the registry, as the store keeps it."""
+    made = explainer.explain(png(1), methods=list(METHODS), options=OPTIONS, max_new_tokens=TOKENS)
     return unpack_record(pack_record(made))
 
 
@@ -57,11 +56,18 @@ def same(repeated: Repeated, methods: Any) -> None:
     assert repeated.versions == {}
 
 
-def test_every_method_with_a_prior_film(explainer: Explainer, every: Explanation) -> None:
+def test_every_method(explainer: Explainer, every: Explanation) -> None:
     repeated = explainer.again(every)
     same(repeated, METHODS)
-    assert set(repeated.prior_maps) == set(METHODS)
-    assert max(*repeated.maps.values(), *repeated.prior_maps.values()) == 0.0, "alone and alone: to the bit"
+    assert max(repeated.maps.values()) == repeated.logprob == 0.0, "alone and alone: to the bit"
+
+
+def test_a_prior_film(explainer: Explainer) -> None:
+    methods = ["layer_weighted", "consensus", "edge_gradient"]
+    made = explainer.explain(png(1), prior=png(2), methods=methods, max_new_tokens=TOKENS)
+    repeated = explainer.again(unpack_record(pack_record(made)))
+    same(repeated, methods)
+    assert set(repeated.prior_maps) == set(methods) and max(repeated.prior_maps.values()) == 0.0
 
 
 def test_a_report_that_was_written_beside_others(explainer: Explainer) -> None:
@@ -101,7 +107,7 @@ def test_what_is_different_is_told(explainer: Explainer, every: Explanation) -> 
     pack = every.packs["raw"]
     values = pack.values.copy()
     values[0, 3, 3] += 2 * MAP_TOLERANCE * values.max()
-    off = explainer.again(replace(every, prior=every.prior, packs={"raw": replace(pack, values=values)}))
+    off = explainer.again(replace(every, packs={"raw": replace(pack, values=values)}))
     assert not off.equal and off.maps["raw"] > MAP_TOLERANCE
     other = replace(every, film=Film(pixels(8), "image/png", "other"), packs={"raw": pack})
     assert not explainer.again(other).equal
@@ -128,12 +134,24 @@ def test_another_model_is_refused(
         explainer.again(changed)
 
 
-def test_the_command(every: Explanation, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    raw = replace(every, packs={"raw": every.packs["raw"]}, prior_packs={"raw": every.prior_packs["raw"]})
+def test_the_command(
+    explainer: Explainer, every: Explanation, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    loaded: list[tuple[str, dict[str, Any]]] = []
+
+    def load(name: str, **options: Any) -> Explainer:
+        loaded.append((name, options))
+        return explainer
+
+    monkeypatch.setattr(Explainer, "from_pretrained", load)
+    raw = replace(every, packs={"raw": every.packs["raw"]})
     (tmp_path / "explanation.msgpack").write_bytes(pack_record(raw))
     assert main(["again", str(tmp_path), "--device", "cpu", "--out", str(tmp_path / "out")]) == 0
     told = capsys.readouterr().out
-    assert "raw on the prior film: 0 of its largest value apart at most" in told and "\nequal\n" in told
+    assert "raw: 0 of its largest value apart at most" in told and "\nequal\n" in told
+    expected = {"dtype": "float32", "image_first": True, "calibration": "auto", "device": "cpu"}
+    assert loaded == [("phantom", expected)]
     assert (tmp_path / "out" / "report.html").is_file()
     assert main(["again", str(tmp_path / "out" / "report.json")]) == 2
     assert "report.json has no film" in capsys.readouterr().err
@@ -145,7 +163,7 @@ def test_the_command(every: Explanation, tmp_path: Path, capsys: pytest.CaptureF
 
 def test_an_uncalibrated_model_says_so(explainer: Explainer) -> None:
     """Until `calibrate` was run: on the maps that learned weights would be in, and nowhere else."""
-    bare = Explainer(load_model("phantom", device="cpu", calibration=None))
+    bare = Explainer(replace(explainer.loaded, layer_weights=None))
     made = bare.explain(png(1), methods=["layer_weighted", "consensus", "raw"], max_new_tokens=4)
     assert any("uncalibrated" in note for note in made.packs["layer_weighted"].notes)
     assert any("uncalibrated" in note for note in made.packs["consensus"].notes)

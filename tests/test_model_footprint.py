@@ -134,23 +134,23 @@ def test_questions_take_what_is_computed(loaded: LoadedModel, prompt: PromptInpu
         _edge_part(again, slice(0, tokens), again.cells)
 
     def relevancy() -> None:
-        _relevancy_rows(replay(5), [4, 4, 4])
+        _relevancy_rows(replay(5), [4, 4])
 
     def occlusion() -> None:
         with torch.no_grad():
             again = replay()
-            again.logprobs(again.replaced(whole.repeat(6, 1), again.means))
+            again.logprobs(again.replaced(whole.repeat(4, 1), again.means))
 
     def integrated() -> None:
         again = replay()
         away = again.features - again.means
-        _Path(again, again.features - torch.full((3, 1, 1), 0.5, dtype=away.dtype) * away).slopes(3)
+        _Path(again, again.features - torch.full((2, 1, 1), 0.5, dtype=away.dtype) * away).slopes(3)
 
     with loaded.lock:
         near(footprint.edge_gradient_bytes(ours, prompt.length, tokens), edge)
-        near(footprint.gradient_relevancy_bytes(ours, prompt.length, 4, 3), relevancy)
-        near(footprint.occlusion_bytes(ours, prompt.length, tokens, 6, start), occlusion)
-        near(footprint.integrated_bytes(ours, prompt.length, tokens, 3, start), integrated)
+        near(footprint.gradient_relevancy_bytes(ours, prompt.length, 4, 2), relevancy)
+        near(footprint.occlusion_bytes(ours, prompt.length, tokens, 4, start), occlusion)
+        near(footprint.integrated_bytes(ours, prompt.length, tokens, 2, start), integrated)
 
 
 @pytest.mark.parametrize("reports", [1, 3])

@@ -50,8 +50,8 @@ def check_model(loaded: LoadedModel, provenance: Provenance) -> None:
     """Raise ModelError, with what to do, unless a model is the one that wrote, as it was loaded then."""
     if loaded.revision != provenance.model_revision:
         raise ModelError(
-            f"this was made with {provenance.model_id} at revision {provenance.model_revision}; the model that is there "
-            f"now is {loaded.revision}: bring back the revision that made it"
+            f"this was made with {provenance.model_id} at revision {provenance.model_revision}; the model that is "
+            f"there now is {loaded.revision}: bring back the revision that made it"
         )
     dtype = str(loaded.dtype).removeprefix("torch.")
     if dtype != provenance.dtype:
@@ -90,16 +90,16 @@ def repeat(generator: Generator, kept: Explanation) -> Repeated:
         )
     now = generation.trace.provenance
     if now.prompt_sha256 != provenance.prompt_sha256:
-        raise ModelError("the prompt is rendered otherwise than it was: the chat template or its library is another one")
+        raise ModelError("the prompt is rendered otherwise than it was: the chat template, or its library, is another")
     versions = _changed(provenance, now)
     text = [token.token_id for token in generation.report.tokens] == ids
     if not text:
         return Repeated(False, None, {}, {}, versions, {}, {})
     told = [token.logprob for token in kept.report.tokens]
     off = np.abs(np.asarray(told) - [token.logprob for token in generation.report.tokens])
-    single = {name: dict(kept.packs[name].options) for name in _single(kept.packs) if name in kept.packs}
-    beside = dict.fromkeys(sorted(_single(kept.packs) - set(single)), {})
-    options = {**beside, **single}
+    options = {
+        name: dict(kept.packs[name].options) if name in kept.packs else {} for name in sorted(_single(kept.packs))
+    }
     on_model = [name for name in options if get_method(name).on_model]
     measured = generator.measure(films, kept.report, provenance.prompt, on_model, options) if on_model and ids else {}
     computed = {name: given for name, given in options.items() if name not in measured and given}
