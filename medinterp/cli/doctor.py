@@ -127,7 +127,7 @@ def _machine(options: argparse.Namespace) -> list[Gpu]:
             name, free = torch.cuda.get_device_name(index), torch.cuda.mem_get_info(index)[0]
             known = next((one for one in GPUS if one.name.split()[0] in name.replace("-", " ").split()), None)
             has = torch.cuda.get_device_capability(index) >= (8, 0)
-            seen.append(Gpu(name, free / _GIB, known and known.gb_per_s, has))
+            seen.append(Gpu(name, free / _GIB, None if known is None else known.gb_per_s, has))
         return seen
     if options.device == "cuda":
         raise ModelError("no GPU is seen here (torch.cuda); tell the memory of the one you mean: --gpu-memory 24")

@@ -134,7 +134,8 @@ def _off(kept: MapPack, made: MapPack) -> float:
     if kept.values.size == 0:
         return 0.0
     largest = float(np.abs(kept.values).max())
-    return float(np.abs(kept.values - made.values).max()) / max(largest, np.finfo(np.float32).tiny)
+    off = float(np.abs(kept.values - made.values).max())
+    return off / largest if largest else off
 
 
 def _changed(then: Provenance, now: Provenance) -> dict[str, tuple[str | None, str | None]]:
