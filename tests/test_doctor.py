@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -170,3 +171,46 @@ def test_several_gpus_where_one_is_too_small() -> None:
     assert "  device_map: auto" in settings_lines("owner/name", fit)
     assert fits(layouts, small[:1], prompt_tokens=P, context_length=131_072) is None
     assert fitting.RUNTIME < GIB
+
+
+def on_hub(monkeypatch: pytest.MonkeyPatch, model: Path, *, gated: bool) -> list[str]:
+    """A hub that has the model; it is asked for nothing but the small files that it is told to have been asked for."""
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    fetched: list[str] = []
+    siblings = [SimpleNamespace(rfilename=path.name, size=path.stat().st_size) for path in model.iterdir()]
+
+    def info(_: Any, name: str, **__: Any) -> SimpleNamespace:
+        card = SimpleNamespace(license="health-ai-developer-foundations")
+        return SimpleNamespace(siblings=siblings, card_data=card, gated="manual" if gated else False, sha="abc")
+
+    def download(name: str, file: str, *, revision: str) -> str:
+        fetched.append(file)
+        if gated:
+            raise errors.GatedRepoError("403", response=SimpleNamespace(headers={}, status_code=403, request=None))
+        return str(model / file)
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", info)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    return fetched
+
+
+def test_the_hub_is_asked_for_small_files_alone(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fetched = on_hub(monkeypatch, model, gated=False)
+    status, told = asked(capsys, "owner/name", "--json")
+    assert (status, told["where"], told["revision"]) == (0, "hub", "abc")
+    assert told["license"] == "health-ai-developer-foundations"
+    assert set(fetched) == {"config.json", "processor_config.json"}
+    assert told["bytes_of_weights"] == (model / "model.safetensors").stat().st_size
+
+
+def test_a_gated_model_without_a_licence(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_hub(monkeypatch, model, gated=True)
+    status, text = asked(capsys, "owner/name")
+    assert status == 2 and "is there and gated: accept its licence on https://huggingface.co/owner/name" in text
