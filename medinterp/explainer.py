@@ -25,8 +25,11 @@ FilmSource = Any
 """What `medinterp.imaging.open_film` takes."""
 
 if TYPE_CHECKING:
+    from medinterp.evaluation.repeating import Repeated
     from medinterp.evaluation.sensitivity import Comparison, ReportComparison
     from medinterp.model import LoadedModel
+    from medinterp.types import Explanation as ExplanationData
+    from medinterp.types import Provenance
 
 DEFAULT_METHODS = ("layer_weighted", "raw")
 """The methods that are computed when none are named."""
@@ -64,6 +67,39 @@ class Explainer:
         if check:
             self_test(loaded)
         return cls(loaded, max_slots=max_slots)
+
+    @classmethod
+    def of(cls, provenance: Provenance, *, model: str | None = None, **options: Any) -> Explainer:
+        """The model that made an explanation, loaded as it was then.
+
+        model: where it is now, as provenance names it unless given; options as of `from_pretrained`. Raises as that,
+        and ModelError where another revision is found.
+        """
+        from medinterp.evaluation.repeating import check_model
+
+        asked: dict[str, Any] = {name: getattr(provenance, name) for name in ("dtype", "image_first", "quantization")}
+        base, _, change = provenance.model_revision.partition("+")
+        if provenance.adapter is not None:
+            asked |= {"adapter": provenance.adapter, "adapter_revision": change}
+        elif change:
+            base = change  # an adapter that names its own model: its revision, for that one's follows
+        asked["revision"] = base
+        for name in ("revision", "adapter_revision"):
+            if asked.get(name, "").startswith("fingerprint:"):  # that of a directory is found, not asked for
+                del asked[name]
+        asked |= options
+        explainer = cls.from_pretrained(model or provenance.model_id, **asked)
+        check_model(explainer.loaded, provenance)
+        return explainer
+
+    def again(self, explanation: ExplanationData) -> Repeated:
+        """Make an explanation again from its provenance, and say how far it is from what was kept.
+
+        Raises ModelError for another model, revision, dtype, calibration, or place of the film than it was made with.
+        """
+        from medinterp.evaluation.repeating import repeat
+
+        return repeat(self._generator, explanation)
 
     def explain(
         self,

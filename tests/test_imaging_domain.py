@@ -12,6 +12,7 @@ from PIL import Image
 
 from medinterp.cli import main
 from medinterp.errors import ModelError
+from medinterp.evaluation.foreign import evaluate_domain, variants
 from medinterp.imaging import read_film
 from medinterp.imaging.chest import drawn_chest
 from medinterp.imaging.domain import FilmDomain, fit_domain, read_domain
@@ -63,6 +64,23 @@ def test_other_chests_are_not(phantom: FilmDomain) -> None:
     (warning,) = phantom.warnings(Film(pixels, "image/png", ""))
     assert (warning.code, warning.withholds) == ("foreign", True)
     assert "made for" in warning.text
+
+
+def test_the_measurement(phantom: FilmDomain, tmp_path: Path) -> None:
+    """A film of each way in, and a chest drawn otherwise, as other departments have it."""
+    drawn = drawn_chest(300, 300)
+    pixels = np.rint((drawn - drawn.min()) / np.ptp(drawn) * 255).astype(np.uint8)
+    done: list[int] = []
+    found = evaluate_domain(phantom, 7, {"drawn": [pixels]}, directory=tmp_path, progress=done.append)
+    assert (found["films"], sum(done), set(found["by_kind"].values())) == (7, 7, {0.0})
+    assert len(found["by_kind"]) == 7 and found["furthest"] < phantom.threshold
+    told = found["foreign"]["drawn"]
+    assert told["variants"] == len(variants(pixels)) > 20
+    assert told["told"]["value"] >= told["domain_alone"]["value"] > 0.9
+    assert len(told["missed"]) == round((1 - told["told"]["value"]) * told["variants"])
+    blind = FilmDomain(phantom.mean, phantom.covariance, 1e9, phantom.films)
+    missed = evaluate_domain(blind, 1, {"drawn": [pixels]}, directory=tmp_path)["foreign"]["drawn"]
+    assert missed["domain_alone"]["value"] == 0.0
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:

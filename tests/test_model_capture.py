@@ -14,7 +14,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from medinterp.model import LoadedModel, load_model
 from medinterp.model.capture import ATTENTION, AttentionCall, captured_attention
-from medinterp.model.evidence import trace_bytes
+from medinterp.model.footprint import trace_bytes
 from medinterp.model.forcing import attention_by, teacher_forced
 from medinterp.model.prompt import PromptInputs, build_prompt
 from medinterp.model.slots import Slots

@@ -13,7 +13,7 @@ from models import noise_film, save_small_model
 
 from medinterp.errors import GenerationCancelled, PromptError, RequestTooLargeError
 from medinterp.model import Generator, load_model
-from medinterp.model.evidence import trace_bytes
+from medinterp.model.footprint import trace_bytes
 from medinterp.model.prompt import DEFAULT_PROMPT, ask, build_prompt
 from medinterp.model.writer import DecodeOptions, decode
 from medinterp.types import Generation

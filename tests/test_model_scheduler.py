@@ -20,10 +20,11 @@ from models import noise_film, save_small_model
 
 from medinterp.errors import GenerationCancelled, ModelError, RequestTooLargeError
 from medinterp.model import LoadedModel, load_model
+from medinterp.model.footprint import slot_bytes
 from medinterp.model.prompt import PromptInputs, build_prompt
 from medinterp.model.room import Room, plan_room
 from medinterp.model.scheduler import Scheduler
-from medinterp.model.slots import Slots, slot_bytes
+from medinterp.model.slots import Slots
 from medinterp.model.turns import CALLER
 from medinterp.model.writer import Decoded, DecodeOptions, Writer, decode
 
@@ -431,7 +432,7 @@ def test_a_slot_takes_what_is_said(loaded: LoadedModel, length: int) -> None:
     held = [value for value in vars(slots).values() if isinstance(value, torch.Tensor)]
     held += [*slots.keys, *slots.values, *slots.queries, *slots.best]
     size = sum(tensor.numel() * tensor.element_size() for tensor in held)
-    said = 3 * slot_bytes(loaded.facts, loaded.dtype, vocabulary, length, 100)
+    said = 3 * slot_bytes(loaded.facts, loaded.dtype.itemsize, vocabulary, length, 100)
     assert said <= size <= said + 16 * length + vocabulary + 1000
 
 

@@ -203,6 +203,11 @@ class ProvenanceModel(Model):
     conversation: Conversation | None = Field(
         default=None, description="What was asked where it was more than words in one turn; `prompt` is all its words."
     )
+    temperature: float = Field(default=0.0, description="0: the likeliest token was taken; above it was drawn.")
+    image_first: bool = Field(default=True, description="Whether the film stood before the prompt.")
+    layer_weights_sha256: str | None = Field(
+        default=None, description="Of the learned layer weights; none: the model was never calibrated."
+    )
 
 
 class MapPackModel(Model):

@@ -46,6 +46,7 @@ def add(commands: Commands) -> None:
     what.add_argument("--shortcut", action="store_true", help="marker-driven or nodule-driven? (of a shortcut model)")
     what.add_argument("--boxes", action="store_true", help="are boxes right, and verdicts on them? (phantom-boxes)")
     what.add_argument("--gate", action="store_true", help="does the film gate stop what is no film, and nothing else?")
+    what.add_argument("--domain", action="store_true", help="are films that a model was not made for told, and others?")
     what.add_argument(
         "--language",
         type=Path,
@@ -59,6 +60,7 @@ def add(commands: Commands) -> None:
     evaluate.add_argument("--calibration", default="auto", metavar="FILE", help="what `medinterp calibrate` wrote")
     evaluate.add_argument("--json", type=Path, default=None, metavar="FILE")
     evaluate.add_argument("--method", action="append", dest="methods", help="of radiologists' films; may be repeated")
+    evaluate.add_argument("--foreign", type=Path, metavar="DIR", help="of --domain: films that are none of the model's")
     maps = evaluate.add_argument_group("of --maps")
     maps.add_argument("--thorough", type=not_negative, default=200, help="films with occlusion, gradient relevancy too")
     maps.add_argument("--judged", type=not_negative, default=100, help="films with deletion and insertion too")
@@ -89,6 +91,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         return _language(options)
     if options.gate:
         return print_result(_gate(options.films or 500), options.json)
+    if options.domain:
+        return print_result(_domain(options), options.json)
     if options.chexlocalize is not None or options.ms_cxr is not None:
         return print_result(_grounding(options), options.json)
     part = next(name for name in _PARTS if getattr(options, name))
@@ -121,6 +125,26 @@ def _gate(films: int) -> Result:
 
     with tqdm(total=films, desc="films", unit="film") as bar:
         return evaluate_gate(films, progress=bar.update)
+
+
+def _domain(options: argparse.Namespace) -> Result:
+    import tempfile
+
+    from tqdm import tqdm
+
+    from medinterp.cli.films import find_films
+    from medinterp.evaluation.foreign import evaluate_domain, gray8
+    from medinterp.imaging import open_film
+    from medinterp.model.loading import FILMS, load_model
+
+    films = options.films or 500
+    model = load_model((options.models or ["phantom"])[0], device="cpu", calibration=None)
+    if model.film_domain is None:
+        raise SelectionError(f"this model has no description of its films ({FILMS}): `medinterp domain` makes one")
+    found = [] if options.foreign is None else find_films([options.foreign], out=None)[0]
+    foreign = {"foreign": [gray8(open_film(film.path)) for film in found]} if found else {}
+    with tempfile.TemporaryDirectory() as directory, tqdm(total=films, desc="films", unit="film") as bar:
+        return evaluate_domain(model.film_domain, films, foreign, directory=Path(directory), progress=bar.update)
 
 
 def _language(options: argparse.Namespace) -> int:

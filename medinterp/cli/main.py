@@ -6,10 +6,23 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from medinterp.cli import bench, calibrate, domain, evaluate, explain, export, keys, phantom, selftest, sensitivity
+from medinterp.cli import (
+    again,
+    bench,
+    calibrate,
+    doctor,
+    domain,
+    evaluate,
+    explain,
+    export,
+    keys,
+    phantom,
+    selftest,
+    sensitivity,
+)
 from medinterp.errors import MedInterpError
 
-COMMANDS = (explain, export, keys, phantom, evaluate, calibrate, domain, bench, selftest, sensitivity)
+COMMANDS = (explain, export, keys, phantom, evaluate, calibrate, domain, bench, selftest, sensitivity, doctor, again)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -31,8 +31,8 @@ CHANGES = ("noise", "contrast", "crop")
 """Small changes of a film, beside a JPEG's losses, that leave it one of its kind."""
 FEWEST = 100
 """Films without which a covariance says nothing."""
-SLACK = 1.5
-"""How much further than the furthest of its own films a film may lie."""
+SLACK = 1.05
+"""How much further than the furthest of its own films, slightly changed ones among them, a film may lie."""
 
 Doubles = npt.NDArray[np.float64]
 Pixels = npt.NDArray[Any]

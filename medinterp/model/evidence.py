@@ -7,13 +7,10 @@ from dataclasses import dataclass
 import torch
 
 from medinterp.errors import ModelError
-from medinterp.model.facts import ModelFacts
+from medinterp.model.footprint import BLOCK_BYTES as BLOCK_BYTES
 from medinterp.model.loading import LoadedModel
 from medinterp.model.prompt import PromptInputs
 from medinterp.types import Float16Array, Float32Array
-
-BLOCK_BYTES = 32 * 2**20
-"""Of the softmax rows that are held at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,16 +21,6 @@ class CapturedRows:
     attention_mass: Float32Array
     layer_attention: Float16Array | None
     value_norm: Float32Array
-
-
-def trace_bytes(
-    facts: ModelFacts, *, cells: int, prompt_length: int, report_length: int, layer_attention: bool
-) -> int:
-    """Bytes of one report's CapturedRows; cells: of all images."""
-    sequence = prompt_length + report_length
-    rows = facts.layers * facts.heads * report_length
-    matrix = 2 * facts.layers * sequence**2 if layer_attention else 0
-    return rows * (2 * cells + 16) + matrix + 4 * facts.layers * facts.heads * sequence
 
 
 class Evidence:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from medinterp.errors import MethodError, ReportTextError, RequestTooLargeError
-from medinterp.model.evidence import trace_bytes
+from medinterp.model.footprint import trace_bytes
 from medinterp.model.given import given_tokens, read_given
 from medinterp.model.loading import LoadedModel
 from medinterp.model.measuring import Progress, measure
@@ -313,6 +313,9 @@ class Generator:
                 adapter=loaded.adapter,
                 quantization=loaded.quantization,
                 conversation=None if isinstance(prompt, str) else prompt,
+                temperature=options.temperature,
+                image_first=loaded.image_first,
+                layer_weights_sha256=loaded.layer_weights_sha256,
             ),
             layer_weights=loaded.layer_weights,
         )

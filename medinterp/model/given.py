@@ -11,10 +11,10 @@ from medinterp.errors import ModelError, ReportTextError
 from medinterp.model.capture import AttentionCall
 from medinterp.model.entering import enter
 from medinterp.model.evidence import BLOCK_BYTES, Evidence
+from medinterp.model.footprint import BEST
 from medinterp.model.loading import LoadedModel
 from medinterp.model.offsets import decode_offsets
 from medinterp.model.prompt import PromptInputs, control_tokens
-from medinterp.model.slots import BEST
 from medinterp.model.writer import OVERFLOW, Finished
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-_VOCABULARY_PART = 8192
+from medinterp.model.footprint import VOCABULARY_PART
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ def _parts_of_others(
     """Of each part of the vocabulary: its weight, float32 [V, d]; logits [B, T, V], the chosen token's -inf; and that
     token's logit [B, T], 0 where it is of another part."""
     start = 0
-    for half in torch.split(head.weight, _VOCABULARY_PART):
+    for half in torch.split(head.weight, VOCABULARY_PART):
         part = half.float()
         logits = head.capped(rows @ part.T)
         here = (chosen >= start) & (chosen < start + len(part))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -109,6 +110,12 @@ class LoadedModel:
         if not force:
             withhold(told)
         return told
+
+    @cached_property
+    def layer_weights_sha256(self) -> str | None:
+        """Which learned layer weights these are, None for a model that nobody has calibrated."""
+        learned = self.layer_weights
+        return None if learned is None else hashlib.sha256(learned.tobytes()).hexdigest()
 
     @cached_property
     def value_metric(self) -> ValueMetric:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from medinterp.errors import ModelError, RequestTooLargeError
 from medinterp.model.device import step_shapes
+from medinterp.model.footprint import slot_bytes
 from medinterp.model.loading import LoadedModel
 from medinterp.model.memory import free_bytes
-from medinterp.model.slots import slot_bytes
 
 _MIB = 2**20
 
@@ -86,7 +86,7 @@ def plan_room(
 
     def size(positions: int) -> int:
         evidence = min(2 * facts.layers * positions**2, max_trace_bytes)
-        return slot_bytes(facts, loaded.dtype, vocabulary, positions, rows(positions)) + evidence
+        return slot_bytes(facts, loaded.dtype.itemsize, vocabulary, positions, rows(positions)) + evidence
 
     budget = int(free * memory_share)
     slots = min(max_slots, budget // size(length))

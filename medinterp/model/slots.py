@@ -10,11 +10,8 @@ from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
 from medinterp.model.capture import AttentionCall
-from medinterp.model.facts import ModelFacts
+from medinterp.model.footprint import BEST
 from medinterp.model.loading import LoadedModel
-
-BEST = 6
-"""Of each place's likeliest tokens so many are kept: five others beside the one that is written."""
 
 
 class SlotLayer(CacheLayerMixin):
@@ -189,13 +186,3 @@ class Slots:
             ]
             self._caches[count, length] = Cache(layers=list[Any](layers))
         return self._caches[count, length]
-
-
-def slot_bytes(facts: ModelFacts, dtype: torch.dtype, vocabulary: int, length: int, rows: int) -> int:
-    """Bytes of one slot: keys and values of every position, a query of every row, the logits and what is kept of them.
-    """
-    own = [facts.shapes[layer] for layer in facts.own_layers]
-    cache = sum(2 * shape.key_value_heads * shape.head_dim for shape in own) * length
-    queries = sum(facts.heads * shape.head_dim for shape in facts.shapes) * rows
-    logits = 4 * vocabulary + rows * (4 * (1 + BEST) + 8 * BEST)
-    return (cache + queries) * dtype.itemsize + logits

@@ -14,9 +14,10 @@ from medinterp.model.capture import AttentionCall
 from medinterp.model.device import Captures, OnItsWay, Replayed, step_shapes
 from medinterp.model.entering import enter
 from medinterp.model.evidence import BLOCK_BYTES, CapturedRows, Evidence, attention_rows
+from medinterp.model.footprint import BEST
 from medinterp.model.loading import LoadedModel
 from medinterp.model.prompt import PromptInputs
-from medinterp.model.slots import BEST, Slots
+from medinterp.model.slots import Slots
 from medinterp.types import Float32Array
 
 Alternatives = tuple[tuple[int, float], ...]

@@ -52,6 +52,12 @@ class Provenance:
     """"8bit" or "4bit" where the weights were quantised as they were loaded; None: they are computed with as saved."""
     conversation: Conversation | None = None
     """What was asked where it was more than one turn of words behind (or before) the films; `prompt` is its words."""
+    temperature: float = 0.0
+    """0: the likeliest token was taken; above it was drawn, from `seed`."""
+    image_first: bool = True
+    """Whether the film stood before the prompt."""
+    layer_weights_sha256: str | None = None
+    """Of the learned layer weights (float32 [L]); None for a model that nobody has calibrated."""
 
     @property
     def asked(self) -> Asked:

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { Pack, Packs, mapOf, numbers, peak } from "../../medinterp/view/static/packs.js";
+import { Pack, Packs, mapOf, numbers, peak, uncalibrated } from "../../medinterp/view/static/packs.js";
 import { compared, floats, furthest, values } from "./values.js";
 
 const PLAIN = { quantity: "relevancy", withoutSinks: false, scale: "report" };
@@ -108,4 +108,10 @@ test("a pack is asked for once, and found by method, options and image", async (
   assert.deepEqual(asked, ["/reports/0f/maps/packed?method=a+b%26c&image=0"]);
   assert.equal(packs.ready("a b&c", { block: 2 }, 0), pack);
   for (const other of [["a b&c", {}, 0], ["a b&c", { block: 2 }, 1], ["a", { block: 2 }, 0]]) assert.equal(packs.ready(...other), null);
+});
+
+test("maps of a model that nobody has calibrated say so, a consensus of its member", () => {
+  const told = "uncalibrated: every layer counts the same";
+  assert.ok(uncalibrated([told]) && uncalibrated(["consensus of two", `layer_weighted: ${told}`]));
+  assert.ok(!uncalibrated([]) && !uncalibrated(["the sinks were uncalibrated before"]));
 });

@@ -4,7 +4,7 @@
 /** @import { Viewer } from "./viewer.js" */
 
 import { byId, compact, contextOf, percent } from "./dom.js";
-import { peak } from "./packs.js";
+import { peak, uncalibrated } from "./packs.js";
 import { colours } from "./settings.js";
 
 const FAINT = 0.05; // of the report's range: below it the colours cannot be seen on a film
@@ -45,7 +45,9 @@ export class Key {
     tick.style.left = `${100 * (signed ? (1 + place) / 2 : place)}%`;
     const onFilm = byId("key-share");
     const shares = guest !== null || (method?.unit === SHARES && viewer.quantity === "relevancy");
-    onFilm.textContent = map !== null && shares ? `${percent(sum(map.values))} on the film` : "";
+    const onTheFilm = map !== null && shares ? `${percent(sum(map.values))} on the film` : "";
+    const doubt = guest === null && uncalibrated(viewer.pack?.notes ?? []) ? "uncalibrated" : "";
+    onFilm.textContent = [doubt, onTheFilm].filter(Boolean).join(" · ");
     const unit = guest !== null ? SHARES : viewer.quantity === "relevancy" ? (method?.unit ?? "") : SPREAD;
     byId("key").title = unit ? `The colours stand for: ${unit}` : "";
     byId("key-strip").setAttribute("aria-label", `Colours from low to high${unit ? `: ${unit}` : ""}`);

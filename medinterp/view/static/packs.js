@@ -28,6 +28,14 @@ function half(bits) {
   return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1024 + fraction) * 2 ** (exponent - 25);
 }
 
+/**
+ * Whether the maps stand on layer weights that nobody has learned for this model, their own or a member's ("method: note").
+ * @param {string[]} notes
+ */
+export function uncalibrated(notes) {
+  return notes.some((note) => note.split(": ").includes("uncalibrated"));
+}
+
 /** Answer of /reports/{id}/maps/packed. */
 export class Pack {
   /**
