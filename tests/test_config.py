@@ -16,6 +16,7 @@ from ray.serve.schema import ServeDeploySchema
 
 import deployments.app
 from deployments.__main__ import OBJECT_STORE_BYTES
+from deployments.app import GENERATION_CPUS, generation_resources
 from deployments.configuration import read_configuration
 from deployments.listening import refuse_strangers
 from deployments.settings import (
@@ -23,6 +24,7 @@ from deployments.settings import (
     ApiArgs,
     EngineSettings,
     GenerationUserConfig,
+    ModelSettings,
     QuestionSettings,
     QueueSettings,
     RenderingUserConfig,
@@ -286,8 +288,25 @@ def test_at_its_largest_the_local_service_fits_two_cores() -> None:
     for application in local()["applications"]:
         for block in application["deployments"]:
             replicas = block.get("num_replicas") or block["autoscaling_config"]["max_replicas"]
-            total += replicas * block["ray_actor_options"]["num_cpus"]
+            total += replicas * block.get("ray_actor_options", {"num_cpus": GENERATION_CPUS})["num_cpus"]
     assert total <= 2.0
+
+
+@pytest.mark.parametrize(
+    ("model", "there", "takes"),
+    [({}, 0, {}), ({}, 2, {"num_gpus": 1}), ({"gpus": 2}, 2, {"num_gpus": 2}), ({"device": "cpu"}, 2, {})],
+)
+def test_a_replica_takes_its_cards_where_there_are_any(
+    monkeypatch: pytest.MonkeyPatch, model: dict[str, Any], there: int, takes: dict[str, int]
+) -> None:
+    """So that one line of the file, the model's name, is all that is changed for a GPU."""
+    assert "ray_actor_options" not in deployment(local(), "generation")
+    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 2.0, **({"GPU": float(there)} if there else {})})
+    assert generation_resources(ModelSettings(**model)) == {"num_cpus": GENERATION_CPUS, **takes}
+    if there:
+        with pytest.raises(ValueError, match="Ray has 2"):
+            generation_resources(ModelSettings(gpus=3))
 
 
 @CONFIGS
