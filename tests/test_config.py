@@ -93,7 +93,7 @@ def test_serve_reads_it_and_drops_nothing(config: dict[str, Any]) -> None:
 )
 def test_a_misspelt_key_is_found(section: str, key: str) -> None:
     config = local()
-    block = deployment(config, "generation")
+    block = deployment(config, "relevancy")
     (block[section] if section else block)[key] = 1
     assert [path.rpartition(".")[2] for path in unknown_keys(config)] == [key]
 
