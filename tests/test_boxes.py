@@ -89,7 +89,7 @@ def test_boxes_are_judged_by_their_own_words_and_the_findings(explainer: Explain
     assert found.own == lie_of(drawn, drawn.token_indices, found.own.reliance, values)
     ids = [token.token_id for token in report.tokens]
     with explainer.loaded.lock:
-        prompt = explanation.provenance.prompt
+        prompt = explanation.provenance.asked
         judge = Judge(explainer.loaded, explanation.films, prompt, ids, drawn.token_indices, swaps=SWAPS)
     assert found.own.reliance == pytest.approx(judge.reliance, abs=1e-4)
     assert told[-1][0] == told[-1][1] == 4, "maps that are there are not computed again"

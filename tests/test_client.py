@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 import medinterp
 from medinterp import errors
-from medinterp.api import schema, schema_models, schema_region, schema_sensitivity, schema_sources
+from medinterp.api import schema, schema_boxes, schema_models, schema_region, schema_sensitivity, schema_sources
 from medinterp.api.access.settings import AccessSettings
 from medinterp.api.store import unpack_record
 from medinterp.client import (
@@ -373,6 +373,7 @@ SCHEMA: dict[Any, type[BaseModel]] = {
     answers.Heads: schema_sources.HeadsModel,
     answers.RelianceWord: schema_sources.RelianceWordModel,
     answers.Reliance: schema_sources.RelianceModel,
+    answers.BoxVerdicts: schema_boxes.BoxVerdictsModel,
     answers.Progress: schema.ProgressModel,
     answers.Setting: schema.SettingModel,
     answers.Method: schema.MethodModel,

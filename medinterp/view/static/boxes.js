@@ -31,7 +31,7 @@ export function offerQuestions(question, onPrompt) {
  * @param {DrawnBox} box
  * @returns {WordSelection | null}
  */
-export function wordsOfBox({ word_indices: indices }) {
+function wordsOfBox({ word_indices: indices }) {
   return indices.length ? { kind: "words", first: Math.min(...indices), last: Math.max(...indices) } : null;
 }
 
