@@ -141,7 +141,8 @@ def _table(place: Place, table: pa.Table) -> Archive:
     if "report" in names:
         films["report"] = table[names["report"]].cast(pa.string())
     if "labels" in names:
-        films["labels"] = pa.array([labels_of(one) for one in table[names["labels"]].to_pylist()], pa.list_(pa.string()))
+        labels = [labels_of(one) for one in table[names["labels"]].to_pylist()]
+        films["labels"] = pa.array(labels, pa.list_(pa.string()))
     if "patient_id" in names:
         hashed = [None if one is None else patient_hash(str(one)) for one in table[names["patient_id"]].to_pylist()]
         films["patient_id_sha256"] = pa.array(hashed, pa.string())

@@ -11,7 +11,7 @@ from medinterp.types import BoolArray, Float32Array
 SIDE = 128
 """Rows and columns of the small copy."""
 DARK = 0.15
-"""Of the film's range of gray (1st to 99th percentile) above its darkest: air that no tissue is in front of is below."""
+"""Of the film's range of gray (1st to 99th percentile) above its darkest: air with no tissue before it is below."""
 
 
 def body_mask(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> BoolArray:

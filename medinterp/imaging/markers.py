@@ -102,8 +102,8 @@ def marker_boxes(reduced: Gray) -> tuple[tuple[float, float, float, float, str],
     boxes = []
     for left, top, wide, tall, _ in stats[1:]:
         inside = (one for (x, y), one in letters.items() if left <= x < left + wide and top <= y < top + tall)
-        box = (left / width, top / height, (left + wide) / width, (top + tall) / height)
-        boxes.append((*(float(side) for side in box), next(inside, "")))
+        right, bottom = (left + wide) / width, (top + tall) / height
+        boxes.append((float(left / width), float(top / height), float(right), float(bottom), next(inside, "")))
     return tuple(boxes)
 
 
