@@ -37,7 +37,7 @@ def films_schema(cells: int, columns: Sequence[pa.Field] = ()) -> pa.Schema:
             _field("patient_id_sha256", pa.string(), "hex digest of the patient's id; null: none was given"),
             _field("gate_warnings", pa.list_(pa.string()), "codes of what is doubtful about the film", False),
             _field("lungs", BOX, "the box round both lungs, shares of the film; null: not found"),
-            _field("markers", pa.list_(MARKER), "places that look like text or side markers, shares of the film", False),
+            _field("markers", pa.list_(MARKER), "places of text and side markers, shares of the film", False),
             _field("body", _cells(cells), "of each cell the share inside the body, 0..1, row-major", False),
             _field("resampled", pa.bool_(), "the maps had another grid and were brought to this one by area", False),
             _field("thumbnail", pa.binary(), "JPEG, the longer side 256 pixels", False),
