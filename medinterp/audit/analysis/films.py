@@ -22,8 +22,9 @@ SIDES = ("left", "top", "right", "bottom")
 
 @dataclass(frozen=True, eq=False)
 class Films:
-    """All films, in the order of the table.
+    """All films, by their ids.
 
+    whose: of each film what tells its patient from others, a digest;
     patient: int64 [films], films of one patient alike (a film whose patient is not told is a patient of its own);
     lungs: float64 [films, 4], left, top, right, bottom as shares, nan where not found; body, marker: float32
     [films, cells], of each cell the share in the body, and 1 where a marker touches it; labels: findings of each, None
@@ -31,6 +32,7 @@ class Films:
     """
 
     ids: list[str]
+    whose: list[str]
     patient: npt.NDArray[np.int64]
     grid: tuple[int, int]
     lungs: npt.NDArray[np.float64]
@@ -62,6 +64,7 @@ def read_films(audit: Audit) -> Films:
     grouped = {name.removeprefix(OWN): groups_of(table[name].to_pylist()) for name in own}
     return Films(
         ids=ids,
+        whose=whose,
         patient=np.unique(whose, return_inverse=True)[1].astype(np.int64),
         grid=(rows, columns),
         lungs=np.array(lungs, dtype=np.float64).reshape(-1, 4),

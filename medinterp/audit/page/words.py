@@ -1,0 +1,82 @@
+"""How the page says its numbers."""
+
+from __future__ import annotations
+
+import math
+
+from medinterp.audit.analysis.blind import Zone
+from medinterp.audit.analysis.draws import Estimate
+from medinterp.audit.analysis.shortcuts import Look
+
+MOST = 1 / 3
+"""Share of evidence from which on words are said to be driven by a place."""
+PLACES = {
+    "marker": ("markers", "on markers"),
+    "outside the body": ("what lies outside the body", "outside the body"),
+    "border": ("the film's border", "on the film's border"),
+}
+"""What drives the words, and where the evidence lies."""
+
+
+def share(one: Estimate | None) -> str:
+    """A share with its interval: "0.62 (95 % interval 0.58 to 0.66)"."""
+    if one is None or not math.isfinite(one.value):
+        return "–"
+    if not math.isfinite(one.low):
+        return f"{one.value:.2f}"
+    return f"{one.value:.2f} (95 % interval {max(0.0, one.low):.2f} to {one.high:.2f})"
+
+
+def percent(one: Estimate | None) -> str:
+    """The same in per cent: "44 % (18 to 69)"."""
+    if one is None or not math.isfinite(one.value):
+        return "–"
+    if not math.isfinite(one.low):
+        return f"{100 * one.value:.0f} %"
+    return f"{100 * one.value:.0f} % ({100 * max(0.0, one.low):.0f} to {100 * min(1.0, one.high):.0f})"
+
+
+def where(look: Look) -> str:
+    """The group of films: " at site B", " where view is AP", "" for all."""
+    if not look.column:
+        return ""
+    return f" at {look.column} {look.group}" if look.column == "site" else f" where {look.column} is {look.group}"
+
+
+def shortcut(look: Look) -> str:
+    """The sentence of a shortcut."""
+    place, lies = PLACES[look.place]
+    verb = "are driven by" if look.value.value >= MOST else "lean on"
+    return (
+        f"Words for {look.finding.upper()}{where(look)} {verb} {place}: {share(look.value)} of their evidence lies {lies}."
+    )
+
+
+def compared(look: Look) -> str:
+    """What the number of a shortcut is held against."""
+    others = f"Of the words for other findings{where(look)} it is {look.other.value:.2f}"
+    if look.elsewhere is None or not math.isfinite(look.elsewhere.value):
+        return f"{others}."
+    return f"{others}; of {look.finding.upper()} on all other films {look.elsewhere.value:.2f}."
+
+
+def blind(zone: Zone) -> str:
+    """The sentence of a blind spot."""
+    name = f"The {zone.side} {zone.zone} zone"
+    looked = ""
+    if zone.not_looked_at and zone.looked is not None and zone.looked_else is not None:
+        looked = (
+            f" {share(zone.looked)} of the evidence of what is told there lies in it, and {zone.looked_else.value:.2f} "
+            "of other zones' findings in theirs."
+        )
+    if zone.not_found and zone.missed is not None and zone.missed_else is not None:
+        return (
+            f"{name} is a blind spot: of {zone.mentions} findings that reports place there the model would hardly have "
+            f"written {percent(zone.missed)}; of those in all other zones {percent(zone.missed_else)}.{looked}"
+        )
+    if zone.not_found:
+        return (
+            f"{name} is a blind spot: the model places {zone.mentions} findings there, and {zone.mirrored} in the same "
+            f"zone of the other side.{looked}"
+        )
+    return f"{name} is hardly looked at:{looked}"
