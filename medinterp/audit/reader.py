@@ -24,7 +24,7 @@ UNFORESEEN = {"model": "The model failed on this film.", "maps": "The maps of th
 class Asked:
     """What is asked of the model about every film.
 
-    model: as `load_model` takes it; prompt: None for the model's own; threads: of torch, None for its own choice.
+    model, revision: as `load_model` takes them; prompt: None for the model's own; threads: of torch, None for its own choice.
     """
 
     model: str
@@ -34,6 +34,7 @@ class Asked:
     max_new_tokens: int = 512
     columns: tuple[pa.Field, ...] = ()
     threads: int | None = None
+    revision: str | None = None
 
 
 class Reader:
@@ -55,7 +56,7 @@ class Reader:
         self._layers = any("layer_attention" in method.needs for method in methods)
         if any(method.combine is not None for method in methods):
             self._layers = self._layers or any("layer_attention" in method.needs for method in METHODS.values())
-        self.loaded = load_model(asked.model)
+        self.loaded = load_model(asked.model, revision=asked.revision)
         self_test(self.loaded)
         self._make: Callable[[int], Any] = lambda slots: Generator(self.loaded, max_slots=slots)
         self._slots = batch

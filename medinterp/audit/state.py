@@ -30,6 +30,7 @@ def begin(place: Place, archive: Archive, asked: Asked) -> Mapping[str, Any]:
     plan = {
         "schema": SCHEMA_VERSION,
         "model": asked.model,
+        "revision": asked.revision,
         "methods": list(asked.methods),
         "reliance": asked.reliance,
         "prompt": asked.prompt,

@@ -30,6 +30,7 @@ def add(commands: Commands) -> None:
     run.add_argument("source", metavar="SOURCE")
     run.add_argument("--out", required=True, metavar="DIR", help="a folder, or s3://... or gs://...")
     run.add_argument("--model", default="phantom", help="phantom, a directory or a hub id (default: phantom)")
+    run.add_argument("--revision", default=None, help="of a model on the hub: a commit, a tag or a branch")
     run.add_argument("--methods", default=None, metavar="A,B", help='of the maps, apart by commas; "all" for all')
     run.add_argument("--reports", default=None, metavar="FILE", help="a table of reports to explain: id, report")
     run.add_argument("--reliance", action="store_true", help="what every word loses with another film: six passes more")
@@ -68,7 +69,14 @@ def _run(options: argparse.Namespace) -> int:
     gpus = (1.0 if torch.cuda.is_available() else 0.0) if options.num_gpus is None else options.num_gpus
     threads = None if gpus else max(1, (os.cpu_count() or 1) // options.actors)
     asked = Asked(
-        options.model, methods, options.reliance, options.prompt, options.max_new_tokens, archive.columns, threads
+        options.model,
+        methods,
+        options.reliance,
+        options.prompt,
+        options.max_new_tokens,
+        archive.columns,
+        threads,
+        options.revision,
     )
     if options.dry_run:
         from medinterp.audit.estimate import estimate
