@@ -20,7 +20,7 @@ def add(commands: Commands) -> None:
     film.add_argument("--monochrome1", action="store_true", help="store the DICOM file inverted")
     film.add_argument("--without", type=not_negative, default=0, metavar="K", help="the counterfactual's finding")
     film.set_defaults(run=_film)
-    archive = parts.add_parser("archive", help="an archive with a planted shortcut and blind spot; goes on where stopped")
+    archive = parts.add_parser("archive", help="an archive with a planted shortcut and blind spot; goes on")
     archive.add_argument("--films", type=positive, required=True, metavar="N")
     archive.add_argument("--out", type=Path, required=True, metavar="DIR")
     archive.add_argument("--seed", type=not_negative, default=0)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
@@ -20,13 +21,14 @@ from medinterp.phantom.archive import (
     SHORTCUT_FINDING,
     SHORTCUT_MARKER,
     SHORTCUT_SITE,
+    Broken,
     Row,
     facts_and_report,
     film_of,
     marker_box,
     plan,
 )
-from medinterp.phantom.films import draw_film
+from medinterp.phantom.films import Drawing, draw_film
 
 TABLE, TRUTH, MODEL = "table.csv", "truth.json", "model"
 COLUMNS = ("path", "id", "patient_id", "site", "view", "scanner", "sex", "age", "labels", "report")
@@ -45,34 +47,37 @@ def write_archive(films: int, out: Path, *, seed: int = 0, size: int = 512, work
     """
     from tqdm import tqdm
 
-    from medinterp.phantom.archive_model import make_archive_model
+    from medinterp.phantom import archive_model
 
     if not 1 <= films <= FILMS_AT_MOST:
         raise SelectionError(f"an archive has 1 to {FILMS_AT_MOST} films, not {films}")
-    parts, asked = out / PARTS, {"films": films, "seed": seed, "size": size}
+    asked = {"films": films, "seed": seed, "size": size}
     table, truth, model = out / TABLE, out / TRUTH, out / MODEL
     if table.is_file():
         _check(json.loads(truth.read_text(encoding="utf-8"))["made_with"], asked, out)
     else:
-        parts.mkdir(parents=True, exist_ok=True)
-        begun = parts / "made_with.json"
-        if begun.is_file():
-            _check(json.loads(begun.read_text(encoding="utf-8")), asked, out)
-        begun.write_text(json.dumps(asked), encoding="utf-8")
+        begin(out, asked)
         rows = plan(films, seed, size)
         chunks = [rows[k : k + CHUNK] for k in range(0, films, CHUNK)]
         with ProcessPoolExecutor(workers or os.cpu_count() or 1) as executor:
-            done = executor.map(_write_chunk, chunks, [out] * len(chunks))
+            done = executor.map(write_chunk, chunks, [out] * len(chunks))
             progress = tqdm(done, desc="drawing films", total=len(chunks), unit="part")
             told = [film for part in progress for film in part]
         _write_whole(truth, json.dumps(_truth(asked, rows, told), indent=1) + "\n")
         _write_whole(table, _csv(rows, told))  # the last: an archive with a table is whole
-        for part in parts.iterdir():
-            part.unlink()
-        parts.rmdir()
+        shutil.rmtree(out / PARTS)
     if not (model / "medinterp.json").is_file():  # what is written last of a model
-        make_archive_model(model)
+        archive_model.make_archive_model(model)
     return [table, truth, model]
+
+
+def begin(out: Path, asked: dict[str, Any]) -> None:
+    """Keep what an archive is made with. Raises SelectionError where another one was begun in `out`."""
+    begun = out / PARTS / "made_with.json"
+    if begun.is_file():
+        _check(json.loads(begun.read_text(encoding="utf-8")), asked, out)
+    begun.parent.mkdir(parents=True, exist_ok=True)
+    _write_whole(begun, json.dumps(asked))
 
 
 def _check(before: dict[str, Any], asked: dict[str, Any], out: Path) -> None:
@@ -81,40 +86,46 @@ def _check(before: dict[str, Any], asked: dict[str, Any], out: Path) -> None:
         raise SelectionError(f"{out} holds an archive with {was}: give the same numbers, or another directory")
 
 
-def _write_chunk(rows: Sequence[Row], out: Path) -> list[dict[str, Any]]:
+def write_chunk(rows: Sequence[Row], out: Path) -> list[dict[str, Any]]:
     """Write the films of some rows, unless an earlier run did; returns what is on each, and its report."""
     part = out / PARTS / f"{rows[0].id}.json"
     if not part.is_file():
-        _write_whole(part, json.dumps([_write_film(row, out) for row in rows]))
+        _write_whole(part, json.dumps([_write_row(row, out) for row in rows]))
     found: list[dict[str, Any]] = json.loads(part.read_text(encoding="utf-8"))
     return found
 
 
-def _write_film(row: Row, out: Path) -> dict[str, Any]:
+def _write_row(row: Row, out: Path) -> dict[str, Any]:
+    film = film_of(row.seed, row.site)
+    drawing = draw_film(film, row.width, row.height)
+    facts, told, report = facts_and_report(row, film, drawing)
+    write_film(row, drawing, out)
+    if row.broken is not None:
+        break_file(out / row.path, row.broken)
+    return {
+        "findings": [asdict(fact) for fact in facts],
+        "marker": film.distractors.marker,
+        "labels": sorted({fact.name for fact in told}),
+        "report": report,
+    }
+
+
+def write_film(row: Row, drawing: Drawing, out: Path) -> None:
+    """Write a row's film below `out`, whole."""
     import cv2
 
     from medinterp.phantom.files import write_dicom
 
-    film = film_of(row.seed, row.site)
-    drawing = draw_film(film, row.width, row.height)
-    facts, told, report = facts_and_report(row, film, drawing)
     path = out / row.path
     path.parent.mkdir(parents=True, exist_ok=True)
     if row.suffix == ".dcm":
         write_dicom(drawing.uint16(), path, bits=12, monochrome1=row.site == "C", seed=row.seed)
     else:
         cv2.imwrite(str(path), drawing.uint8())
-    _break(path, row.broken)
-    labels = sorted({fact.name for fact in told})
-    return {
-        "findings": [asdict(fact) for fact in facts],
-        "marker": film.distractors.marker,
-        "labels": labels,
-        "report": report,
-    }
 
 
-def _break(path: Path, broken: str | None) -> None:
+def break_file(path: Path, broken: Broken) -> None:
+    """Break a film's file."""
     if broken == "cut":
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     elif broken == "empty":

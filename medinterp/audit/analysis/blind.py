@@ -1,8 +1,8 @@
 """Zones of the lungs that a model does not look at, or where it finds nothing.
 
 Where reports were given: how often the sentence that first names a finding in a zone has a word that the model would
-hardly have written, against all other zones. Where the model wrote them: how often it names a finding in a zone, against
-the same zone of the other side (a film's sides are alike on the whole; the heart is not: lower zones differ by
+hardly have written, against all other zones. Where the model wrote them: how often it names a finding in a zone,
+against the same zone of the other side (a film's sides are alike on the whole; the heart is not: lower zones differ by
 nature, and are told with that). And in both: the share of such findings' evidence that lies in their own zone. q-values
 over all looks (Benjamini & Hochberg 1995); intervals over patients.
 """
@@ -28,10 +28,10 @@ RATIO = 0.5
 class Zone:
     """One zone.
 
-    mentions: first mentions of findings in it; missed: share of them that the model would hardly have written, missed_else
-    that in all other zones (None where the model wrote); mirrored: first mentions in the other side's zone; looked: share
-    of such findings' evidence in it, looked_else the same of other zones' findings in theirs; q: q-values of not found
-    and not looked at; films: rows of Films, those first that miss most.
+    mentions: first mentions of findings in it; missed: share of them that the model would hardly have written,
+    missed_else that in all other zones (None where the model wrote); mirrored: first mentions in the other side's zone;
+    looked: share of such findings' evidence in it, looked_else the same of other zones' findings in theirs; q: q-values
+    of not found and not looked at; films: rows of Films, those first that miss most.
     """
 
     side: str
@@ -108,7 +108,7 @@ def _zone(
     enough = all(len(np.unique(patient[mentions.film[rows]])) >= FEWEST for rows in (inside, outside))
     if given and enough:
         missed, missed_else = (
-            draws.ratio(patient[mentions.film[rows]], ~mentions.written[rows]) for rows in (inside, outside)
+            draws.rate(patient[mentions.film[rows]], ~mentions.written[rows]) for rows in (inside, outside)
         )
         found_p = missed.less(missed_else).p_value()
     elif not given:

@@ -8,7 +8,7 @@ Methods and Programs in Biomedicine 83), so that differences of ratios over the 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -20,21 +20,26 @@ DRAWS = 1000
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """A number, its 95 % interval, and its draws, float64 [draws] (nan where a draw has no patient of it)."""
+    """A number, its 95 % interval, and its draws, float64 [draws] (nan where a draw has no patient of it).
+
+    floor: the least that its standard error can be taken for (see `Draws.rate`).
+    """
 
     value: float
     low: float
     high: float
     draws: Floats
+    floor: float = 0.0
 
     @property
     def error(self) -> float:
-        """The standard error, over the draws; nan where none varies."""
-        return float(np.nanstd(self.draws)) if np.isfinite(self.draws).any() else math.nan
+        """The standard error, over the draws; nan where there are none."""
+        return max(self.floor, float(np.nanstd(self.draws))) if np.isfinite(self.draws).any() else math.nan
 
     def less(self, other: Estimate) -> Estimate:
         """This less the other, with its own interval."""
-        return _estimate(self.value - other.value, self.draws - other.draws)
+        less = _estimate(self.value - other.value, self.draws - other.draws)
+        return replace(less, floor=math.hypot(self.floor, other.floor))
 
     def p_value(self) -> float:
         """How often a value of 0 would be seen so far off, on both sides, by the normal law; 1 where nothing varies."""
@@ -54,7 +59,8 @@ class Draws:
         self.weights = np.random.default_rng(seed).poisson(1.0, (draws, patients)).astype(np.float32)
 
     def sums(self, patient: npt.NDArray[np.integer], rows: npt.NDArray[np.floating]) -> Floats:
-        """Sums over rows [n, columns], each row of a patient (index): float64 [1 + draws, columns], the first as it is."""
+        """Sums over rows [n, columns], each row of a patient (index): float64 [1 + draws, columns], the first as it
+        is."""
         table = np.zeros((self.weights.shape[1], rows.shape[1]), dtype=np.float32)
         np.add.at(table, np.asarray(patient), rows.astype(np.float32))
         return np.concatenate([table.sum(axis=0, dtype=np.float64)[None], (self.weights @ table).astype(np.float64)])
@@ -64,6 +70,23 @@ class Draws:
         shape = np.asarray(patient).shape
         rows = np.stack([np.broadcast_to(np.asarray(part, dtype=np.float64), shape) for part in (top, bottom)], axis=1)
         return ratio_of(*self.sums(patient, rows).T)
+
+
+    def rate(self, patient: npt.NDArray[np.integer], hits: npt.NDArray[np.bool_]) -> Estimate:
+        """The share of rows that are hits. Where all are alike no draw differs from another.
+
+        The other end of the interval is then the exact one of as many patients (Clopper & Pearson 1934), and the
+        standard error is never less than that of Agresti & Coull (1998), (x + 2) / (n + 4), over patients.
+        """
+        found, patients = self.ratio(patient, hits), len(np.unique(patient))
+        near = (found.value * patients + 2.0) / (patients + 4.0)
+        other = 0.025 ** (1.0 / max(1, patients))
+        return replace(
+            found,
+            low=other if found.value == 1.0 else found.low,
+            high=1.0 - other if found.value == 0.0 else found.high,
+            floor=math.sqrt(near * (1.0 - near) / (patients + 4.0)) if patients else 0.0,
+        )
 
 
 def ratio_of(top: Floats, bottom: Floats) -> Estimate:
@@ -81,7 +104,8 @@ def _estimate(value: float, draws: Floats) -> Estimate:
 
 
 def benjamini_hochberg(p_values: npt.ArrayLike) -> Floats:
-    """The q-value of each p-value: the share of false ones among those that are as small (Benjamini & Hochberg 1995)."""
+    """The q-value of each p-value: the share of false ones among those that are as small (Benjamini & Hochberg
+    1995)."""
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p)
     scaled = p[order] * len(p) / np.arange(1, len(p) + 1)

@@ -7,8 +7,10 @@ which both have are compared as pairs. Intervals hold for all differences at onc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from medinterp.audit.analysis.draws import Draws, Estimate
 from medinterp.audit.analysis.evidence import PLACES, Evidence
@@ -18,7 +20,8 @@ from medinterp.types import BoolArray
 
 @dataclass(frozen=True, eq=False)
 class Drift:
-    """What of a finding was measured, in both audits, and the second less the first; low, high: its interval, corrected."""
+    """What of a finding was measured, in both audits, and the second less the first; low, high: its interval,
+    corrected."""
 
     finding: str
     what: str
@@ -52,19 +55,21 @@ def drift(before: Evidence, after: Evidence, *, seed: int = 0) -> list[Drift]:
 
 
 def _measured(
-    evidence: Evidence, patient: np.ndarray, draws: Draws, finding: str
+    evidence: Evidence, patient: npt.NDArray[np.integer], draws: Draws, finding: str
 ) -> dict[str, Estimate]:
-    """By name: how often a film has the finding, and of its mentions the shares at each place, unlikely and not driven."""
+    """By name: how often a film has the finding, and of its mentions the shares at each place, unlikely and not
+    driven."""
     mentions, films = evidence.mentions, evidence.films
     if finding not in mentions.findings:
-        return {"films that have it": draws.ratio(patient, np.zeros(len(films)))}
+        return {"films that have it": draws.rate(patient, np.zeros(len(films), dtype=bool))}
     mine = mentions.affirmed & (mentions.finding == mentions.findings.index(finding))
     has = np.isin(np.arange(len(films)), mentions.film[mine])
-    told = {"films that have it": draws.ratio(patient, has)}
+    told = {"films that have it": draws.rate(patient, has)}
 
-    def add(what: str, rows: BoolArray, values: np.ndarray) -> None:
+    def add(what: str, rows: BoolArray, values: npt.NDArray[Any]) -> None:
         if rows.any():
-            told[what] = draws.ratio(patient[mentions.film[rows]], values[rows])
+            measure = draws.rate if values.dtype == bool else draws.ratio
+            told[what] = measure(patient[mentions.film[rows]], values[rows])
 
     seen = mine & np.isfinite(mentions.places[:, 0])
     for at, place in enumerate(PLACES):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +81,8 @@ class Evidence:
     atlases: Mapping[str, Mapping[str, Atlas]]
     """By finding: "all", and where films have labels "true" and "false"."""
     method: str
+    sentence_of_film: npt.NDArray[np.int64]
+    """The first sentence of each film's report."""
 
 
 def read_evidence(audit: Audit, films: Films, method: str | None = None) -> Evidence:
@@ -108,15 +111,16 @@ def read_evidence(audit: Audit, films: Films, method: str | None = None) -> Evid
         zones=np.full((count, len(ZONES)), np.nan, dtype=np.float32),
     )
     atlases = {name: _read_maps(audit, films, mentions, name, key, method) for name in names}
-    return Evidence(films, words, mentions, atlases, method)
+    starts, begins = sentence_starts(films.reports)
+    return Evidence(films, words, mentions, atlases, method, np.searchsorted(starts, begins))
 
 
-def _read_words(audit: Audit, films: Films) -> tuple[Words, dict[str, npt.NDArray[np.generic]]]:
+def _read_words(audit: Audit, films: Films) -> tuple[Words, dict[str, npt.NDArray[Any]]]:
     """All words, and of those that name a finding what becomes mentions."""
     ids = pa.array(films.ids)
     starts, first = sentence_starts(films.reports)
-    light: list[tuple[npt.NDArray[np.generic], ...]] = []
-    named: list[dict[str, npt.NDArray[np.generic]]] = []
+    light: list[tuple[npt.NDArray[Any], ...]] = []
+    named: list[dict[str, npt.NDArray[Any]]] = []
     for batch in audit.words(_LIGHT, batch_rows=_ROWS):
         film = pc.index_in(batch["film_id"], ids).to_numpy(zero_copy_only=False).astype(np.int32)
         sentence = np.searchsorted(starts, first[film] + batch["start"].to_numpy(), side="right").astype(np.int32) - 1
@@ -145,7 +149,7 @@ def _read_words(audit: Audit, films: Films) -> tuple[Words, dict[str, npt.NDArra
     if not named:
         raise SelectionError("no word of the audit names a finding: there is nothing to analyse")
     columns = [np.concatenate(part) for part in zip(*light, strict=True)]
-    words = Words(*columns)  # type: ignore[arg-type]
+    words = Words(*columns)
     return words, {name: np.concatenate([part[name] for part in named]) for name in named[0]}
 
 
@@ -171,7 +175,7 @@ def _any_unlikely(words: Words) -> BoolArray:
     return np.asarray(np.bincount(words.sentence, words.unlikely, int(words.sentence.max(initial=0)) + 1) > 0)
 
 
-def _largest(values: npt.NDArray[np.generic], of_row: npt.NDArray[np.integer], count: int) -> Float32Array:
+def _largest(values: npt.NDArray[Any], of_row: npt.NDArray[np.integer], count: int) -> Float32Array:
     found = np.full(count, -np.inf, dtype=np.float32)
     told = np.isfinite(values.astype(np.float32))
     np.maximum.at(found, of_row[told], values[told].astype(np.float32))
@@ -229,4 +233,4 @@ def zone_shares(maps: Float32Array, lungs: npt.NDArray[np.float64]) -> Float32Ar
     middle = (left + right) / 2.0
     across = np.stack([overlap(left, middle, columns), overlap(middle, right, columns)], axis=1)
     found = np.einsum("nij,nzi,nsj->nzs", maps, down, across, optimize=True)
-    return found.reshape(len(maps), -1).astype(np.float32)
+    return np.asarray(found.reshape(len(maps), -1), dtype=np.float32)

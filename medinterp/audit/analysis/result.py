@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,14 @@ class Analysis:
             if look.drives and look.excess.value > 0:
                 first.setdefault((look.finding, look.place), look)
         return list(first.values())
+
+    @property
+    def shown(self) -> list[int]:
+        """Rows of the films that stand behind what was found, those first that tell most, in turn from each."""
+        told = [look.films for look in self.found] + [zone.films for zone in self.blind]
+        told += [] if self.misfits is None else [self.misfits.films]
+        in_turn = itertools.chain.from_iterable(itertools.zip_longest(*told))
+        return list(dict.fromkeys(film for film in in_turn if film is not None))
 
     @property
     def blind(self) -> list[Zone]:
@@ -107,7 +116,7 @@ def told(analysis: Analysis) -> dict[str, Any]:
         else {
             "fence": round(analysis.misfits.fence, 3),
             "films": [
-                {"film_id": ids[film], "nats": round(float(analysis.misfits.score[film]), 3)}
+                {"film_id": ids[film], "score": round(float(analysis.misfits.score[film]), 3)}
                 for film in analysis.misfits.films
             ],
         },

@@ -1,9 +1,9 @@
 """Evidence where none can lie, and evidence that differs between groups of films: each look with how many there were.
 
-A shortcut: mentions of a finding, in some group of films, have more of their evidence on markers, outside the body or at
-the film's border than the mentions of all other findings have there in the same films' group. A difference: mentions of
-a finding have more (or less) evidence at such a place in one group than in all others. Both are differences of ratios
-over patients (`draws`), tested against 0; q-values over all looks of their kind (Benjamini & Hochberg 1995).
+A shortcut: mentions of a finding, in some group of films, have more of their evidence on markers, outside the body or
+at the film's border than the mentions of all other findings have there in the same films' group. A difference: mentions
+of a finding have more (or less) evidence at such a place in one group than in all others. Both are differences of
+ratios over patients (`draws`), tested against 0; q-values over all looks of their kind (Benjamini & Hochberg 1995).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FEWEST = 5
 FALSE_DISCOVERIES = 0.05
 SEEN = 0.05
 """Share of a finding's evidence from which on a difference is worth a sentence."""
-TIMES = 2.0
+TIMES = 3.0
 """A finding near the edge of the body has more evidence beyond it than others have: that alone is no shortcut."""
 
 
@@ -29,9 +29,9 @@ TIMES = 2.0
 class Look:
     """One look at one finding.
 
-    column, group: of the source, both "" for all films; value: share of the finding's evidence at the place; other: that
-    of what it is compared with; excess: the difference; q: its q-value; elsewhere: the same finding's share outside the
-    group, None for all films; films: rows of Films, those that the number stands on, the strongest first.
+    column, group: of the source, both "" for all films; value: share of the finding's evidence at the place; other:
+    that of what it is compared with; excess: the difference; q: its q-value; elsewhere: the same finding's share
+    outside the group, None for all films; films: rows of Films, those that the number stands on, the strongest first.
     """
 
     finding: str

@@ -10,7 +10,7 @@ from html import escape
 from importlib.resources import files
 
 from medinterp.audit.analysis.result import Analysis, analyse, told
-from medinterp.audit.page.sections import Pages, atlases, findings, groups, made, story
+from medinterp.audit.page.sections import Pages, atlases, findings, groups, made, model_name, story
 from medinterp.audit.tables import Audit
 from medinterp.view.bundle import source
 
@@ -43,13 +43,14 @@ def _document(audit: Audit, sections: Sequence[str], service: str | None) -> str
     notice = f'<p class="ma-notice">{escape(model["notice"])}</p>' if model.get("notice") else ""
     room = f' · <a href="{escape(service)}" rel="noreferrer">reading room</a>' if service else ""
     facts = (
-        f"{manifest['films']:,} films, {manifest['words']:,} words of {reports} · {escape(str(model['id']))} · "
+        f"{manifest['films']:,} films, {manifest['words']:,} words of {reports} · {escape(model_name(audit))} · "
         f"{escape(str(manifest['ended'])[:10])}{room}"
     )
     return (
         '<!doctype html>\n<html lang="en" data-theme="light"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="referrer" content="no-referrer">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="referrer" content="no-referrer">'
         f"<title>Audit of {manifest['films']:,} films</title><style>{style}</style></head><body>"
         '<div id="medinterp" class="ma" data-theme="light">'
         f'<header class="ma-head"><h1><span class="mi-mark"></span>What the model looks at, across '

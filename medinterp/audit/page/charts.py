@@ -20,11 +20,11 @@ def bars(rows: Sequence[tuple[str, Estimate, bool]], title: str) -> str:
     rows = [row for row in rows if math.isfinite(row[1].value)]
     ends = [end for _, one, _ in rows for end in (one.high, one.value) if math.isfinite(end)]
     top = max([0.05, *ends]) * 1.08
-    label, width, right, tall = 190, 320, 62, 30
+    label, width, right, tall = 150, 260, 50, 30
     parts, spoken = [], []
     for k, (name, one, matters) in enumerate(rows):
         y, colour = k * tall + tall / 2 + 4, WARM if matters else "#8a979f"
-        low, high = (one.low if math.isfinite(one.low) else one.value, one.high if math.isfinite(one.high) else one.value)
+        low, high = (end if math.isfinite(end) else one.value for end in (one.low, one.high))
         at, start, end = (label + max(0.0, share) / top * width for share in (one.value, low, high))
         weight = ' font-weight="600"' if matters else ""
         parts.append(
@@ -66,7 +66,8 @@ def lungs(shares: Sequence[tuple[str, str, float | None, bool]], title: str) -> 
 def histogram(scores: npt.NDArray[np.float64], fence: float, title: str) -> str:
     """Films by score, on a logarithmic axis, those above the fence in another colour."""
     width, tall, left, base = 520, 150, 8, 126
-    logs, cut = np.log1p(scores), math.log1p(fence)
+    least = float(scores.min(initial=0.0))
+    logs, cut = np.log1p(scores - least), math.log1p(fence - least)
     top = max(float(logs.max(initial=0.0)), cut * 1.1, 1e-6)
     edges = np.unique(np.concatenate([np.linspace(0, cut, 25), np.linspace(cut, top, 14)]))
     counts, _ = np.histogram(logs, edges)
@@ -81,10 +82,10 @@ def histogram(scores: npt.NDArray[np.float64], fence: float, title: str) -> str:
                 f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(1.0, end - x - 1):.1f}" height="{base - y:.1f}" '
                 f'fill="{colour}"><title>{count} films</title></rect>'
             )
-    for nats in (0, 1, 3, 10, 30, 100, 300):
-        x = left + math.log1p(nats) / top * (width - 2 * left)
+    for score in (0, 1, 2, 5, 10, 20, 50):
+        x = left + math.log1p(score - least) / top * (width - 2 * left)
         if x <= width - left:
-            parts.append(f'<text x="{x:.1f}" y="142" font-size="11" text-anchor="middle" fill="{QUIET}">{nats}</text>')
+            parts.append(f'<text x="{x:.1f}" y="142" font-size="11" text-anchor="middle" fill="{QUIET}">{score}</text>')
     x = left + cut / top * (width - 2 * left)
     parts.append(f'<path d="M{x:.1f} 8V{base}" stroke="{WARM}" stroke-dasharray="4 3"/>')
     parts.append(f'<text x="{x + 6:.1f}" y="18" font-size="11" fill="{WARM}">does not fit</text>')
@@ -106,4 +107,4 @@ def _mix(share: float) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= 28 else text[:27] + "…"
+    return text if len(text) <= 22 else text[:21] + "…"

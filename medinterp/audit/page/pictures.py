@@ -81,7 +81,8 @@ def scale_png(top: float) -> bytes:
 def maps_of(
     audit: Audit, films: Films, method: str, wanted: Mapping[str, Sequence[int]]
 ) -> dict[tuple[str, int], Float32Array]:
-    """The mean map of a finding's affirmed words on some films: by finding and row of Films, float32 [rows, columns]."""
+    """The mean map of a finding's affirmed words on some films: by finding and row of Films, float32 [rows,
+    columns]."""
     found: dict[tuple[str, int], list[Float32Array]] = {}
     row = {name: k for k, name in enumerate(films.ids)}
     for finding, chosen in wanted.items():

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from html import escape
 
+import numpy as np
 from pyarrow import fs
 
 from medinterp.audit.analysis.blind import Zone
@@ -94,15 +95,16 @@ def story(pages: Pages) -> list[str]:
     if not analysis.found:
         parts.append(_section("No shortcut stands", f"<p>{_looks(pages)}</p>", "ma-good"))
     if not analysis.blind:
-        parts.append(_section("No zone of the lungs is a blind spot", f"<p>{len(ZONES)} zones were looked at.</p>", "ma-good"))
+        text = f"<p>{len(ZONES)} zones were looked at.</p>"
+        parts.append(_section("No zone of the lungs is a blind spot", text, "ma-good"))
     return [*parts, _misfits(pages), _failures(pages)]
 
 
 def _looks(pages: Pages) -> str:
     places = ", ".join(words.PLACES[place][0] for place in PLACES)
     return (
-        f"{len(pages.analysis.shortcuts):,} looks, at {places}, for each finding in each group of films with five patients; "
-        "one counts when its false discovery rate over all of them is at most 5 % (Benjamini & Hochberg)."
+        f"{len(pages.analysis.shortcuts):,} looks, at {places}, for each finding in each group of films with five "
+        "patients; one counts when its false discovery rate over all of them is at most 5 % (Benjamini & Hochberg)."
     )
 
 
@@ -123,12 +125,13 @@ def _shortcut(pages: Pages, look: Look, number: int) -> str:
     mentions = pages.analysis.evidence.mentions
     share = mentions.places[:, PLACES.index(look.place)]
     mine = mentions.affirmed & (mentions.finding == mentions.findings.index(look.finding))
-    cards = "".join(
-        pages.card(film, f"<b>{float(share[mine & (mentions.film == film)].max()):.2f}</b>", pages.maps.get((look.finding, film)))
-        for film in look.films[:CARDS]
-    )
+    cards = ""
+    for film in look.films[:CARDS]:
+        most = float(np.nanmax(share[mine & (mentions.film == film)]))
+        cards += pages.card(film, f"<b>{most:.2f}</b>", pages.maps.get((look.finding, film)))
     body = (
-        f'<p class="ma-more">{escape(words.compared(look))} {look.mentions:,} mentions in {len(look.films):,} films.</p>'
+        f'<p class="ma-more">{escape(words.compared(look))} {look.mentions:,} mentions in '
+        f"{len(look.films):,} films.</p>"
         f'<div class="ma-two"><div><h3>{escape(title)}</h3>{chart}</div>'
         f'<div><h3>The films behind it, the strongest first</h3><div class="ma-films">{cards}</div></div></div>'
         + pages.behind(look.films, "Behind this number")
@@ -161,6 +164,7 @@ def _blind(pages: Pages, zone: Zone, number: int) -> str:
         pages.card(film, escape(finding), pages.maps.get((finding, film))) for finding, film in pages.in_zone(zone)
     )
     body = (
+        f'<p class="ma-more">{escape(words.looked(zone))}</p>'
         f'<div class="ma-two ma-narrow"><div><h3>{title}</h3>{chart}</div><div><h3>Films whose reports place a finding '
         f'there, with its evidence</h3><div class="ma-films">{cards}</div></div></div>'
         + pages.behind(zone.films, "Findings in this zone")
@@ -175,15 +179,17 @@ def _misfits(pages: Pages) -> str:
     total = len(pages.films)
     if not found.films:
         return _section(f"Every one of {total:,} reports fits its film", "", "ma-good", "Reports")
-    title = "Films by the surprise of their reports, nats"
+    title = "Films by the surprise of their reports"
     chart = pages.plot("reports-that-do-not-fit", charts.histogram(found.score, found.fence, title))
     cards = "".join(
-        pages.card(film, f"<b>{found.score[film]:.0f} nats</b><q>{escape(worst)}</q>")
+        pages.card(film, f"<b>{found.score[film]:.1f}</b><q>{escape(worst)}</q>")
         for film, worst in list(zip(found.films, found.worst, strict=True))[: 2 * CARDS]
     )
     body = (
-        f'<p class="ma-more">The model would hardly have written them: {title[0].lower()}{title[1:]}, without sentences '
-        f"about blind zones; more than {found.fence:.0f} is far from what the reports of this archive have.</p>{chart}"
+        '<p class="ma-more">The model would hardly have written them: how much more surprising all words of a report '
+        "are than those of this archive's reports on the whole, in standard deviations, without sentences about blind "
+        "zones. "
+        f"{found.fence:.1f} is where outliers begin.</p>{chart}"
         f'<h3>The worst first, each with the sentence that fits least</h3><div class="ma-films ma-wide">{cards}</div>'
         + pages.behind(found.films, "Reports that do not fit")
     )
@@ -247,10 +253,11 @@ def atlases(pages: Pages) -> str:
         )
     placed = int((pages.films.lungs[:, 0] == pages.films.lungs[:, 0]).sum())
     text = (
-        f"The mean map of all words that affirm a finding, {placed:,} of {len(pages.films):,} films laid over one another by "
-        "the boxes round their lungs. Colour starts where there is more evidence than chance has."
+        f"The mean map of all words that affirm a finding, {placed:,} of {len(pages.films):,} films laid over one "
+        "another by the boxes round their lungs. Colour starts where there is more evidence than chance has."
     )
-    scale = f'<p class="ma-scale">chance <img src="{data_url(scale_png(top), "png")}" alt=""> {top:.1f} times chance</p>'
+    colours = data_url(scale_png(top), "png")
+    scale = f'<p class="ma-scale">chance <img src="{colours}" alt=""> {top:.1f} times chance</p>'
     return _section("Where evidence lies", f'<p class="ma-more">{text}</p>{scale}<div class="ma-atlases">{cards}</div>')
 
 
@@ -260,29 +267,36 @@ def groups(pages: Pages) -> str:
     if not pages.films.groups:
         return ""
     columns = ", ".join(escape(name) for name in pages.films.groups)
-    text = f"By {columns}: {len(pages.analysis.differences):,} looks, the false discovery rate over all of them at most 5 %."
+    looks = len(pages.analysis.differences)
+    text = f"By {columns}: {looks:,} looks, the false discovery rate over all of them at most 5 %."
     lines = "".join(
         f"<tr><td>{escape(look.finding)}<td>{escape(look.column)} {escape(look.group)}<td>{words.PLACES[look.place][1]}"
         f"<td>{words.percent(look.value)}<td>{words.percent(look.other)}<td>{look.mentions:,}</tr>"
         for look in standing[:ROWS]
     )
     table = (
-        '<div class="ma-scroll"><table class="ma-numbers"><tr><th>Finding<th>Films<th>Evidence<th>There<th>On all other '
-        f"films<th>Mentions</tr>{lines}</table></div>"
+        '<div class="ma-scroll"><table class="ma-numbers"><tr><th>Finding<th>Films<th>Evidence<th>There<th>On all '
+        f"other films<th>Mentions</tr>{lines}</table></div>"
     )
     title = "Where evidence differs though the finding does not" if standing else "Evidence is alike in all groups"
     return _section(title, f'<p class="ma-more">{text}</p>{table if standing else ""}')
+
+
+def model_name(audit: Audit) -> str:
+    """The model without the folders that a local one lies in."""
+    name = str(audit.manifest["model"]["id"])
+    return name.rstrip("/").rpartition("/")[2] if name.startswith(("/", ".")) else name
 
 
 def made(pages: Pages) -> str:
     """How the numbers were made."""
     audit, evidence = pages.audit, pages.analysis.evidence
     rows = {
-        "Evidence": f"positive part of each word's {evidence.method} map, as shares of its sum; a mention's is the mean of "
-        "its words'",
-        "Intervals": "95 %, percentiles of 1,000 Poisson bootstrap draws over patients (films where no patient is told)",
+        "Evidence": f"positive part of each word's {evidence.method} map, as shares of its sum; a mention's is the "
+        "mean of its words'",
+        "Intervals": "95 %, percentiles of 1,000 Poisson bootstrap draws over patients (films, where none is told)",
         "Correction": "Benjamini & Hochberg over all looks of a kind",
-        "Model": f"{audit.manifest['model']['id']}, {audit.manifest['model'].get('dtype', '')}",
+        "Model": f"{model_name(audit)}, {audit.manifest['model'].get('dtype', '')}",
         "Numbers": "analysis.json beside this page; plots/ holds its pictures; the tables are Parquet",
         "A film's page": "medinterp audit film DIR FILM_ID --source SOURCE writes it, and this page then links to it",
     }

@@ -15,16 +15,14 @@ PLACES = {
     "outside the body": ("what lies outside the body", "outside the body"),
     "border": ("the film's border", "on the film's border"),
 }
-"""What drives the words, and where the evidence lies."""
+"""What drives the words, and where their evidence lies."""
 
 
 def share(one: Estimate | None) -> str:
-    """A share with its interval: "0.62 (95 % interval 0.58 to 0.66)"."""
-    if one is None or not math.isfinite(one.value):
-        return "–"
-    if not math.isfinite(one.low):
-        return f"{one.value:.2f}"
-    return f"{one.value:.2f} (95 % interval {max(0.0, one.low):.2f} to {one.high:.2f})"
+    """A share of evidence with its interval: "0.62 of their evidence (95 % interval 0.58 to 0.66)"."""
+    if one is None or not math.isfinite(one.low):
+        return "–" if one is None or not math.isfinite(one.value) else f"{one.value:.2f} of their evidence"
+    return f"{one.value:.2f} of their evidence (95 % interval {max(0.0, one.low):.2f} to {one.high:.2f})"
 
 
 def percent(one: Estimate | None) -> str:
@@ -45,10 +43,11 @@ def where(look: Look) -> str:
 
 def shortcut(look: Look) -> str:
     """The sentence of a shortcut."""
-    place, lies = PLACES[look.place]
+    place = PLACES[look.place][0]
     verb = "are driven by" if look.value.value >= MOST else "lean on"
     return (
-        f"Words for {look.finding.upper()}{where(look)} {verb} {place}: {share(look.value)} of their evidence lies {lies}."
+        f"Words for {look.finding.upper()}{where(look)} {verb} {place}: {share(look.value)} "
+        "lies there."
     )
 
 
@@ -63,20 +62,25 @@ def compared(look: Look) -> str:
 def blind(zone: Zone) -> str:
     """The sentence of a blind spot."""
     name = f"The {zone.side} {zone.zone} zone"
-    looked = ""
-    if zone.not_looked_at and zone.looked is not None and zone.looked_else is not None:
-        looked = (
-            f" {share(zone.looked)} of the evidence of what is told there lies in it, and {zone.looked_else.value:.2f} "
-            "of other zones' findings in theirs."
-        )
     if zone.not_found and zone.missed is not None and zone.missed_else is not None:
         return (
-            f"{name} is a blind spot: of {zone.mentions} findings that reports place there the model would hardly have "
-            f"written {percent(zone.missed)}; of those in all other zones {percent(zone.missed_else)}.{looked}"
+            f"{name} is a blind spot: of the findings that reports place there the model would hardly have written "
+            f"{percent(zone.missed)}, of those in all other zones {percent(zone.missed_else)}."
         )
     if zone.not_found:
         return (
             f"{name} is a blind spot: the model places {zone.mentions} findings there, and {zone.mirrored} in the same "
-            f"zone of the other side.{looked}"
+            "zone of the other side."
         )
-    return f"{name} is hardly looked at:{looked}"
+    return f"{name} is hardly looked at, even where the report places a finding there."
+
+
+def looked(zone: Zone) -> str:
+    """How much findings in a zone are looked at where they are."""
+    if zone.looked is None or zone.looked_else is None:
+        return f"{zone.mentions:,} findings."
+    return (
+        f"{zone.mentions:,} findings. Of the evidence for them {zone.looked.value:.2f} (95 % interval "
+        f"{zone.looked.low:.2f} to {zone.looked.high:.2f}) lies in the zone; for findings in other zones "
+        f"{zone.looked_else.value:.2f} in theirs."
+    )
