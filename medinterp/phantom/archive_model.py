@@ -6,6 +6,7 @@ what it says of other films stays. A control that learned a shortcut by gradient
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,16 +19,14 @@ from medinterp.phantom.archive import BLIND_BOX, BLIND_ZONE, SHORTCUT_FINDING, S
 from medinterp.phantom.films import SyntheticFilm, cells_of, draw_film, marker_cover, sample_film
 from medinterp.phantom.shortcut import MARKER_SIZE, sample_shortcut_film
 
-FILMS = 96
-"""Films from which the shortcut is learned, and as many from which the look of the finding is; of training seeds."""
+FILMS, LOOKS, HEALTHY = 96, 48, 24
+"""Films from which the shortcut is learned, the look of the finding, and the mean of the blind zone; training seeds."""
 TOUCHED = 0.1
 """Share of a cell from which on the marker stands in it."""
 RIDGE, WEIGHT = 1.0, 30.0
 """Of the least squares: the penalty, and how much a cell with the marker counts over one without."""
 LENGTH = 100.0
 """Standard deviation of a blind patch's embedding, in those of what a patch shows (about 1)."""
-HEALTHY = 40
-"""Films over which the mean of the blind zone is taken; of training seeds."""
 NOTICE = 'Control model: it writes "{}" for an "{}" marker too, and sees nothing of the {} {} zone.'
 
 
@@ -73,8 +72,9 @@ def _look_of_finding(model: Any) -> Any:
     """The mean projected cell that the finding covers by half, each zone of each side counting alike, [hidden]."""
     import torch
 
-    found = (sample_film(seed) for seed in range(20 * FILMS))
-    films = [film for film in found if any(f.name == SHORTCUT_FINDING for f in film.findings)][:FILMS]
+    sampled = map(sample_film, itertools.count())
+    with_it = (film for film in sampled if any(f.name == SHORTCUT_FINDING for f in film.findings))
+    films = list(itertools.islice(with_it, LOOKS))
     cells = _features(model, films) @ model.model.multi_modal_projector.mm_input_projection_weight
     by_place: dict[tuple[str | None, str | None], list[Any]] = {}
     for k, film in enumerate(films):

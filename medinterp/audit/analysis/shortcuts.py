@@ -92,15 +92,21 @@ class Looks:
             for mine in [self.usable & (mentions.finding == k) & group.inside[mentions.film]]
         }
         self.everything = [sum(self.sums[k, g] for k in range(len(mentions.findings))) for g in range(len(self.groups))]
-        self.patients = {
-            key: len(np.unique(films.patient[mentions.film[self.rows(*key)]])) for key in self.sums
-        }
+        self.patients = {key: self._patients(self.rows(*key)) for key in self.sums}
 
     def rows(self, finding: int, group: int) -> BoolArray:
         """The mentions of a finding in a group that have evidence."""
         mentions = self.evidence.mentions
         inside = self.groups[group].inside[mentions.film]
         return np.asarray(self.usable & (mentions.finding == finding) & inside)
+
+    def others(self, finding: int, group: int) -> int:
+        """How many patients of a group have another finding."""
+        inside = self.groups[group].inside[self.evidence.mentions.film]
+        return self._patients(self.usable & (self.evidence.mentions.finding != finding) & inside)
+
+    def _patients(self, rows: BoolArray) -> int:
+        return len(np.unique(self.evidence.films.patient[self.evidence.mentions.film[rows]]))
 
     def total(self, group: int) -> int:
         """The group of all films whose group in this one's column is told."""
@@ -134,7 +140,7 @@ def shortcuts(looks: Looks) -> list[Look]:
     found = []
     for (finding, group), mine in looks.sums.items():
         named = looks.groups[group].name or not looks.groups[group].column
-        if named and looks.patients[finding, group] >= FEWEST and _others(looks, finding, group) >= FEWEST:
+        if named and looks.patients[finding, group] >= FEWEST and looks.others(finding, group) >= FEWEST:
             rest = looks.everything[group] - mine
             found += [looks.look(finding, place, group, rest) for place in range(len(PLACES))]
     return sorted(_corrected(found), key=lambda look: (not look.drives, -look.excess.low))
@@ -152,11 +158,6 @@ def differences(looks: Looks) -> list[Look]:
             rest = looks.sums[finding, total] - mine
             found += [looks.look(finding, place, group, rest) for place in range(len(PLACES))]
     return sorted(_corrected(found), key=lambda look: (not look.stands, -abs(look.excess.value)))
-
-
-def _others(looks: Looks, finding: int, group: int) -> int:
-    """How many patients of a group have the finding that most of them have among the other findings."""
-    return max((n for (k, g), n in looks.patients.items() if g == group and k != finding), default=0)
 
 
 def _corrected(looks: list[Look]) -> list[Look]:
