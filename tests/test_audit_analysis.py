@@ -9,7 +9,7 @@ from scipy.stats import false_discovery_control
 from medinterp.audit.analysis.atlas import FRAME, LUNGS, registered
 from medinterp.audit.analysis.draws import Draws, benjamini_hochberg
 from medinterp.audit.analysis.drift import drift
-from medinterp.audit.analysis.evidence import ZONES, read_evidence, sentence_starts, zone_of, zone_shares
+from medinterp.audit.analysis.evidence import ZONES, read_evidence, sentence_starts, zone_of, zone_shares, zones_of
 from medinterp.audit.analysis.films import groups_of, read_films
 from medinterp.audit.analysis.result import Analysis, analyse
 from medinterp.audit.schema import NO_FINDING
@@ -218,6 +218,8 @@ def test_zones_are_the_patients_sides() -> None:
 )
 def test_the_zone_of_a_mention(side: str | None, zones: list[str], zone: tuple[str, str] | None) -> None:
     assert zone_of(side, zones) == (-1 if zone is None else ZONES.index(zone))
+    if side == "bilateral":
+        assert [ZONES[k] for k in zones_of(side, zones)] == [("right", "lower"), ("left", "lower")]
 
 
 def test_sentences_of_many_reports() -> None:

@@ -35,7 +35,7 @@ def test_it_tells_the_story_in_order(planted: Path) -> None:
         "A model of a test.",
         "Words for NODULE at site B are driven by markers: 0.6",
         "The right mid zone is a blind spot: of the findings that reports place there",
-        "reports do not fit the film",
+        "reports do not fit their film",
         "1 film has no report",
         "Where evidence lies",
     ]

@@ -144,5 +144,5 @@ def blind_sentences(evidence: Evidence, zones: list[Zone]) -> npt.NDArray[np.boo
     mentions = evidence.mentions
     blind = [k for k, place in enumerate(ZONES) if any(place == (z.side, z.zone) and z.not_found for z in zones)]
     skipped = np.zeros(int(evidence.words.sentence.max(initial=0)) + 1, dtype=bool)
-    skipped[mentions.sentence[np.isin(mentions.zone, blind)]] = True
+    skipped[mentions.sentence[mentions.touched[:, blind].any(axis=1)]] = True
     return skipped

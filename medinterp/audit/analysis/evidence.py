@@ -50,10 +50,10 @@ class Mentions:
     """One row a mention.
 
     film, sentence as in Words; finding: index into `findings`; affirmed: present or uncertain; zone: index into ZONES
-    of the one zone that it is said to lie in, -1 for none, several or both sides; written: no word of its sentence is
-    one that the model would hardly have written; reliance: nats, of its word that loses most, nan where not asked;
-    places: float32 [mentions, places], zones: float32 [mentions, zones], shares of its evidence; nan without evidence,
-    and zones without lungs.
+    of the one zone that it is said to lie in, -1 for none, several or both sides; touched: bool [mentions, zones], all
+    zones that it may lie in; written: no word of its sentence is one that the model would hardly have written;
+    reliance: nats, of its word that loses most, nan where not asked; places: float32 [mentions, places], zones: float32
+    [mentions, zones], shares of its evidence; nan without evidence, and zones without lungs.
     """
 
     findings: tuple[str, ...]
@@ -62,6 +62,7 @@ class Mentions:
     finding: npt.NDArray[np.int16]
     affirmed: BoolArray
     zone: npt.NDArray[np.int8]
+    touched: BoolArray
     written: BoolArray
     reliance: Float32Array
     places: Float32Array
@@ -105,6 +106,7 @@ def read_evidence(audit: Audit, films: Films, method: str | None = None) -> Evid
         finding=np.searchsorted(np.array(names, dtype=np.str_), rows["finding"][first]).astype(np.int16),
         affirmed=rows["affirmed"][first],
         zone=rows["zone"][first].astype(np.int8),
+        touched=(rows["touched"][first, None] >> np.arange(len(ZONES)) & 1) > 0,
         written=~_any_unlikely(words)[rows["sentence"][first]],
         reliance=_largest(rows["reliance"], of_row, count),
         places=np.full((count, len(PLACES)), np.nan, dtype=np.float32),
@@ -132,6 +134,7 @@ def _read_words(audit: Audit, films: Films) -> tuple[Words, dict[str, npt.NDArra
             continue
         some = batch.filter(names)
         number = some["finding_index"].to_numpy(zero_copy_only=False).astype(np.int64)
+        places = list(zip(some["side"].to_pylist(), some["zones"].to_pylist(), strict=True))
         reliance = some["reliance"].cast(pa.float32()).to_numpy(zero_copy_only=False)
         named.append(
             {
@@ -140,9 +143,8 @@ def _read_words(audit: Audit, films: Films) -> tuple[Words, dict[str, npt.NDArra
                 "key": film[kept].astype(np.int64) << 20 | number,
                 "finding": some["finding"].to_numpy(zero_copy_only=False).astype(np.str_),
                 "affirmed": pc.is_in(some["status"], pa.array(["present", "uncertain"])).to_numpy(zero_copy_only=False),
-                "zone": np.array(
-                    [zone_of(*place) for place in zip(some["side"].to_pylist(), some["zones"].to_pylist(), strict=True)]
-                ),
+                "zone": np.array([zone_of(*place) for place in places]),
+                "touched": np.array([sum(1 << zone for zone in zones_of(*place)) for place in places]),
                 "reliance": reliance.astype(np.float32),
             }
         )
@@ -167,8 +169,15 @@ def sentence_starts(reports: list[str]) -> tuple[npt.NDArray[np.int64], npt.NDAr
 
 def zone_of(side: str | None, zones: list[str]) -> int:
     """The one zone of ZONES that a mention lies in, -1 where it tells none, several, or both sides."""
+    found = zones_of(side, zones)
+    return found[0] if len(found) == 1 else -1
+
+
+def zones_of(side: str | None, zones: list[str]) -> list[int]:
+    """All zones of ZONES that a mention may lie in: "bilateral" means each of its zones on either side."""
+    sides = {"bilateral": ("right", "left"), "right": ("right",), "left": ("left",)}.get(side or "", ())
     found = {_ZONE_OF[zone] for zone in zones if zone in _ZONE_OF}
-    return ZONES.index((side, found.pop())) if side in ("left", "right") and len(found) == 1 else -1
+    return [k for k, (own, zone) in enumerate(ZONES) if own in sides and zone in found]
 
 
 def _any_unlikely(words: Words) -> BoolArray:

@@ -14,6 +14,7 @@ from medinterp.audit.page.sections import Pages, atlases, findings, groups, made
 from medinterp.audit.tables import Audit
 from medinterp.view.bundle import source
 
+NO_BREAK = "\u00a0"
 PAGE, NUMBERS, PLOTS = "report.html", "analysis.json", "plots"
 
 
@@ -55,5 +56,5 @@ def _document(audit: Audit, sections: Sequence[str], service: str | None) -> str
         '<div id="medinterp" class="ma" data-theme="light">'
         f'<header class="ma-head"><h1><span class="mi-mark"></span>What the model looks at, across '
         f"{manifest['films']:,} films</h1><p>{facts}</p>{notice}</header>"
-        f"<main>{''.join(sections)}</main></div></body></html>\n"
+        f"<main>{''.join(sections).replace(' %', NO_BREAK + '%')}</main></div></body></html>\n"
     )

@@ -194,7 +194,7 @@ def _misfits(pages: Pages) -> str:
         + pages.behind(found.films, "Reports that do not fit")
     )
     many = "report does" if len(found.films) == 1 else "reports do"
-    return _section(f"{len(found.films):,} of {total:,} {many} not fit the film", body, "ma-alarm", "Reports")
+    return _section(f"{len(found.films):,} of {total:,} {many} not fit {'its' if len(found.films) == 1 else 'their'} film", body, "ma-alarm", "Reports")
 
 
 def _failures(pages: Pages) -> str:
