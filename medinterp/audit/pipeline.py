@@ -6,6 +6,7 @@ between two is bounded by Ray Data's own backpressure within `Room`, and nothing
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -141,7 +142,8 @@ def _stream(
 ) -> None:
     before, films, left = counts
     context = DataContext.get_current()
-    context.enable_progress_bars = False
+    context.enable_progress_bars = False  # the command has its own; Ray's dashboard shows each stage
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context.checkpoint_config = checkpoint(place)
     context.execution_options.preserve_order = False
     store = int(ray.cluster_resources().get("object_store_memory", 0))  # type: ignore[no-untyped-call]

@@ -24,7 +24,7 @@ UNFORESEEN = {"model": "The model failed on this film.", "maps": "The maps of th
 class Asked:
     """What is asked of the model about every film.
 
-    model, revision: as `load_model` takes them; prompt: None for the model's own; threads: of torch, None for its own choice.
+    model, revision: as `load_model` takes them; prompt: None for the model's own; threads: torch's (None: its choice).
     """
 
     model: str

@@ -103,8 +103,9 @@ def _stream(options: argparse.Namespace, archive: Archive, asked: Asked, gpus: f
             def told(progress: Progress) -> None:
                 if bar.initial != progress.before:  # those of earlier runs took none of this one's time
                     bar.initial = bar.n = progress.before
-                bar.set_postfix(failed=progress.failed, refresh=False)
-                bar.update(progress.done - bar.n)
+                if progress.done > bar.n:
+                    bar.set_postfix(failed=progress.failed, refresh=False)
+                    bar.update(progress.done - bar.n)
 
             manifest = run(archive, place_of(options.out), asked, room, limit=options.limit, told=told)
     print(
