@@ -9,15 +9,18 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from medinterp.audit.pipeline import Progress, Room, run
 from medinterp.audit.places import place_of
 from medinterp.audit.reader import Asked, Reader
 from medinterp.audit.source import Archive, read_source
 from medinterp.evaluation.speed.line import BenchLine
+
+if TYPE_CHECKING:
+    from medinterp.audit.pipeline import Progress
 
 DRAWN, SIDE = 16, 512
 """Films that are drawn; an archive has each of them many times."""
@@ -107,6 +110,8 @@ def _archive(folder: Path, films: int) -> Archive:
 
 def _measured(archive: Archive, out: Path, asked: Asked, actors: int) -> _Run:
     import psutil
+
+    from medinterp.audit.pipeline import Room, run
 
     seen: list[tuple[float, int]] = []
     peak, over = 0, threading.Event()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
-"""Of a cluster of this machine, as the service has it."""
+"""Of a cluster of this machine, as the service has it; import the pipeline, and with it Ray, behind `running_ray`."""
 OBJECT_STORE_BYTES = 2**30
 """Of a cluster of this machine: what lies between the stages has half of it."""
 
@@ -31,8 +32,8 @@ def running_ray(*, dashboard: bool = False, object_store_bytes: int = OBJECT_STO
     needs little. It is there for this command alone, and keeps films and reports in memory: nothing is spilled.
     """
     named = os.environ.get("RAY_ADDRESS")
-    if not named:
-        for name, value in ENVIRONMENT.items():  # before Ray is imported, which reads some of them then
+    if not named and "ray" not in sys.modules:  # it reads some of these as it is imported, and the rest has to agree
+        for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
     import ray
 

@@ -92,11 +92,12 @@ def _stream(options: argparse.Namespace, archive: Archive, asked: Asked, gpus: f
     from tqdm import tqdm
 
     from medinterp.audit.machine import running_ray
-    from medinterp.audit.pipeline import Room, run
     from medinterp.audit.places import place_of
 
-    room = Room(options.actors, options.batch, gpus=gpus)
     with running_ray(dashboard=options.dashboard, object_store_bytes=options.object_store_mb * 2**20) as ray_is:
+        from medinterp.audit.pipeline import Room, run
+
+        room = Room(options.actors, options.batch, gpus=gpus)
         print(f"medinterp: {archive.films.num_rows} films, Ray on {ray_is}", file=sys.stderr)
         with tqdm(total=archive.films.num_rows, desc="films", unit="film") as bar:
 
