@@ -38,7 +38,7 @@ def test_lungs_and_findings_are_body_and_the_air_above_the_shoulders_is_not() ->
         drawing = draw_film(sample_film(seed), WIDTH, HEIGHT)
         body = body_mask(drawing.uint8())
         shares = share_by_cell(body, 16, 16)
-        assert shares.shape == (16, 16) and 0 <= shares.min() and shares.max() <= 1
+        assert shares.shape == (16, 16) and shares.min() >= 0 and shares.max() <= 1
         assert shares[6:12, 3:13].min() == 1.0 and shares[0, 0] == shares[0, -1] == 0.0
         for mask in drawing.masks:
             here = cv2.resize(body.astype(np.uint8), (WIDTH, HEIGHT), interpolation=cv2.INTER_NEAREST)

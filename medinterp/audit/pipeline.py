@@ -64,9 +64,13 @@ class Tally:
         self._begun: dict[tuple[str, ...], int] = {}
 
     def begin(self, film_ids: tuple[str, ...]) -> int:
-        """How often these films were begun together, this time among them."""
+        """How often these films were begun together and did not come to an end, this time among them."""
         self._begun[film_ids] = self._begun.get(film_ids, 0) + 1
         return self._begun[film_ids]
+
+    def survived(self, film_ids: tuple[str, ...]) -> None:
+        """What read these films together lives."""
+        self._begun.pop(film_ids, None)
 
     def end(self, done: int, failed: int) -> None:
         """Some films have come to their end."""
@@ -96,13 +100,17 @@ class ModelActor:
             rows = self._reader.read(looked)
         else:  # the process that had these died: one film may have been why
             rows = [self._alone(one) for one in looked]
+        self._tally.survived.remote(ids)
         self._tally.end.remote(len(rows), sum(one.failure is not None for one in rows))
         return packed_rows(rows)
 
     def _alone(self, looked: Looked) -> Rows:
-        if ray.get(self._tally.begin.remote(("alone", looked.row["film_id"]))) > 2:
+        alone = ("alone", looked.row["film_id"])
+        if ray.get(self._tally.begin.remote(alone)) > 2:
             return failed(looked.row, "model", DIED, "WorkerDied")
-        return self._reader.read([looked])[0]
+        rows = self._reader.read([looked])[0]
+        self._tally.survived.remote(alone)
+        return rows
 
 
 def run(
