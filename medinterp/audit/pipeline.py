@@ -131,10 +131,13 @@ def run(
     started = time.monotonic()
     state.begin(place, archive, asked)
     done = state.committed(place)
-    films = archive.films.num_rows
-    left = sum(film_id not in done for film_id in archive.films["film_id"].to_pylist())
-    if left:
-        _stream(archive, place, asked, room, limit, (films - left, films, left), told, actor)
+    films = archive.films
+    left = films.filter(pa.array([one not in done for one in films["film_id"].to_pylist()], pa.bool_()))
+    if left.num_rows:
+        # Only these are read: a limit behind Ray's own filter would be handed on to what reads, before the filter.
+        state.write_index(place, left.slice(0, limit))
+        before = films.num_rows - left.num_rows
+        _stream(archive, place, asked, room, (before, films.num_rows), told, actor)
     return state.end(place, archive, asked, time.monotonic() - started)
 
 
@@ -143,12 +146,11 @@ def _stream(
     place: Place,
     asked: Asked,
     room: Room,
-    limit: int | None,
-    counts: tuple[int, int, int],
+    counts: tuple[int, int],
     told: Callable[[Progress], None],
     actor: type[ModelActor],
 ) -> None:
-    before, films, left = counts
+    before, films = counts
     context = DataContext.get_current()
     context.enable_progress_bars = False  # the command has its own; Ray's dashboard shows each stage
     logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -167,8 +169,6 @@ def _stream(
 
     data = ray.data.read_parquet(place.below(state.INDEX), filesystem=place.filesystem)
     data.set_name("audit")
-    if limit is not None:
-        data = data.limit(limit)
     data = data.repartition(target_num_rows_per_block=room.batch)
     data = data.map_batches(
         look, batch_size=room.batch, batch_format="pyarrow", num_cpus=room.look_cpus, zero_copy_batch=True
@@ -189,7 +189,7 @@ def _stream(
             enable_true_multi_threading=True,
         ),
     )
-    sink = AuditSink(place, max(1, min(MOST_FILMS_A_FILE, left // FILES)))
+    sink = AuditSink(place, max(1, min(MOST_FILMS_A_FILE, films // FILES)))
     ending = threading.Event()
 
     def tell() -> None:

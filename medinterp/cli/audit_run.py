@@ -43,6 +43,7 @@ def add(commands: Commands) -> None:
     run.add_argument("--object-store-mb", type=not_negative, default=1024, metavar="MB", help="of this machine's Ray")
     run.add_argument("--dashboard", action="store_true", help="Ray's dashboard, for a Ray of this machine")
     run.add_argument("--retry-failures", action="store_true", help="read the films again that have no report")
+    run.add_argument("--force", action="store_true", help="read films too on which a report means nothing")
     run.add_argument("--dry-run", action="store_true", help="read three films, and say what all would cost")
     run.set_defaults(run=_run)
 
@@ -77,6 +78,7 @@ def _run(options: argparse.Namespace) -> int:
         archive.columns,
         threads,
         options.revision,
+        options.force,
     )
     if options.dry_run:
         from medinterp.audit.estimate import estimate
