@@ -1,4 +1,4 @@
-"""An audit that is killed, its driver first and then its model's process: the same again goes on, and all is there once."""
+"""An audit that is killed, first its driver, then its model's process: the same again goes on, all is there once."""
 
 from __future__ import annotations
 
@@ -97,7 +97,8 @@ def test_killed_twice_it_reads_every_film_and_keeps_every_row_once(archive: Path
     assert Counter(audit.films(["film_id"])["film_id"].to_pylist()) == {f"case {k}": 1 for k in range(BROKEN, FILMS)}
     assert sorted(audit.failures()["film_id"].to_pylist()) == [f"case {k}" for k in range(BROKEN)]
     assert set(audit.failures()["stage"].to_pylist()) == {"read"}
-    words = Counter((row["film_id"], row["word"]) for batch in audit.words(["film_id", "word"]) for row in batch.to_pylist())
+    rows = [row for batch in audit.words(["film_id", "word"]) for row in batch.to_pylist()]
+    words = Counter((row["film_id"], row["word"]) for row in rows)
     assert set(words.values()) == {1} and {film for film, _ in words} == {f"case {k}" for k in range(BROKEN, FILMS)}
     assert len(words) == audit.manifest["words"]
     read = Counter(film for _, film in lines(log))

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 import threading
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from medinterp.audit.looking import Looked
+from medinterp.audit.looking import Looked, packed
+from medinterp.audit.pipeline import DIED, ModelActor, Tally
 from medinterp.audit.reader import OUT_OF_MEMORY, Asked, Reader, resample
-from medinterp.audit.rows import Rows, packed_rows, unpacked_rows
+from medinterp.audit.rows import Rows, failed, packed_rows, unpacked_rows
+from medinterp.cli import main
 from medinterp.errors import UnreadableFilmError
 from medinterp.explainer import Explainer
 from tests.audit_samples import looked
@@ -121,3 +126,51 @@ def test_another_grid_is_brought_to_the_audits_by_area() -> None:
     assert np.allclose(brought.sum(axis=(1, 2)), maps.sum(axis=(1, 2)), rtol=1e-5)
     halved = resample(maps, (6, 10))
     assert math.isclose(float(halved[0, 0, 0]), float(maps[0, :2, :2].sum()), rel_tol=1e-5)
+
+
+def test_a_dry_run_says_what_all_would_cost(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for k in range(4):
+        film = chest(str(k)).film
+        assert film is not None and cv2.imwrite(str(tmp_path / f"{k}.png"), film.pixels)
+    (tmp_path / "table.csv").write_text("path,report\n0.png,Clear lungs.\n1.png,\n2.png,\n3.png,\n")
+    monkeypatch.setattr("medinterp.audit.estimate.Reader", lambda asked, batch: reader)
+    assert main(["audit", str(tmp_path / "table.csv"), "--out", str(tmp_path / "out"), "--dry-run"]) == 0
+    told = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    assert told["films"].startswith("4 (csv), 1 with a report")
+    assert told["asked"] == "phantom, maps by layer_weighted, raw"
+    assert told["measured"].startswith("3 films, ") and {"time", "disk", "memory"} <= set(told)
+    assert not (tmp_path / "out").exists()
+
+
+class Counted:
+    """The tally without Ray: `remote` is the call."""
+
+    def __init__(self) -> None:
+        tally = Tally()
+        for name in ("begin", "survived", "end"):
+            setattr(self, name, SimpleNamespace(remote=getattr(tally, name)))
+
+
+def test_a_film_that_takes_the_models_process_with_it_is_told_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medinterp.audit.pipeline.ray.get", lambda answer: answer)
+    actor = ModelActor.__new__(ModelActor)
+    actor._tally = Counted()
+
+    class Process(Exception):
+        pass
+
+    class Mortal:
+        def read(self, films: list[Looked]) -> list[Rows]:
+            if any(film.row["film_id"] == "deadly" for film in films):
+                raise Process
+            return [failed(film.row, "read", "This one was read.", "None") for film in films]
+
+    actor._reader = Mortal()  # type: ignore[assignment]
+    block = packed([looked("a"), looked("deadly"), looked("b")])
+    for _ in range(3):  # together, and twice alone
+        with pytest.raises(Process):
+            actor(block)
+    reasons = {row["film_id"]: row["reason"] for row in unpacked_rows(actor(block)).failure.to_pylist()}
+    assert reasons == {"a": "This one was read.", "deadly": DIED, "b": "This one was read."}

@@ -95,7 +95,8 @@ def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
 
 
 def test_labels_become_canonical() -> None:
-    assert labels_of("Pleural Effusion;Enlarged heart, unheard_of") == ["pleural effusion", "cardiomegaly", "unheard of"]
+    given = "Pleural Effusion;Enlarged heart, unheard_of"
+    assert labels_of(given) == ["pleural effusion", "cardiomegaly", "unheard of"]
     assert labels_of(["No Finding"]) == [] and labels_of(None) is None
 
 

@@ -38,7 +38,8 @@ def test_the_maps_are_read_without_us(tmp_path: Path) -> None:
     by_polars = polars.read_parquet(pattern, hive_partitioning=True).filter(polars.col("finding") == "pleural effusion")
     assert by_polars.schema["map_raw"] == polars.Array(polars.Float32, CELLS)
     assert by_polars["map_raw"].to_list() == [[1.0, 0.0, 0.5, 1.0]]
-    asked = f"select map_raw from read_parquet('{pattern}', hive_partitioning = true) where finding = 'pleural effusion'"
+    table = f"read_parquet('{pattern}', hive_partitioning = true)"
+    asked = f"select map_raw from {table} where finding = 'pleural effusion'"
     assert duckdb.sql(asked).fetchall() == [([1.0, 0.0, 0.5, 1.0],)]
 
 

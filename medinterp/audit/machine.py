@@ -5,12 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 SHARED_MEMORY = Path("/dev/shm")
+ENVIRONMENT = {
+    # Nothing is told to anybody; who talks to Ray's ports needs the token in ~/.ray; they listen on 127.0.0.1 (the name
+    # is that of what else it is good for: no second machine can join).
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
+"""Of a cluster of this machine, as the service has it; import the pipeline, and with it Ray, behind `running_ray`."""
 OBJECT_STORE_BYTES = 2**30
 """Of a cluster of this machine: what lies between the stages has half of it."""
 
@@ -22,9 +31,12 @@ def running_ray(*, dashboard: bool = False, object_store_bytes: int = OBJECT_STO
     A cluster of this machine takes two more CPUs than there are: what decodes and writes runs beside the model, and
     needs little. It is there for this command alone, and keeps films and reports in memory: nothing is spilled.
     """
+    named = os.environ.get("RAY_ADDRESS")
+    if not named and "ray" not in sys.modules:  # it reads some of these as it is imported, and the rest has to agree
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
     import ray
 
-    named = os.environ.get("RAY_ADDRESS")
     overflow = None
     if named:
         ray.init(address=named, logging_level=logging.WARNING, log_to_driver=False)

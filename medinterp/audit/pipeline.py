@@ -6,6 +6,7 @@ between two is bounded by Ray Data's own backpressure within `Room`, and nothing
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -63,9 +64,13 @@ class Tally:
         self._begun: dict[tuple[str, ...], int] = {}
 
     def begin(self, film_ids: tuple[str, ...]) -> int:
-        """How often these films were begun together, this time among them."""
+        """How often these films were begun together and did not come to an end, this time among them."""
         self._begun[film_ids] = self._begun.get(film_ids, 0) + 1
         return self._begun[film_ids]
+
+    def survived(self, film_ids: tuple[str, ...]) -> None:
+        """What read these films together lives."""
+        self._begun.pop(film_ids, None)
 
     def end(self, done: int, failed: int) -> None:
         """Some films have come to their end."""
@@ -95,13 +100,17 @@ class ModelActor:
             rows = self._reader.read(looked)
         else:  # the process that had these died: one film may have been why
             rows = [self._alone(one) for one in looked]
+        self._tally.survived.remote(ids)
         self._tally.end.remote(len(rows), sum(one.failure is not None for one in rows))
         return packed_rows(rows)
 
     def _alone(self, looked: Looked) -> Rows:
-        if ray.get(self._tally.begin.remote(("alone", looked.row["film_id"]))) > 2:
+        alone = ("alone", looked.row["film_id"])
+        if ray.get(self._tally.begin.remote(alone)) > 2:
             return failed(looked.row, "model", DIED, "WorkerDied")
-        return self._reader.read([looked])[0]
+        rows = self._reader.read([looked])[0]
+        self._tally.survived.remote(alone)
+        return rows
 
 
 def run(
@@ -122,10 +131,13 @@ def run(
     started = time.monotonic()
     state.begin(place, archive, asked)
     done = state.committed(place)
-    films = archive.films.num_rows
-    left = sum(film_id not in done for film_id in archive.films["film_id"].to_pylist())
-    if left:
-        _stream(archive, place, asked, room, limit, (films - left, films, left), told, actor)
+    films = archive.films
+    left = films.filter(pa.array([one not in done for one in films["film_id"].to_pylist()], pa.bool_()))
+    if left.num_rows:
+        # Only these are read: a limit behind Ray's own filter would be handed on to what reads, before the filter.
+        state.write_index(place, left.slice(0, limit))
+        before = films.num_rows - left.num_rows
+        _stream(archive, place, asked, room, (before, films.num_rows), told, actor)
     return state.end(place, archive, asked, time.monotonic() - started)
 
 
@@ -134,14 +146,14 @@ def _stream(
     place: Place,
     asked: Asked,
     room: Room,
-    limit: int | None,
-    counts: tuple[int, int, int],
+    counts: tuple[int, int],
     told: Callable[[Progress], None],
     actor: type[ModelActor],
 ) -> None:
-    before, films, left = counts
+    before, films = counts
     context = DataContext.get_current()
-    context.enable_progress_bars = False
+    context.enable_progress_bars = False  # the command has its own; Ray's dashboard shows each stage
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context.checkpoint_config = checkpoint(place)
     context.execution_options.preserve_order = False
     store = int(ray.cluster_resources().get("object_store_memory", 0))  # type: ignore[no-untyped-call]
@@ -157,8 +169,6 @@ def _stream(
 
     data = ray.data.read_parquet(place.below(state.INDEX), filesystem=place.filesystem)
     data.set_name("audit")
-    if limit is not None:
-        data = data.limit(limit)
     data = data.repartition(target_num_rows_per_block=room.batch)
     data = data.map_batches(
         look, batch_size=room.batch, batch_format="pyarrow", num_cpus=room.look_cpus, zero_copy_batch=True
@@ -179,7 +189,7 @@ def _stream(
             enable_true_multi_threading=True,
         ),
     )
-    sink = AuditSink(place, max(1, min(MOST_FILMS_A_FILE, left // FILES)))
+    sink = AuditSink(place, max(1, min(MOST_FILMS_A_FILE, films // FILES)))
     ending = threading.Event()
 
     def tell() -> None:

@@ -48,8 +48,10 @@ def place_of(where: Any) -> Place:
     scheme, colon, _ = text.partition("://")
     if not colon:
         return Place(fs.LocalFileSystem(), os.path.abspath(text))
+    # A file that fits into one request is written by one, where Arrow would begin a transfer in parts.
+    delayed = f"{'&' if '?' in text else '?'}allow_delayed_open=true" if scheme == "s3" else ""
     try:
-        filesystem, path = fs.FileSystem.from_uri(text)
+        filesystem, path = fs.FileSystem.from_uri(text + delayed)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DatasetError(f"{scheme}:// cannot be used here: {error}") from error
     return Place(filesystem, path.rstrip("/"), scheme)

@@ -24,7 +24,8 @@ UNFORESEEN = {"model": "The model failed on this film.", "maps": "The maps of th
 class Asked:
     """What is asked of the model about every film.
 
-    model, revision: as `load_model` takes them; prompt: None for the model's own; threads: of torch, None for its own choice.
+    model, revision: as `load_model` takes them; prompt: None for the model's own; threads: torch's (None: its choice).
+    force: films too on which a report means nothing.
     """
 
     model: str
@@ -35,6 +36,7 @@ class Asked:
     columns: tuple[pa.Field, ...] = ()
     threads: int | None = None
     revision: str | None = None
+    force: bool = False
 
 
 class Reader:
@@ -122,7 +124,7 @@ class Reader:
             return failed(looked.row, "read", looked.reason, looked.error)
         stage = "read"
         try:
-            film = self.loaded.admit(looked.film)
+            film = self.loaded.admit(looked.film, force=self.asked.force)
             stage = "model"
             generation = self._written(film, looked.row["report"])
             stage = "maps"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as pd
 import pyarrow.parquet as pq
 from pyarrow import fs
 
@@ -23,7 +24,7 @@ PLAN, MODEL, INDEX, COMMITTED = "state/plan.json", "state/model.json", "state/fi
 
 
 def begin(place: Place, archive: Archive, asked: Asked) -> Mapping[str, Any]:
-    """Write down what is asked, or see that it is what was asked before; and the films that there are now.
+    """Write down what is asked, or see that it is what was asked before.
 
     Raises DatasetError for a folder that an audit of something else has begun in.
     """
@@ -35,6 +36,7 @@ def begin(place: Place, archive: Archive, asked: Asked) -> Mapping[str, Any]:
         "reliance": asked.reliance,
         "prompt": asked.prompt,
         "max_new_tokens": asked.max_new_tokens,
+        "force": asked.force,
         "columns": [[field.name, str(field.type)] for field in asked.columns],
         "kind": archive.kind,
     }
@@ -53,7 +55,6 @@ def begin(place: Place, archive: Archive, asked: Asked) -> Mapping[str, Any]:
     # For the time until it ends again the audit has no manifest.
     if there(place, MANIFEST):
         place.filesystem.delete_file(place.below(MANIFEST))
-    _write_index(place, archive.films)
     return plan
 
 
@@ -109,7 +110,8 @@ def end(place: Place, archive: Archive, asked: Asked, seconds: float) -> Mapping
     """Write failures.parquet and manifest.json; returns what the latter says."""
     plan = json.loads(place.read(PLAN))
     facts = json.loads(place.read(MODEL)) if there(place, MODEL) else {"model": None, "grid": None}
-    read = [one for path in _parquets(place, FILMS) for one in _read(place, path, ["film_id"])["film_id"].to_pylist()]
+    films, words = (_parquets(place, folder) for folder in (FILMS, WORDS))
+    read = pd.dataset(films, filesystem=place.filesystem).to_table(["film_id"])["film_id"].to_pylist() if films else []
     failed = failures(place)
     failed = failed.filter(pc.invert(pc.is_in(failed["film_id"], pa.array(read, pa.string()))))
     import medinterp
@@ -124,7 +126,7 @@ def end(place: Place, archive: Archive, asked: Asked, seconds: float) -> Mapping
         "source": {"kind": archive.kind, "films": archive.films.num_rows},
         "films": len(read),
         "failed": failed.num_rows,
-        "words": sum(_rows(place, path) for path in _parquets(place, WORDS)),
+        "words": pd.dataset(words, filesystem=place.filesystem).count_rows() if words else 0,
         "started": plan["started"],
         "ended": now(),
         "seconds": round(seconds, 1),
@@ -143,7 +145,8 @@ def there(place: Place, name: str) -> bool:
     return bool(place.filesystem.get_file_info(place.below(name)).type == fs.FileType.File)
 
 
-def _write_index(place: Place, films: pa.Table) -> None:
+def write_index(place: Place, films: pa.Table) -> None:
+    """Write the films that a run is to read, for Ray Data to read them."""
     place.filesystem.create_dir(place.below("state"), recursive=True)
     with place.filesystem.open_output_stream(place.below(INDEX)) as file:
         pq.write_table(films, file, compression="zstd")
@@ -155,11 +158,6 @@ def _parquets(place: Place, folder: str) -> list[str]:
     return sorted(info.path for info in found if info.type == fs.FileType.File and info.path.endswith(".parquet"))
 
 
-def _read(place: Place, path: str, columns: list[str] | None = None) -> pa.Table:
+def _read(place: Place, path: str) -> pa.Table:
     with place.filesystem.open_input_file(path) as file:
-        return pq.read_table(file, columns=columns)
-
-
-def _rows(place: Place, path: str) -> int:
-    with place.filesystem.open_input_file(path) as file:
-        return int(pq.read_metadata(file).num_rows)
+        return pq.read_table(file)

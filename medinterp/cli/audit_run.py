@@ -43,6 +43,7 @@ def add(commands: Commands) -> None:
     run.add_argument("--object-store-mb", type=not_negative, default=1024, metavar="MB", help="of this machine's Ray")
     run.add_argument("--dashboard", action="store_true", help="Ray's dashboard, for a Ray of this machine")
     run.add_argument("--retry-failures", action="store_true", help="read the films again that have no report")
+    run.add_argument("--force", action="store_true", help="read films too on which a report means nothing")
     run.add_argument("--dry-run", action="store_true", help="read three films, and say what all would cost")
     run.set_defaults(run=_run)
 
@@ -77,6 +78,7 @@ def _run(options: argparse.Namespace) -> int:
         archive.columns,
         threads,
         options.revision,
+        options.force,
     )
     if options.dry_run:
         from medinterp.audit.estimate import estimate
@@ -92,19 +94,21 @@ def _stream(options: argparse.Namespace, archive: Archive, asked: Asked, gpus: f
     from tqdm import tqdm
 
     from medinterp.audit.machine import running_ray
-    from medinterp.audit.pipeline import Room, run
     from medinterp.audit.places import place_of
 
-    room = Room(options.actors, options.batch, gpus=gpus)
     with running_ray(dashboard=options.dashboard, object_store_bytes=options.object_store_mb * 2**20) as ray_is:
+        from medinterp.audit.pipeline import Room, run
+
+        room = Room(options.actors, options.batch, gpus=gpus)
         print(f"medinterp: {archive.films.num_rows} films, Ray on {ray_is}", file=sys.stderr)
         with tqdm(total=archive.films.num_rows, desc="films", unit="film") as bar:
 
             def told(progress: Progress) -> None:
                 if bar.initial != progress.before:  # those of earlier runs took none of this one's time
                     bar.initial = bar.n = progress.before
-                bar.set_postfix(failed=progress.failed, refresh=False)
-                bar.update(progress.done - bar.n)
+                if progress.done > bar.n:
+                    bar.set_postfix(failed=progress.failed, refresh=False)
+                    bar.update(progress.done - bar.n)
 
             manifest = run(archive, place_of(options.out), asked, room, limit=options.limit, told=told)
     print(

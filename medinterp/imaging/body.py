@@ -15,9 +15,8 @@ DARK = 0.15
 
 
 def body_mask(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> BoolArray:
-    """Where the body is, bool [SIDE, SIDE] of the squeezed film: all but what is nearly black from an edge on.
-
-    Lungs are dark too, and surrounded by what is not. Pixels as in Film, of any size.
+    """Where the body is, bool [SIDE, SIDE] of the squeezed film: the largest piece of what is not nearly black from an
+    edge on. Lungs are dark too, and surrounded by what is not. Pixels as in Film, of any size.
     """
     small = cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     low, high = np.percentile(small, (1, 99))
@@ -25,7 +24,12 @@ def body_mask(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> BoolArr
     dark = (gray < DARK).astype(np.uint8)
     _, labels = cv2.connectedComponents(dark, connectivity=4)
     outside = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    return np.asarray((dark == 0) | ~np.isin(labels, outside))
+    inside = ((dark == 0) | ~np.isin(labels, outside)).astype(np.uint8)
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(inside, connectivity=4)
+    if len(stats) == 1:  # not even a piece
+        return np.zeros((SIDE, SIDE), dtype=bool)
+    # What stands apart, beside the patient, is a marker or text.
+    return np.asarray(pieces == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA])))
 
 
 def share_by_cell(mask: BoolArray, rows: int, columns: int) -> Float32Array:

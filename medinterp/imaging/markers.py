@@ -6,6 +6,7 @@ A letter alone does not: a marker that was taped on the wrong way round is rever
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,9 @@ CONVEX = {"R": 0.87, "L": 0.84}
 HOLES = {"R": 1, "L": 0}
 NEAR, AS_HIGH = 0.9, 1.6
 """Gap between letters of a word over their height, and how much their heights differ: PORTABLE is no marker."""
+
+FEWEST_LETTERS = 3
+"""Of a word."""
 
 Gray = npt.NDArray[np.uint8]
 
@@ -88,7 +92,8 @@ def marker_boxes(reduced: Gray) -> tuple[tuple[float, float, float, float, str],
     A bright shape that is neither a marker's letter nor beside another of its height is none: nodules look like that.
     """
     height, width = reduced.shape
-    painted, letters = np.zeros((height, width), dtype=np.uint8), {}
+    painted = np.zeros((height, width), dtype=np.uint8)
+    centres: list[tuple[int, int, str]] = []
     for alone in (True, False):
         for _, shape, (left, top, wide, tall) in _letters(reduced, alone=alone):
             read = _read(shape) if alone else None
@@ -96,14 +101,17 @@ def marker_boxes(reduced: Gray) -> tuple[tuple[float, float, float, float, str],
                 continue
             reach = 0 if alone else round(NEAR * tall / 2)
             painted[top : top + tall, max(0, left - reach) : left + wide + reach] = 1
-            if read is not None:
-                letters[left + wide // 2, top + tall // 2] = read[0]
+            centres.append((left + wide // 2, top + tall // 2, "" if read is None else read[0]))
     _, _, stats, _ = cv2.connectedComponentsWithStats(painted)
     boxes = []
     for left, top, wide, tall, _ in stats[1:]:
-        inside = (one for (x, y), one in letters.items() if left <= x < left + wide and top <= y < top + tall)
+        inside = [one for one in centres if left <= one[0] < left + wide and top <= one[1] < top + tall]
+        letter = next((one[2] for one in inside if one[2]), "")
+        across = sorted(one[0] for one in inside)
+        if not letter and 1 + sum(b - a > tall / 4 for a, b in itertools.pairwise(across)) < FEWEST_LETTERS:
+            continue  # two bright shapes side by side are ribs as well
         right, bottom = (left + wide) / width, (top + tall) / height
-        boxes.append((float(left / width), float(top / height), float(right), float(bottom), next(inside, "")))
+        boxes.append((float(left / width), float(top / height), float(right), float(bottom), letter))
     return tuple(boxes)
 
 
