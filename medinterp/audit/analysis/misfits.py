@@ -49,7 +49,7 @@ def misfits(evidence: Evidence, skipped: BoolArray) -> Misfits:
     fence = max(LEAST, float(high + FENCE * (high - low)))
     found = np.flatnonzero(score > fence)
     found = found[np.argsort(-score[found], kind="stable")]
-    by_sentence = np.bincount(words.sentence, surprise * kept)
+    by_sentence = np.bincount(words.sentence, surprise * kept).astype(np.float64)
     return Misfits(score, fence, found.tolist(), [_worst(evidence, int(film), by_sentence) for film in found])
 
 

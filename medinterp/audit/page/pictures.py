@@ -27,26 +27,34 @@ SHOWN = 168
 
 
 class Thumbnails:
-    """The films' thumbnails, read when they are asked for."""
+    """The thumbnails of some films; of all of a large archive they would be a gigabyte."""
 
-    def __init__(self, audit: Audit, films: Films) -> None:
-        self._row = {name: k for k, name in enumerate(films.ids)}
-        table = audit.films(["film_id", "thumbnail"]).sort_by("film_id")
-        self._pictures = table["thumbnail"]
+    def __init__(self, audit: Audit, films: Films, wanted: Sequence[int]) -> None:
+        table = audit.films(["film_id", "thumbnail"], [films.ids[film] for film in wanted])
+        by_id = dict(zip(table["film_id"].to_pylist(), table["thumbnail"].to_pylist(), strict=True))
+        self._pictures = {film: by_id[films.ids[film]] for film in wanted}
 
     def gray(self, film: int) -> Gray:
         """A film by its row, uint8 [height, width]."""
-        data = np.frombuffer(self._pictures[film].as_buffer(), dtype=np.uint8)
+        data = np.frombuffer(self._pictures[film], dtype=np.uint8)
         return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), dtype=np.uint8)
 
 
-def mean_film(films: Films, thumbnails: Thumbnails) -> Gray:
-    """The mean of some films in the atlases' frame, uint8 [SIDE, SIDE]; evenly chosen among those with lungs."""
+def films_of_mean(films: Films) -> list[int]:
+    """The films that the mean is made of, evenly chosen among those with lungs."""
     placed = np.flatnonzero(np.isfinite(films.lungs[:, 0]))
-    chosen = placed[np.linspace(0, len(placed) - 1, min(MEAN_OF, len(placed))).astype(int)] if len(placed) else placed
+    if not len(placed):
+        return []
+    chosen = placed[np.linspace(0, len(placed) - 1, min(MEAN_OF, len(placed))).astype(int)]
+    return [int(film) for film in chosen]
+
+
+def mean_film(films: Films, thumbnails: Thumbnails) -> Gray:
+    """The mean of some films in the atlases' frame, uint8 [SIDE, SIDE]."""
+    chosen = films_of_mean(films)
     total = np.zeros((SIDE, SIDE), dtype=np.float64)
     for film in chosen:
-        gray = thumbnails.gray(int(film))
+        gray = thumbnails.gray(film)
         height, width = gray.shape
         left, top, right, bottom = films.lungs[film] * (width, height, width, height)
         across, down = (LUNGS[2] - LUNGS[0]) * SIDE / (right - left), (LUNGS[3] - LUNGS[1]) * SIDE / (bottom - top)

@@ -21,6 +21,7 @@ from medinterp.audit.page.pictures import (
     atlas_top,
     data_url,
     film_jpeg,
+    films_of_mean,
     maps_of,
     mean_film,
     scale_png,
@@ -39,7 +40,6 @@ class Pages:
     def __init__(self, audit: Audit, analysis: Analysis) -> None:
         self.audit, self.analysis = audit, analysis
         self.films = analysis.evidence.films
-        self.thumbnails = Thumbnails(audit, self.films)
         self.plots: dict[str, bytes] = {}
         where = fs.FileSelector(audit.place.below(ROOMS), allow_not_found=True)
         self._rooms = {info.base_name for info in audit.place.filesystem.get_file_info(where)}
@@ -48,6 +48,9 @@ class Pages:
             wanted.setdefault(look.finding, []).extend(look.films[:CARDS])
         for finding, film in (pair for zone in analysis.blind[:STORIES] for pair in self.in_zone(zone)):
             wanted.setdefault(finding, []).append(film)
+        misfit = [] if analysis.misfits is None else analysis.misfits.films[: 2 * CARDS]
+        shown = {film for films in (*wanted.values(), misfit, films_of_mean(self.films)) for film in films}
+        self.thumbnails = Thumbnails(audit, self.films, sorted(shown))
         self.maps = maps_of(audit, self.films, analysis.evidence.method, wanted)
 
     def in_zone(self, zone: Zone) -> list[tuple[str, int]]:
@@ -193,8 +196,9 @@ def _misfits(pages: Pages) -> str:
         f'<h3>The worst first, each with the sentence that fits least</h3><div class="ma-films ma-wide">{cards}</div>'
         + pages.behind(found.films, "Reports that do not fit")
     )
-    many = "report does" if len(found.films) == 1 else "reports do"
-    return _section(f"{len(found.films):,} of {total:,} {many} not fit {'its' if len(found.films) == 1 else 'their'} film", body, "ma-alarm", "Reports")
+    many, whose = ("report does", "its") if len(found.films) == 1 else ("reports do", "their")
+    title = f"{len(found.films):,} of {total:,} {many} not fit {whose} film"
+    return _section(title, body, "ma-alarm", "Reports")
 
 
 def _failures(pages: Pages) -> str:
