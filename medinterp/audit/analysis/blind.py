@@ -140,9 +140,9 @@ def _lack(zone: Zone) -> float:
 
 
 def blind_sentences(evidence: Evidence, zones: list[Zone]) -> npt.NDArray[np.bool_]:
-    """Sentences that name a finding in a zone where findings are missed: they tell nothing of whether a report fits."""
+    """Sentences that name a finding in a blind zone: they tell nothing of whether a report fits."""
     mentions = evidence.mentions
-    blind = [k for k, place in enumerate(ZONES) if any(place == (z.side, z.zone) and z.not_found for z in zones)]
+    blind = [k for k, place in enumerate(ZONES) if any(place == (z.side, z.zone) and z.stands for z in zones)]
     skipped = np.zeros(int(evidence.words.sentence.max(initial=0)) + 1, dtype=bool)
     skipped[mentions.sentence[mentions.touched[:, blind].any(axis=1)]] = True
     return skipped
