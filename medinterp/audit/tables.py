@@ -38,9 +38,10 @@ class Audit:
         rows, columns = self.manifest["grid"]
         return rows, columns
 
-    def films(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """One row a film (`films_schema`)."""
-        return self._dataset(FILMS).to_table(columns=None if columns is None else list(columns))
+    def films(self, columns: Sequence[str] | None = None, ids: Sequence[str] | None = None) -> pa.Table:
+        """One row a film (`films_schema`); ids: of these films alone."""
+        chosen = None if ids is None else pc.field("film_id").isin(pa.array(ids, pa.string()))
+        return self._dataset(FILMS).to_table(columns=None if columns is None else list(columns), filter=chosen)
 
     def words(
         self,

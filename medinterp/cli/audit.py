@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from medinterp.cli import audit_run, audit_schema
+from medinterp.cli import audit_compare, audit_report, audit_run, audit_schema
 from medinterp.cli.arguments import Commands
 
-PARTS = {"run": audit_run, "schema": audit_schema}
+MODULES = (audit_run, audit_report, audit_compare, audit_schema)
+PARTS = ("run", "report", "film", "compare", "schema")
 
 
 def add(commands: Commands) -> None:
@@ -18,7 +19,7 @@ def add(commands: Commands) -> None:
         description="`medinterp audit SOURCE --out DIR` is `medinterp audit run SOURCE --out DIR`.",
     )
     parts = audit.add_subparsers(required=True, metavar="SOURCE | COMMAND")
-    for part in PARTS.values():
+    for part in MODULES:
         part.add(parts)
 
 

@@ -44,8 +44,9 @@ def _bench(options: argparse.Namespace) -> int:
 
     if options.audit:
         from medinterp.audit.bench import audit_lines
+        from medinterp.audit.bench_page import page_lines
 
-        return _measure(audit_lines(options.model, options.films), options.json)
+        return _measure(chain(audit_lines(options.model, options.films), page_lines()), options.json)
     lines: Iterator[BenchLine]
     failures: dict[str, str] = {}
     left_out: dict[str, str] = {}
