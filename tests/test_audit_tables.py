@@ -12,10 +12,11 @@ import pytest
 from medinterp.audit import open_audit, state
 from medinterp.audit.places import place_of
 from medinterp.audit.reader import Asked
-from medinterp.audit.schema import columns_told, failures_schema, films_schema, words_schema
+from medinterp.audit.schema import failures_schema, films_schema, words_schema
 from medinterp.audit.sink import CHECKPOINT, take_away_pending
 from medinterp.audit.source import read_source
 from medinterp.audit.tables import write_audit, write_part
+from medinterp.cli import audit, main
 from medinterp.errors import DatasetError, ModelError
 from tests.audit_samples import CELLS, film_table, word_table
 
@@ -51,8 +52,9 @@ def test_a_folder_that_is_no_audit_or_none_of_ours_is_refused(tmp_path: Path) ->
         open_audit(tmp_path)
 
 
-def test_every_column_is_told() -> None:
-    told = "\n".join(columns_told())
+def test_every_column_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "schema"]) == 0
+    told = capsys.readouterr().out
     schemas = films_schema(CELLS), words_schema(CELLS, ["<method>"]), failures_schema()
     for field in (field for schema in schemas for field in schema):
         assert f"  {field.name:18} " in told and len(field.metadata[b"doc"]) > 5
@@ -103,3 +105,19 @@ def test_failures_are_forgotten_when_they_are_to_be_tried_again(tmp_path: Path) 
     assert state.committed(place) == {"a", "b"}
     assert state.forget_failures(place) == 1
     assert state.committed(place) == {"a"} and state.failures(place).num_rows == 0
+
+
+def test_a_source_behind_the_command_is_run_and_a_command_is_not() -> None:
+    assert audit.completed(["audit", "films", "--out", "x"]) == ["audit", "run", "films", "--out", "x"]
+    for given in (["audit", "run", "films"], ["audit", "schema"], ["audit", "--help"], ["explain", "audit"], []):
+        assert audit.completed(given) == given
+
+
+def test_what_cannot_be_asked_is_said_before_ray_is_started(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "out")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert main(["audit", str(tmp_path), "--out", out, "--methods", "raw,rwa"]) == 2
+    assert "rwa" in capsys.readouterr().err
+    assert main(["audit", str(tmp_path / "nowhere"), "--out", out]) == 2
+    assert "is not there" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
