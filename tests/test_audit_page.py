@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medinterp.audit.bench_page import page_lines
 from medinterp.audit.page import write_page
 from medinterp.audit.rooms import room_name
 from medinterp.cli.main import main
 from tests.audit_tables import OneFilm, Told, made_audit
-from tests.test_audit_analysis import nodules, reports
+from tests.test_audit_analysis import ZONES_OF, nodules, reports, zone_films
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,25 @@ def test_an_audit_in_which_nothing_stands_says_so(tmp_path: Path) -> None:
     for sentence in ("No shortcut stands", "No zone of the lungs is a blind spot", "No film failed"):
         assert sentence in text
     assert "Every one of 30 reports fits its film" in text
+
+
+def test_reports_of_the_models_own_are_held_against_the_other_side(tmp_path: Path) -> None:
+    counts = dict.fromkeys(ZONES_OF, 30) | {("right", "mid"): 3}
+    films = zone_films(0, counts)
+    for k, film in enumerate(films):
+        film.labels = [] if k % 3 == 0 else ["nodule"]
+    write_page(made_audit(tmp_path, films, given=False))
+    text = text_of((tmp_path / "report.html").read_text())
+    assert "The right mid zone is a blind spot: the model places 3 findings there, and 30 in the same zone" in text
+    assert "do not fit" not in text and "fits its film" not in text
+    plots = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert plots >= {"atlas-nodule-all.png", "atlas-nodule-true.png", "atlas-nodule-false.png"}
+
+
+def test_the_bench_measures_the_page_in_a_process_of_its_own() -> None:
+    seconds, memory = page_lines(20)
+    assert (seconds.unit, memory.unit) == ("s", "MB")
+    assert 0 < seconds.value < 20 and 50 < memory.value < 1024
 
 
 def test_the_commands(planted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
