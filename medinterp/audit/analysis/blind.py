@@ -136,7 +136,7 @@ def _sign_test(one: int, other: int) -> float:
 def _lack(zone: Zone) -> float:
     if zone.missed is not None and zone.missed_else is not None:
         return zone.missed.value - zone.missed_else.value
-    return float(zone.mirrored - zone.mentions)
+    return 1.0 - zone.mentions / max(1, zone.mirrored)
 
 
 def blind_sentences(evidence: Evidence, zones: list[Zone]) -> npt.NDArray[np.bool_]:
