@@ -18,7 +18,7 @@ from medinterp.audit.analysis.evidence import Evidence, sentence_starts
 from medinterp.types import BoolArray
 
 LARGEST = 12.0
-FENCE, LEAST = 3.0, 2.0
+FENCE, LEAST = 3.0, 1.5
 
 
 @dataclass(frozen=True, eq=False)
