@@ -27,7 +27,7 @@ from medinterp.audit.source import HEADER_COLUMNS, Archive
 from medinterp.errors import ModelError
 
 DIED = "The model's process ended twice while it read this film alone."
-POLL_S = 0.5
+POLL_S = 1.0
 FILES = 100
 """So many steps an audit is written in at least: what is under way when it is cut off is read again."""
 MOST_FILMS_A_FILE = 64
