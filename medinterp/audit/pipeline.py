@@ -165,6 +165,9 @@ def _stream(
     place_of_films = archive.place
 
     def look(block: pa.Table) -> pa.Table:
+        import cv2
+
+        cv2.setNumThreads(1)  # films are side by side in tasks, not in threads
         return packed([look_at(place_of_films, row, headers=headers) for row in block.to_pylist()])
 
     data = ray.data.read_parquet(place.below(state.INDEX), filesystem=place.filesystem)
