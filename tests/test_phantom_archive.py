@@ -18,7 +18,7 @@ from medinterp.phantom.archive_files import write_archive
 from medinterp.phantom.films import draw_film
 from tests.audit_loop import audit_table
 
-FILMS, SEED, SIZE = 100, 3, 256
+FILMS, SEED, SIZE = 80, 3, 256
 
 
 @pytest.fixture(scope="module")
