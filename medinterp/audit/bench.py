@@ -30,7 +30,7 @@ BATCH, METHODS = 8, ("layer_weighted", "raw")
 
 @dataclass(frozen=True)
 class _Run:
-    """seconds: of a film, from the end of the first batch to that of the last; peak: of all processes, bytes."""
+    """seconds: of a film, of the last two thirds of them; peak: of all processes, bytes."""
 
     seconds: float
     peak: int
@@ -117,7 +117,7 @@ def _measured(archive: Archive, out: Path, asked: Asked, actors: int) -> _Run:
 
     def told(progress: Progress) -> None:
         if progress.done and (not seen or progress.done > seen[-1][1]):
-            seen.append((time.perf_counter(), progress.done))
+            seen.append((progress.at, progress.done))
 
     def watch() -> None:
         nonlocal peak
@@ -137,5 +137,6 @@ def _measured(archive: Archive, out: Path, asked: Asked, actors: int) -> _Run:
     finally:
         over.set()
         watching.join()
-    (first, done), (last, all_done) = seen[0], seen[-1]
+    # A third is left out: all copies are loaded by then.
+    (first, done), (last, all_done) = next(one for one in seen if one[1] >= archive.films.num_rows / 3), seen[-1]
     return _Run((last - first) / (all_done - done), peak)

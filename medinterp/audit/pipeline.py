@@ -48,12 +48,14 @@ class Room:
 
 @dataclass(frozen=True)
 class Progress:
-    """done: films read, or failed, in all runs, of `of`; failed: of this run; before: done in earlier runs."""
+    """done: films read, or failed, in all runs, of `of`; failed: of this run; before: of earlier runs; at: when the
+    last of them was, s since 1970."""
 
     done: int
     failed: int
     of: int
     before: int
+    at: float
 
 
 class Tally:
@@ -61,6 +63,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.done = self.failed = 0
+        self.at = time.time()
         self._begun: dict[tuple[str, ...], int] = {}
 
     def begin(self, film_ids: tuple[str, ...]) -> int:
@@ -76,10 +79,11 @@ class Tally:
         """Some films have come to their end."""
         self.done += done
         self.failed += failed
+        self.at = time.time()
 
-    def counts(self) -> tuple[int, int]:
-        """Films done, and failed ones among them."""
-        return self.done, self.failed
+    def counts(self) -> tuple[int, int, float]:
+        """Films done, failed ones among them, and when the last was."""
+        return self.done, self.failed, self.at
 
 
 class ModelActor:
@@ -196,8 +200,8 @@ def _stream(
     ending = threading.Event()
 
     def tell() -> None:
-        done, failures = ray.get(tally.counts.remote())
-        told(Progress(before + done, failures, films, before))
+        done, failures, at = ray.get(tally.counts.remote())
+        told(Progress(before + done, failures, films, before, at))
 
     def watch() -> None:
         while not ending.wait(POLL_S):
