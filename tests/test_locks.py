@@ -19,7 +19,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
 LOCKS = ("build", "runtime", "dev", "torch")
-RUNTIME = ("model", "dicom", "serve")
+RUNTIME = ("model", "dicom", "serve", "audit")
 """The extras that the service and the image are made of."""
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 

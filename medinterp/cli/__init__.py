@@ -1,4 +1,4 @@
-"""The command line: `medinterp explain | phantom | evaluate | sensitivity | calibrate | bench | selftest`."""
+"""The command line: `medinterp explain | audit | phantom | evaluate | sensitivity | calibrate | bench | selftest`."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medinterp.cli.arguments import Commands
+from medinterp.cli.arguments import Commands, positive
 from medinterp.errors import ModelError
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ def add(commands: Commands) -> None:
         help="a GPU's benchmark, on random weights of that layout (tiny: 2 layers of MedGemma-4B's widths)",
     )
     bench.add_argument("--page", action="store_true", help="the page in a browser alone; needs Chromium and selenium")
+    bench.add_argument("--audit", action="store_true", help="an audit of an archive alone; needs Ray Data and psutil")
+    bench.add_argument("--films", type=positive, default=400, metavar="N", help="of --audit (default: 400)")
     bench.add_argument("--store", action="store_true", help="what reports cost in the store alone")
     bench.add_argument("--device", default=None, help="of --layout: cuda, cuda:1 or cpu (default: cuda)")
     bench.add_argument("--json", type=Path, default=None, metavar="FILE", help="is written line by line as it measures")
@@ -40,6 +42,11 @@ def _bench(options: argparse.Namespace) -> int:
     from medinterp.api.store.cost import store_lines
     from medinterp.evaluation.speed import card_lines, page_bench, run_bench
 
+    if options.audit:
+        from medinterp.audit.bench import audit_lines
+        from medinterp.audit.bench_page import page_lines
+
+        return _measure(chain(audit_lines(options.model, options.films), page_lines()), options.json)
     lines: Iterator[BenchLine]
     failures: dict[str, str] = {}
     left_out: dict[str, str] = {}
@@ -72,12 +79,23 @@ def _bench(options: argparse.Namespace) -> int:
             print(f"  failed  {section}: {failures[section]}", file=sys.stderr, flush=True)
 
         lines = card_lines(options.layout, device, failed=failed)
+    return _measure(lines, options.json, failures, left_out)
+
+
+def _measure(
+    lines: Iterator[BenchLine],
+    path: Path | None,
+    failures: dict[str, str] | None = None,
+    left_out: dict[str, str] | None = None,
+) -> int:
+    """Print the lines as they are measured; the exit status."""
+    failures, left_out = {} if failures is None else failures, {} if left_out is None else left_out
     measured: list[BenchLine] = []
     for line in lines:
         measured.append(line)
         print(f"{line.ratio:8.3f}  {line.name}: {line.value:g} / {line.baseline:g} {line.unit}", flush=True)
-        _write(options.json, measured, failures, left_out)
-    _write(options.json, measured, failures, left_out)
+        _write(path, measured, failures, left_out)
+    _write(path, measured, failures, left_out)
     return 1 if failures else 0
 
 

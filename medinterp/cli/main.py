@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from medinterp.cli import (
     again,
+    audit,
     bench,
     calibrate,
     doctor,
@@ -22,12 +23,14 @@ from medinterp.cli import (
 )
 from medinterp.errors import MedInterpError
 
-COMMANDS = (explain, export, keys, phantom, evaluate, calibrate, domain, bench, selftest, sensitivity, doctor, again)
+COMMANDS = (
+    explain, audit, export, keys, phantom, evaluate, calibrate, domain, bench, selftest, sensitivity, doctor, again,
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status (2 for an error that says what to do, 130 when stopped)."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(audit.completed(sys.argv[1:] if arguments is None else arguments))
     try:
         return int(options.run(options))
     except MedInterpError as error:
@@ -36,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:  # `medinterp[client]` alone has none of the library's packages
         if error.name is None or error.name.partition(".")[0] == "medinterp":
             raise
-        print(f"medinterp: the package {error.name} is not installed: pip install 'medinterp[model]'", file=sys.stderr)
+        extra = "audit" if error.name.partition(".")[0] in ("pyarrow", "ray") else "model"
+        wanted = f"pip install 'medinterp[{extra}]'"
+        print(f"medinterp: the package {error.name} is not installed: {wanted}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("medinterp: stopped", file=sys.stderr)

@@ -1,11 +1,11 @@
-"""`medinterp phantom film | train`."""
+"""`medinterp phantom film | archive | train`."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from medinterp.cli.arguments import Commands, not_negative, size
+from medinterp.cli.arguments import Commands, not_negative, positive, size
 
 
 def add(commands: Commands) -> None:
@@ -20,6 +20,12 @@ def add(commands: Commands) -> None:
     film.add_argument("--monochrome1", action="store_true", help="store the DICOM file inverted")
     film.add_argument("--without", type=not_negative, default=0, metavar="K", help="the counterfactual's finding")
     film.set_defaults(run=_film)
+    archive = parts.add_parser("archive", help="an archive with a planted shortcut and blind spot; goes on")
+    archive.add_argument("--films", type=positive, required=True, metavar="N")
+    archive.add_argument("--out", type=Path, required=True, metavar="DIR")
+    archive.add_argument("--seed", type=not_negative, default=0)
+    archive.add_argument("--size", type=positive, default=512, help="pixels of a film's side, about")
+    archive.set_defaults(run=_archive)
     train = parts.add_parser("train", help="train the demo model; goes on where it was stopped")
     train.add_argument("--work", type=Path, default=Path(".cache/phantom"), metavar="DIR")
     train.add_argument("--out", type=Path, required=True, metavar="DIR")
@@ -50,6 +56,14 @@ def _film(options: argparse.Namespace) -> int:
         without=options.without,
     )
     print("\n".join(map(str, written)))
+    return 0
+
+
+def _archive(options: argparse.Namespace) -> int:
+    from medinterp.phantom.archive_files import write_archive
+
+    table, truth, model = write_archive(options.films, options.out, seed=options.seed, size=options.size)
+    print(f"{table}\n{truth}\n{model}\nmedinterp audit {table} --model {model} --out AUDIT")
     return 0
 
 

@@ -6,6 +6,7 @@ A letter alone does not: a marker that was taped on the wrong way round is rever
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,9 @@ HOLES = {"R": 1, "L": 0}
 NEAR, AS_HIGH = 0.9, 1.6
 """Gap between letters of a word over their height, and how much their heights differ: PORTABLE is no marker."""
 
+FEWEST_LETTERS = 3
+"""Of a word."""
+
 Gray = npt.NDArray[np.uint8]
 
 
@@ -73,12 +77,42 @@ def doubts_of_markers(reduced: Gray) -> tuple[FilmWarning, ...]:
 def read_markers(reduced: Gray) -> tuple[Marker, ...]:
     """The side markers at the edges of a film; reduced: its reduced_copy."""
     markers = []
-    for across, shape in _letters(reduced):
+    for across, shape, _ in _letters(reduced):
         read = _read(shape)
         if read is not None:
             letter, mirrored, overlap = read
             markers.append(Marker(letter, mirrored, (across < 0.5) == (letter == "R"), overlap >= SURE))
     return tuple(markers)
+
+
+def marker_boxes(reduced: Gray) -> tuple[tuple[float, float, float, float, str], ...]:
+    """Where side markers and words stand at the edges of a film: left, top, right, bottom as shares of it, and the
+    letter of a side marker, whichever way it reads ("" for words); reduced: its reduced_copy.
+
+    A bright shape that is neither a marker's letter nor beside another of its height is none: nodules look like that.
+    """
+    height, width = reduced.shape
+    painted = np.zeros((height, width), dtype=np.uint8)
+    centres: list[tuple[int, int, str]] = []
+    for alone in (True, False):
+        for _, shape, (left, top, wide, tall) in _letters(reduced, alone=alone):
+            read = _read(shape) if alone else None
+            if alone and read is None:
+                continue
+            reach = 0 if alone else round(NEAR * tall / 2)
+            painted[top : top + tall, max(0, left - reach) : left + wide + reach] = 1
+            centres.append((left + wide // 2, top + tall // 2, "" if read is None else read[0]))
+    _, _, stats, _ = cv2.connectedComponentsWithStats(painted)
+    boxes = []
+    for left, top, wide, tall, _ in stats[1:]:
+        inside = [one for one in centres if left <= one[0] < left + wide and top <= one[1] < top + tall]
+        letter = next((one[2] for one in inside if one[2]), "")
+        across = sorted(one[0] for one in inside)
+        if not letter and 1 + sum(b - a > tall / 4 for a, b in itertools.pairwise(across)) < FEWEST_LETTERS:
+            continue  # two bright shapes side by side are ribs as well
+        right, bottom = (left + wide) / width, (top + tall) / height
+        boxes.append((float(left / width), float(top / height), float(right), float(bottom), letter))
+    return tuple(boxes)
 
 
 def reduced_copy(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> Gray:
@@ -90,9 +124,9 @@ def reduced_copy(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> Gray
     return small if pixels.dtype == np.uint8 else (small >> 8).astype(np.uint8)
 
 
-def _letters(gray: Gray) -> list[tuple[float, BoolArray]]:
-    """Bright shapes of a letter's size at the film's edges, off its midline and in no word: where across, 0 to 1, and
-    cut out."""
+def _letters(gray: Gray, *, alone: bool = True) -> list[tuple[float, BoolArray, tuple[int, int, int, int]]]:
+    """Bright shapes of a letter's size at the film's edges, off its midline and in no word (alone), or only those in
+    words: where across, 0 to 1, cut out, and the frame: left, top, width and height in pixels."""
     height, width = gray.shape
     longest = max(height, width)
     standing_out = cv2.subtract(gray, _ground(gray, int(longest * 0.05)))
@@ -109,9 +143,10 @@ def _letters(gray: Gray) -> list[tuple[float, BoolArray]]:
         fits &= (wide >= 0.4 * tall) & (wide <= 1.3 * tall) & (area > 0.2 * wide * tall) & (area < SOLID * wide * tall)
         fits[0] = False  # the ground
         for label in np.flatnonzero(fits):
-            if not _in_word(int(label), stats):
+            if _in_word(int(label), stats) != alone:
                 rows, columns = (slice(k, k + m) for k, m in ((top[label], tall[label]), (left[label], wide[label])))
-                found.append((float(across[label]), np.asarray(labels[rows, columns] == label)))
+                frame = (int(left[label]), int(top[label]), int(wide[label]), int(tall[label]))
+                found.append((float(across[label]), np.asarray(labels[rows, columns] == label), frame))
     return found
 
 

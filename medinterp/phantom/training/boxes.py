@@ -20,7 +20,7 @@ import numpy as np
 
 from medinterp.phantom.findings import NAMES
 from medinterp.phantom.reports import REPORT_PROMPT, Fact
-from medinterp.phantom.training.controls import packaged
+from medinterp.phantom.training.controls import load_packaged
 from medinterp.phantom.training.language import Branch, LanguageTrainer, Stage
 from medinterp.phantom.training.pool import Pool, draw_pool
 from medinterp.phantom.training.recipe import Recipe
@@ -140,7 +140,7 @@ def train_boxes(work: Path, output: Path, *, seed: int = 0, recipe: Recipe = REC
     from medinterp.phantom import weights_directory
 
     pool = draw_pool(work / "pool", 0, recipe.films, 256, os.cpu_count() or 1)
-    model, processor = packaged(weights_directory())
+    model, processor = load_packaged()
     made_from = hashlib.sha256((weights_directory() / "model.safetensors").read_bytes()).hexdigest()[:8]
     trainer = BoxTrainer(model, processor, pool, recipe, seed=seed)
     take_steps("boxes", trainer, recipe.language_steps, checkpoint_path(work, recipe.name, seed, made_from))

@@ -63,7 +63,7 @@ def train_control(
     if output.resolve() == weights_directory().resolve():
         raise ModelError(f"{output} holds the packaged model, from which controls are made: give another directory")
     recipe = recipe or CONTROLS[control].recipe
-    base, processor = packaged(weights_directory())
+    base, processor = load_packaged()
     model = base
     kind: Literal["films", "shortcut"] = "shortcut" if control == "shortcut" else "films"
     workers = os.cpu_count() or 1
@@ -96,11 +96,14 @@ def train_control(
     return model, processor
 
 
-def packaged(directory: Path) -> tuple[Any, Any]:
+def load_packaged() -> tuple[Any, Any]:
     """The packaged model in float32, ready to be trained, and its processor."""
     import torch
     from transformers import AutoProcessor, Gemma3ForConditionalGeneration
 
+    from medinterp.phantom import weights_directory
+
+    directory = weights_directory()
     model_class: Any = Gemma3ForConditionalGeneration
     processor_class: Any = AutoProcessor
     model = model_class.from_pretrained(directory, dtype=torch.float32, local_files_only=True)
