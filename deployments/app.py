@@ -42,7 +42,8 @@ def generation_resources(model: ModelSettings) -> dict[str, float]:
 
     A replica sees no GPU but those that it takes. Raises ValueError for more GPUs than Ray has.
     """
-    there = int(ray.cluster_resources().get("GPU", 0)) if ray.is_initialized() else 0
+    resources: dict[str, float] = ray.cluster_resources() if ray.is_initialized() else {}  # type: ignore[no-untyped-call]
+    there = int(resources.get("GPU", 0))
     if model.device == "cpu" or not there:
         return {"num_cpus": GENERATION_CPUS}
     if model.gpus > there:

@@ -150,7 +150,7 @@ def test_the_command(
     assert main(["again", str(tmp_path), "--device", "cpu", "--out", str(tmp_path / "out")]) == 0
     told = capsys.readouterr().out
     assert "raw: 0 of its largest value apart at most" in told and "\nequal\n" in told
-    expected = {"dtype": "float32", "image_first": True, "calibration": "auto", "device": "cpu"}
+    expected = {"dtype": "float32", "image_first": True, "quantization": None, "calibration": "auto", "device": "cpu"}
     assert loaded == [("phantom", expected)]
     assert (tmp_path / "out" / "report.html").is_file()
     assert main(["again", str(tmp_path / "out" / "report.json")]) == 2

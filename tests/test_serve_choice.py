@@ -11,6 +11,7 @@ import pytest
 from medinterp.api.schema import MapsModel
 from medinterp.imaging import read_film
 from medinterp.model import Generator, load_model
+from medinterp.model.prompt import ask
 from medinterp.relevancy import compute_maps
 from tests.api_backend import png
 from tests.served import Served
@@ -34,14 +35,14 @@ def test_two_models_write_and_answer_side_by_side(served: Served) -> None:
 
     generator = Generator(load_model(served.other))
     film = read_film(FILM)
-    alone = generator.generate([film], "Look.", max_new_tokens=12)
+    alone = generator.generate([film], ask(generator.loaded, "Look."), max_new_tokens=12)
     assert alone.report.text == other["report"]["text"]
     place = f"/v1/reports/{other['id']}/maps"
     maps = MapsModel.model_validate_json(served.client.get(place).content)
     np.testing.assert_allclose(maps.tokens, compute_maps(alone.trace, ["raw"])["raw"].values, atol=2e-3)
     asked = served.client.post(place, json={"method": "edge_gradient"})
     assert asked.status_code == 200, asked.text
-    cells = generator.measure([film], alone.report, "Look.", ["edge_gradient"])["edge_gradient"].values
+    cells = generator.measure([film], alone.report, alone.trace.provenance.asked, ["edge_gradient"])["edge_gradient"].values
     measured = MapsModel.model_validate_json(asked.content).tokens
     np.testing.assert_allclose(measured.reshape(cells.shape), cells, rtol=1e-2, atol=1e-4)
     listed = served.client.get("/v1/models").json()["models"]

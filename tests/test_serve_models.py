@@ -30,6 +30,7 @@ from medinterp.api.store import SqliteStoreSettings, pack_record
 from medinterp.errors import ModelBrokenError, ModelGoneError, UnknownModelError
 from medinterp.model import Generator, load_model
 from medinterp.model.beside import loading_beside
+from medinterp.model.prompt import ask
 from medinterp.types import Explanation, Generation, MapPack
 from tests.generation import Untouched
 from tests.models import noise_film, save_small_model
@@ -54,7 +55,7 @@ class Several:
     def alone(self, model: str) -> Generation:
         """What the library makes of the film by itself."""
         generator = Generator(load_model(str(self.directories[model]), calibration=None))
-        return generator.generate([FILM], TASK.prompt, max_new_tokens=12, layer_attention=False)
+        return generator.generate([FILM], ask(generator.loaded, TASK.prompt), max_new_tokens=12, layer_attention=False)
 
     def keep(self, written: Generation, **changed: Any) -> str:
         """The report in the store; changed: of its provenance."""
@@ -131,7 +132,7 @@ def test_each_report_is_of_the_model_that_was_chosen_and_so_are_its_answers(seve
     assert alone["a"].report.text != alone["b"].report.text
     for pack, name in zip(maps, "ab", strict=True):
         generator = Generator(load_model(str(several.directories[name]), calibration=None))
-        cells = generator.measure([FILM], alone[name].report, "Look.", ["edge_gradient"])["edge_gradient"].values
+        cells = generator.measure([FILM], alone[name].report, alone[name].trace.provenance.asked, ["edge_gradient"])["edge_gradient"].values
         np.testing.assert_allclose(pack.values.reshape(len(pack.values), -1), cells.reshape(len(cells), -1), atol=1e-5)
 
 
