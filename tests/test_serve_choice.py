@@ -42,7 +42,8 @@ def test_two_models_write_and_answer_side_by_side(served: Served) -> None:
     np.testing.assert_allclose(maps.tokens, compute_maps(alone.trace, ["raw"])["raw"].values, atol=2e-3)
     asked = served.client.post(place, json={"method": "edge_gradient"})
     assert asked.status_code == 200, asked.text
-    cells = generator.measure([film], alone.report, alone.trace.provenance.asked, ["edge_gradient"])["edge_gradient"].values
+    asked_alone = alone.trace.provenance.asked
+    cells = generator.measure([film], alone.report, asked_alone, ["edge_gradient"])["edge_gradient"].values
     measured = MapsModel.model_validate_json(asked.content).tokens
     np.testing.assert_allclose(measured.reshape(cells.shape), cells, rtol=1e-2, atol=1e-4)
     listed = served.client.get("/v1/models").json()["models"]

@@ -132,7 +132,9 @@ def test_each_report_is_of_the_model_that_was_chosen_and_so_are_its_answers(seve
     assert alone["a"].report.text != alone["b"].report.text
     for pack, name in zip(maps, "ab", strict=True):
         generator = Generator(load_model(str(several.directories[name]), calibration=None))
-        cells = generator.measure([FILM], alone[name].report, alone[name].trace.provenance.asked, ["edge_gradient"])["edge_gradient"].values
+        one = alone[name]
+        found = generator.measure([FILM], one.report, one.trace.provenance.asked, ["edge_gradient"])
+        cells = found["edge_gradient"].values
         np.testing.assert_allclose(pack.values.reshape(len(pack.values), -1), cells.reshape(len(cells), -1), atol=1e-5)
 
 
