@@ -70,7 +70,7 @@ class Replayed:
     def __call__(self) -> None:
         """Run the step; raises ModelError when CUDA cannot capture it."""
         device = self._captures.device
-        if device is None:
+        if device is None or device.type != "cuda":
             self._step()
             return
         if self._graph is None:
