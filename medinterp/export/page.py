@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medinterp.errors import SelectionError
-from medinterp.export.facts import export_facts
+from medinterp.export.facts import CONTROLS, export_facts
 from medinterp.export.record import document as record
 from medinterp.relevancy import METHODS
 from medinterp.render import canvas, encode_png
@@ -96,7 +96,7 @@ def _plain(explanation: Explanation) -> str:
     lines += ["", _spoken(report).strip()]
     if report.unfinished is not None:
         lines += ["", report.unfinished]
-    return "\n".join(lines)
+    return CONTROLS.sub("\ufffd", "\n".join(lines))
 
 
 def _warnings(explanation: Explanation) -> list[FilmWarning]:
