@@ -291,7 +291,7 @@ def test_where_there_is_no_cuda_what_is_on_its_way_is_there() -> None:
 
 def test_where_there_is_no_cuda_the_step_itself_is_called() -> None:
     calls: list[int] = []
-    step = Replayed(lambda: calls.append(1), Captures(None))
+    step = Replayed(lambda: calls.append(1), Captures(torch.device("cpu")))
     step()
     step()
     assert calls == [1, 1]
