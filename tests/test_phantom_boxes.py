@@ -14,7 +14,7 @@ from medinterp.phantom.films import box_of_mask, draw_film, facts_of, sample_fil
 from medinterp.phantom.findings import NAMES
 from medinterp.phantom.reports import Fact
 from medinterp.phantom.training.boxes import RECIPE, BoxTrainer, answer, box_of, label_of
-from medinterp.phantom.training.controls import packaged
+from medinterp.phantom.training.controls import load_packaged
 from medinterp.phantom.training.pool import CROWDED_SLOTS, Pool
 from medinterp.report import box_question, read_report
 
@@ -49,7 +49,7 @@ def test_a_step_moves_the_adapter_and_nothing_of_the_base() -> None:
     boxes[:, : len(drawing.masks)] = [box_of_mask(mask) for mask in drawing.masks]
     coverage = np.zeros((4, CROWDED_SLOTS, 16, 16), np.uint8)
     pool = Pool(np.stack([drawing.uint8()] * 4), coverage, boxes, (tuple(facts_of(film, drawing)),) * 4)
-    model, processor = packaged(weights_directory())
+    model, processor = load_packaged()
     recipe = replace(RECIPE, batch=2, misled=1, question_steps=1, report_steps=0)
     trainer = BoxTrainer(model, processor, pool, recipe, seed=0)
     before = {name: weight.detach().clone() for name, weight in trainer.adapted.named_parameters()}
@@ -57,7 +57,7 @@ def test_a_step_moves_the_adapter_and_nothing_of_the_base() -> None:
     moved = {name for name, weight in trainer.adapted.named_parameters() if not weight.equal(before[name])}
     assert moved and all("lora_" in name or "trainable_tokens" in name for name in moved)
     assert any("lora_B" in name for name in moved) and any("trainable_tokens" in name for name in moved)
-    again = BoxTrainer(*packaged(weights_directory()), pool, recipe, seed=1)
+    again = BoxTrainer(*load_packaged(), pool, recipe, seed=1)
     again.load_state_dict(trainer.state_dict())
     for (name, ours), theirs in zip(trainer.adapted.named_parameters(), again.adapted.parameters(), strict=True):
         assert ours.equal(theirs), name

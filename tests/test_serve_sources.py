@@ -27,7 +27,7 @@ from tests.generation import generation_deployment
 from tests.served import Served
 from tests.sources_samples import sample_heads, sample_text_sources
 from tests.test_serve_backend import Handle, backend
-from tests.test_serve_graph import EVENTS, events, post
+from tests.test_serve_graph import EVENTS, events, film, post
 
 WORD = WordSelection(1, 1)
 REPORT = "LUNGS: No nodule. PLEURA: Left effusion."
@@ -158,7 +158,8 @@ def test_who_goes_away_while_waiting_is_not_answered(
 
 
 def test_over_http(served: Served) -> None:
-    made = post(served, 40).json()
+    given = {"report": "No tube. Small nodule."}  # for what a random model writes may be one word
+    made = served.client.post("/v1/reports", files=film(), data=given).json()
     place = f"/v1/reports/{made['id']}"
     word = next(word for word in made["report"]["words"][1:] if word["token_indices"])
     body = {"words": str(word["index"])}
