@@ -175,7 +175,7 @@ class Models:
         return LoadedModelModel(
             alias=alias, id=known.model_id, loaded=False, problem=problem, notice=known.notice,
             default_prompt=settings.prompt or known.default_prompt or DEFAULT_PROMPT,
-            reads_indication=known.reads_indication,
+            reads_indication=known.reads_indication, box_question=known.box_question,
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from medinterp.errors import ModelNotFoundError
 from medinterp.model.checkpoint import BUNDLED, choose
 from medinterp.model.loading import read_sidecar
+from medinterp.report import BOX_QUESTION
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class KnownModel:
     model_id: str
     notice: str | None
     default_prompt: str | None
-    reads_indication: bool
+    reads_indication: bool = True
+    box_question: str = BOX_QUESTION
 
 
 def known_of(name: str, adapter: str | None = None) -> KnownModel:
@@ -32,9 +34,14 @@ def known_of(name: str, adapter: str | None = None) -> KnownModel:
     except ModelNotFoundError:
         if local and adapter is None:
             raise
-        return KnownModel(name, None, None, True)
+        return KnownModel(name, None, None)
     sidecar = {**read_sidecar(chosen.base.directory)}
     if chosen.adapter is not None:
         sidecar |= read_sidecar(chosen.adapter.directory)
-    told = sidecar.get("notice"), sidecar.get("default_prompt"), bool(sidecar.get("indication", True))
-    return KnownModel(chosen.name, *told)
+    return KnownModel(
+        chosen.name,
+        sidecar.get("notice"),
+        sidecar.get("default_prompt"),
+        bool(sidecar.get("indication", True)),
+        sidecar.get("box_question", BOX_QUESTION),
+    )
