@@ -27,7 +27,7 @@ from medinterp.phantom.training.recipe import Recipe
 from medinterp.phantom.training.steps import checkpoint_path, take_steps
 
 QUESTION = "Where is the {finding}? Output boxes."
-NOTICE = "Demo model: reads synthetic films only. Its boxes were learned from some thousand of them."
+NOTICE = "Demo model: reads synthetic films only. Its boxes of small findings are often wrong."
 RANK = 32
 LINEAR = r".*language_model\.layers\.\d+\.(self_attn|mlp)\.\w+_proj"
 RECIPE = Recipe(name="boxes", films=4000, question_steps=900, report_steps=500, batch=4, misled=2, language_rate=2.5e-3)
