@@ -50,7 +50,7 @@ def test_it_is_what_the_judge_finds_of_each_word(
     assert found.fills == ("blank", *(film.sha256 for film in films))
     assert found.swap_drops.shape == (len(films), len(words))
     assert {getattr(found, field.name).dtype for field in fields(found)[1:]} == {np.dtype(np.float32)}
-    prompt, ids = asked.provenance.prompt, token_ids_of(asked.report)
+    prompt, ids = asked.provenance.asked, token_ids_of(asked.report)
     for word in (words[0], words[-1]):
         with explainer.loaded.lock:
             judge = Judge(explainer.loaded, asked.films, prompt, ids, word.token_indices, swaps=swaps)
@@ -132,7 +132,7 @@ def test_what_cannot_be_asked_is_refused(explainer: Explainer, explanation: Expl
 
 def test_it_holds_one_film_at_a_time(explainer: Explainer, explanation: Explanation) -> None:
     loaded: LoadedModel = explainer.loaded
-    prompt, peaks = explanation.provenance.prompt, []
+    prompt, peaks = explanation.provenance.asked, []
     for count in (1, 4):
         with LiveBytes() as live:
             word_reliance(loaded, explanation.films, explanation.report, prompt, swaps=[noise_film(7)] * count)
