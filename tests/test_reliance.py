@@ -36,7 +36,8 @@ def explanation(explainer: Explainer) -> Explanation:
 
 
 def alone(explanation: Explanation) -> Explanation:
-    return replace(explanation, prior=None, prior_packs={})
+    asked = replace(explanation.provenance, conversation=None)  # which names both films
+    return replace(explanation, prior=None, prior_packs={}, provenance=asked)
 
 
 @pytest.mark.parametrize("prior", [False, True])
